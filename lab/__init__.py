@@ -1,0 +1,1 @@
+"""Experiments: architectures contrasted by running them."""

@@ -1,0 +1,1 @@
+"""Where other peers' addresses come from."""

@@ -1,0 +1,1 @@
+"""Seams to the network: transport, TCP, TLS."""

@@ -1,0 +1,1 @@
+"""Pieces on disk: layout and verification are pure, files and journal are seams."""

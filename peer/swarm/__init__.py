@@ -1,0 +1,1 @@
+"""Policy: what to ask, whom to serve, whom to dial. Pure."""

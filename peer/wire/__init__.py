@@ -1,0 +1,1 @@
+"""One connection's language: messages, framing, codec, session. Pure."""

@@ -1,0 +1,193 @@
+"""Every message of the protocol, as a frozen dataclass. docs/protocol.md is their description in prose.
+
+A field is what the wire carries under the same name; `wire/codec.py` holds the one table from kind to class
+and checks types and ranges. A message whose frame has a payload names its length in ``payload``; the bytes
+themselves never pass through here.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from peer.errors import ByeCode, RejectCode
+from peer.ids import Address, NodeId, PieceIndex, RequestId, ShareId
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message of both sides of a peer connection.
+
+    window: open requests that the sender of this hello accepts at once.
+    port: where the sender listens, so that others can be told; 0 if it does not.
+    """
+
+    version: int
+    share: ShareId
+    node: NodeId
+    window: int
+    port: int
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bitfield:
+    """The pieces that the sender holds, as payload: one bit a piece, first piece in the highest bit.
+
+    Sent exactly once, as soon as the sender has the manifest; it tells that the sender has it.
+    """
+
+    payload: int
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """Pieces that the sender holds from now on."""
+
+    pieces: tuple[PieceIndex, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interested:
+    """Whether the receiver holds something that the sender still needs."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choke:
+    """Whether the sender serves requests for pieces (``on`` false: it does). A connection begins choked."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Please send this piece. Answered by `Data` frames or by one `Reject`."""
+
+    id: RequestId
+    piece: PieceIndex
+
+
+@dataclass(frozen=True, slots=True)
+class RequestManifest:
+    """Please send the manifest. Answered like a `Request`; never subject to choking."""
+
+    id: RequestId
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Part of the answer to a request, bytes as payload. Parts come in order, and one answer is finished or
+    rejected before the next begins. The answer ends when offset + payload = total."""
+
+    id: RequestId
+    offset: int
+    total: int
+    payload: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The answer to a request that gets no (more) data, and the acknowledgement of a cancel."""
+
+    id: RequestId
+    code: RejectCode
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The sender no longer wants this answer. It stays open until its last `Data` or a `Reject`."""
+
+    id: RequestId
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? The answer is a `Pong` with the same number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """I am here."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPeer:
+    """Somebody to dial, as a tracker or a peer tells it; ``node`` is what it is expected to be, if known."""
+
+    address: Address
+    node: NodeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Peer exchange: some members of this swarm that the sender is or was connected to."""
+
+    peers: tuple[KnownPeer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The sender closes the connection, and why."""
+
+    code: ByeCode
+    reason: str = ""
+
+
+class AnnounceEvent(StrEnum):
+    """What made a peer announce."""
+
+    STARTED = "started"
+    PROGRESS = "progress"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """To a tracker: I am in this swarm, at the address that you observe and at ``port``.
+
+    want: peers that the sender would like to be told, at most. left: bytes that it still needs.
+    """
+
+    version: int
+    share: ShareId
+    node: NodeId
+    port: int
+    event: AnnounceEvent
+    left: int
+    want: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A tracker's answer. interval: seconds until it wants to hear from the peer again."""
+
+    interval: int
+    seeders: int
+    leechers: int
+    peers: tuple[KnownPeer, ...]
+
+
+Message: TypeAlias = (
+    Hello
+    | Bitfield
+    | Have
+    | Interested
+    | Choke
+    | Request
+    | RequestManifest
+    | Data
+    | Reject
+    | Cancel
+    | Ping
+    | Pong
+    | Peers
+    | Bye
+    | Announce
+    | Announced
+)

@@ -1,0 +1,1 @@
+"""The optional bootstrap: who else has this share?"""
