@@ -71,6 +71,14 @@ WINDOW_MAX: Final = 512
 WINDOW_DEFAULT: Final = 256
 """What we announce: 3 s of 64 KiB pieces at 5 MB/s; fast links have larger pieces."""
 
+# --- manifest
+
+MANIFEST_ASKS_MAX: Final = 2
+"""Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
+
+MANIFEST_PATIENCE_S: Final = 5.0
+"""Without a byte of the manifest for this long, another peer is asked too."""
+
 # --- connections
 
 KEEPALIVE_S: Final = 45.0
