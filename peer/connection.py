@@ -131,6 +131,10 @@ class Connection:
             self._scope.deadline = trio.current_time() + GOODBYE_GRACE_S
         self.wake()
 
+    def ended(self, ending: Ending) -> None:
+        """The other side said goodbye: nothing more will come or go."""
+        self._end(ending)
+
     def tick(self, now: float) -> None:
         """Called about once a second: keep-alive, and the end of peers that are gone without a word."""
         if now - self._received_at > IDLE_S:
