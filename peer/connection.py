@@ -19,28 +19,23 @@ from typing import Protocol
 import trio
 
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
-from peer.ids import RequestId
+from peer.ids import PieceIndex, RequestId
 from peer.limits import GOODBYE_GRACE_S, IDLE_S, KEEPALIVE_S, OUTBOX_BYTES_MAX
 from peer.net.transport import Stream
-from peer.store.filesystem import File
+from peer.store.filesystem import FileSlice
 from peer.wire.messages import Bye, Message, Ping
 from peer.wire.session import Event, Session
 
 
 @dataclass(frozen=True, slots=True)
-class FileSlice:
-    """Bytes of an open file that go out as payload. Offset and count in bytes."""
-
-    file: File
-    offset: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One `Data` frame to send: part of the answer to a request. ``body`` is file slices or ready bytes."""
+    """One `Data` frame to send: part of the answer to a request. ``body`` is file slices or ready bytes.
+
+    piece: None for the manifest.
+    """
 
     request: RequestId
+    piece: PieceIndex | None
     offset: int
     total: int
     payload: int
@@ -76,8 +71,11 @@ class Handler(Protocol):
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
         """The file could not give the bytes that were promised; the connection is closed."""
 
-    async def room(self) -> None:
-        """Return when there is room for what may arrive next: the back-pressure."""
+    async def room(self) -> int | None:
+        """Return when there is room for what may arrive next: how many bytes, or None for any."""
+
+    def received(self, count: int) -> None:
+        """So many bytes have arrived, headers included."""
 
 
 class Connection:
@@ -175,9 +173,11 @@ class Connection:
                 self._handle(handler, event)
             self._early.clear()
             while True:
-                await handler.room()
-                count = await receive_into(session.get_buffer())
+                limit = await handler.room()
+                buffer = session.get_buffer()
+                count = await receive_into(buffer if limit is None else buffer[:limit])
                 self._received_at = trio.current_time()
+                handler.received(count)
                 if count == 0:
                     session.eof()
                     self._end(Ending("closed by the other side"))

@@ -13,7 +13,7 @@ from peer.bitfield import Bitfield
 from peer.connection import Connection, Ending, Outgoing
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError
 from peer.ids import Address, LinkId, NodeId, PieceIndex, RequestId
-from peer.limits import PIECES_MAX
+from peer.limits import HAVES_PER_MESSAGE_MAX, PIECES_MAX
 from peer.swarm.rates import RateMeter
 from peer.wire.messages import Choke, Have, Interested, KnownPeer, Pong
 from peer.wire.session import (
@@ -64,7 +64,9 @@ class LinkOwner(Protocol):
 
     def link_unreadable(self, link: "Link", outgoing: Outgoing, error: OSError | EOFError) -> None: ...
 
-    async def link_room(self, link: "Link") -> None: ...
+    async def link_room(self, link: "Link") -> int | None: ...
+
+    def link_received(self, link: "Link", count: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +183,9 @@ class Link:
 
     def flush_news(self) -> None:
         """Tell what `news` has gathered, in one message."""
-        if self._news:
-            self.connection.send(Have(tuple(self._news)))
-            self._news.clear()
+        news, self._news = self._news, []
+        for start in range(0, len(news), HAVES_PER_MESSAGE_MAX):
+            self.connection.send(Have(tuple(news[start : start + HAVES_PER_MESSAGE_MAX])))
 
     # --- the other side's pieces
 
@@ -270,8 +272,11 @@ class Link:
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
         self._owner.link_unreadable(self, outgoing, error)
 
-    async def room(self) -> None:
-        await self._owner.link_room(self)
+    async def room(self) -> int | None:
+        return await self._owner.link_room(self)
+
+    def received(self, count: int) -> None:
+        self._owner.link_received(self, count)
 
     def statistics(self) -> LinkStatistics:
         """As it stands now."""

@@ -82,6 +82,15 @@ class File(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """Bytes of an open file, to be sent. Offset and count in bytes."""
+
+    file: File
+    offset: int
+    count: int
+
+
 class Folder(Protocol):
     """A root folder and everything below it."""
 
