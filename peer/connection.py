@@ -92,7 +92,7 @@ class Connection:
         self._closing = False
         self._scope: trio.CancelScope | None = None
         now = trio.current_time()
-        self._received_at = now
+        self.received_at = now
         self._sent_at = now
         self._writing_since: float | None = None
         self._pings = 0
@@ -135,11 +135,11 @@ class Connection:
 
     def tick(self, now: float) -> None:
         """Called about once a second: keep-alive, and the end of peers that are gone without a word."""
-        if now - self._received_at > IDLE_S:
+        if now - self.received_at > IDLE_S:
             self._end(Ending(f"silent for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
         elif self._writing_since is not None and now - self._writing_since > IDLE_S:
             self._end(Ending(f"took nothing for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
-        elif now - max(self._sent_at, self._received_at) > KEEPALIVE_S and not self._outbox:
+        elif now - max(self._sent_at, self.received_at) > KEEPALIVE_S and not self._outbox:
             self._pings += 1
             self.send(Ping(self._pings))
 
@@ -176,7 +176,7 @@ class Connection:
                 limit = await handler.room()
                 buffer = session.get_buffer()
                 count = await receive_into(buffer if limit is None else buffer[:limit])
-                self._received_at = trio.current_time()
+                self.received_at = trio.current_time()
                 handler.received(count)
                 if count == 0:
                     session.eof()

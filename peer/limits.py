@@ -116,6 +116,26 @@ OUTBOX_BYTES_MAX: Final = 1 * MIB
 TICK_S: Final = 0.5
 """How often a swarm looks for what is overdue."""
 
+NEWS_DELAY_S: Final = 0.2
+"""Haves are gathered this long: each message costs a packet on every link."""
+
+SNUB_S: Final = 30.0
+"""Requests open and not a byte for this long: such a peer earns no slot by what it once gave."""
+
+# --- taking pieces in
+
+UNVERIFIED_BYTES_MAX: Final = 32 * MIB
+"""Pieces that wait to be hashed and written; beyond it the readers pause. Part of the memory bar."""
+
+CHECKPOINT_BYTES: Final = 64 * MIB
+"""After so many bytes what was written is made durable: a power cut costs no more."""
+
+CHECKPOINT_S: Final = 5.0
+"""The same, in time."""
+
+DISK_RETRY_S: Final = 2.0
+"""A full disk is tried again after this long: soon enough to notice within 30 s that there is room."""
+
 # --- relations
 
 RELATIONS: tuple[tuple[bool, str], ...] = (

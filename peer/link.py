@@ -13,7 +13,7 @@ from peer.bitfield import Bitfield
 from peer.connection import Connection, Ending, Outgoing
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError
 from peer.ids import Address, LinkId, NodeId, PieceIndex, RequestId
-from peer.limits import HAVES_PER_MESSAGE_MAX, PIECES_MAX
+from peer.limits import HAVES_PER_MESSAGE_MAX, PIECES_MAX, SNUB_S
 from peer.swarm.rates import RateMeter
 from peer.wire.messages import Choke, Have, Interested, KnownPeer, Pong
 from peer.wire.session import (
@@ -123,7 +123,17 @@ class Link:
         self._owner = owner
         self._bits: bytearray | None = None
         self._open: dict[PieceIndex | None, RequestId] = {}
+        self._data_at = now
         self._news: list[PieceIndex] = []
+
+    @property
+    def served(self) -> bool:
+        """Whether we serve its requests."""
+        return not self.choked
+
+    def snubs(self, now: float) -> bool:
+        """Whether we wait for data and nothing has come for long."""
+        return bool(self._open) and not self.chokes_us and now - self._data_at > SNUB_S
 
     @property
     def has_manifest(self) -> bool:
@@ -142,6 +152,8 @@ class Link:
 
     def ask(self, piece: PieceIndex, length: int) -> None:
         """Request a piece."""
+        if not self._open:
+            self._data_at = trio.current_time()
         self._open[piece], frame = self.session.request(piece, length)
         self.connection.queue(frame)
 
@@ -223,10 +235,10 @@ class Link:
 
     # --- the connection's handler
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:  # noqa: PLR0912 - one case a message
         match event:
             case DataProgress():
-                now = trio.current_time()
+                now = self._data_at = trio.current_time()
                 self.received_bytes += event.received
                 self.meter_in.add(event.received, now)
                 self._owner.link_progressed(self, event)
