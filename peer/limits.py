@@ -107,6 +107,9 @@ GOODBYE_GRACE_S: Final = 1.0
 OPENING_S: Final = 10.0
 """From a new connection to the other side's hello: a silent stranger holds a slot no longer."""
 
+GREETINGS_MAX: Final = 32
+"""Accepted connections that have not said hello yet; the next wait in the kernel's queue."""
+
 DIAL_S: Final = 15.0
 """From the first packet to a connection: three retransmissions of a SYN."""
 

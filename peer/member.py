@@ -12,7 +12,6 @@ from itertools import count
 
 import trio
 
-from peer.bitfield import Bitfield
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
 from peer.dialler import Dialler
@@ -22,7 +21,7 @@ from peer.greeting import Greeted
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import NEWS_DELAY_S, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
+from peer.limits import GOODBYE_GRACE_S, NEWS_DELAY_S, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
 from peer.link import Link
 from peer.outflow import Outflow
 from peer.services import AGENT, Services
@@ -86,6 +85,8 @@ class Member:
         self._found = trio.Event()
         self._bad_manifest: ContentError | None = None
         self._news_due = False
+        self._nursery: trio.Nursery | None = None
+        self._alone = trio.Event()
 
     # --- lifetime
 
@@ -93,6 +94,7 @@ class Member:
         """Take part until cancelled. Raises StorageError, ContentError when the share cannot be had."""
         services = self.services
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             self.trackers = TrackerClient(
                 services.transport,
                 self._tracker_addresses,
@@ -112,14 +114,26 @@ class Member:
                 await self._fetch()
             self.phase = Phase.SEEDING
             self.complete.set()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
 
     async def goodbye(self) -> None:
         """Tell every connected peer that we leave, and give them a moment to hear it."""
         for link in list(self.links.values()):
             link.close(ByeCode.GOODBYE, "leaving")
-        while self.links:
-            await trio.sleep(0.01)
+        if self.links:
+            self._alone = trio.Event()
+            with trio.move_on_after(2 * GOODBYE_GRACE_S):
+                await self._alone.wait()
+
+    def accept(self, greeted: Greeted) -> bool:
+        """Take an accepted connection; False if this member is not running (any more)."""
+        if self._nursery is None:
+            return False
+        self._nursery.start_soon(self.serve, greeted, None)
+        return True
 
     async def _fetch(self) -> None:
         target = self._target
@@ -252,6 +266,8 @@ class Member:
 
     def _left(self, link: Link) -> None:
         del self.links[link.id]
+        if not self.links:
+            self._alone.set()
         self._throttle.left(link.id)
         if self.outflow is not None:
             self.outflow.left(link)
