@@ -23,6 +23,10 @@ PIECES_MAX: Final = 500_000
 FILES_MAX: Final = 100_000
 """A manifest with more is an attack on the file system or wants to be an archive."""
 
+FOLDERS_MAX: Final = 200_000
+"""Different folders in a share, empty or not. Without it 100,000 short paths of 64 components, 13 MB, would
+make six million folders."""
+
 MANIFEST_BYTES_MAX: Final = 32 * MIB
 """Pieces at their limit (16 MB) and files at theirs with ordinary names; held in memory once per share."""
 
@@ -90,6 +94,7 @@ WINDOW_DEFAULT: Final = 256
 RELATIONS: tuple[tuple[bool, str], ...] = (
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
+    (FOLDERS_MAX >= FILES_MAX, "every file may have a folder of its own"),
     (PIECES_MAX // 8 + 1 <= PAYLOAD_BYTES_MAX, "a bitfield of the largest share must fit into a payload"),
     (SHARE_BYTES_MAX >= PIECES_MAX * PIECE_BYTES_MAX, "the largest piece list must be a legal share"),
     (SHARE_BYTES_MAX < 2**63, "every offset must be a legal file offset"),

@@ -29,6 +29,7 @@ from peer.errors import ManifestError
 from peer.ids import ShareId
 from peer.limits import (
     FILES_MAX,
+    FOLDERS_MAX,
     KIB,
     MANIFEST_BYTES_MAX,
     MIB,
@@ -68,9 +69,11 @@ class Manifest:
     files: tuple[FileEntry, ...]
     folders: tuple[Parts, ...]
     pieces: bytes = field(repr=False)
+    total_bytes: int = field(init=False, repr=False, compare=False)
     _share_id: ShareId | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "total_bytes", sum(file.size for file in self.files))
         _check_numbers(self)
         _check_order(self.files, self.folders)
         if not self.is_single_file:
@@ -82,10 +85,6 @@ class Manifest:
     @property
     def piece_count(self) -> int:
         return len(self.pieces) // DIGEST_BYTES
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(file.size for file in self.files)
 
     @property
     def is_single_file(self) -> bool:
@@ -200,9 +199,10 @@ def _read(data: bytes) -> tuple[int, tuple[FileEntry, ...], tuple[Parts, ...], b
     if reader.read_map_header() != 5:
         _refuse("it does not have the five fields of a manifest")
     _read_key(reader, "files")
-    files = _read_files(reader)
+    names: dict[str, str] = {}
+    files = _read_files(reader, names)
     _read_key(reader, "folders")
-    folders = tuple(_read_path(reader, {}) for _ in range(_read_count(reader, "empty folders")))
+    folders = tuple(_read_path(reader, names) for _ in range(_read_count(reader, "empty folders")))
     _read_key(reader, "piece_bytes")
     piece_bytes = _typed(reader.unpack(), int, "piece_bytes")
     _read_key(reader, "pieces")
@@ -214,9 +214,8 @@ def _read(data: bytes) -> tuple[int, tuple[FileEntry, ...], tuple[Parts, ...], b
     return piece_bytes, files, folders, pieces
 
 
-def _read_files(reader: Any) -> tuple[FileEntry, ...]:
+def _read_files(reader: Any, names: dict[str, str]) -> tuple[FileEntry, ...]:
     unpack = reader.unpack
-    names: dict[str, str] = {}
     files = []
     for _ in range(_read_count(reader, "files")):
         if reader.read_array_header() != 4:
@@ -239,6 +238,8 @@ def _read_path(reader: Any, names: dict[str, str]) -> Parts:
         if type(name) is not str:
             _refuse("a name is not text")
         parts.append(names.setdefault(name, name))  # folder names repeat: keep one object of each
+    if len(names) > FILES_MAX + FOLDERS_MAX:
+        _refuse("it has more names than files and folders may have")
     return tuple(parts)
 
 
