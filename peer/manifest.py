@@ -74,13 +74,9 @@ class Manifest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "total_bytes", sum(file.size for file in self.files))
+        _check_tree(self.files, self.folders)
         _check_numbers(self)
-        _check_order(self.files, self.folders)
-        if not self.is_single_file:
-            try:
-                check_paths([file.path for file in self.files], self.folders)
-            except ValueError as error:
-                _refuse(str(error))
+        _check_digests(self)
 
     @property
     def piece_count(self) -> int:
@@ -261,12 +257,28 @@ def _typed(value: Any, kind: type, name: str) -> Any:
     return value
 
 
+def _check_tree(files: Sequence[FileEntry], folders: Sequence[Parts]) -> None:
+    if len(files) > FILES_MAX or len(folders) > FILES_MAX:
+        _refuse(f"it has more than {FILES_MAX} files or empty folders")
+    if len(files) == 1 and not files[0].path and not folders:
+        return  # a single-file share
+    if any(not file.path for file in files):
+        _refuse("a file without a name may only be alone in its share")
+    paths = [file.path for file in files]
+    try:
+        check_paths(paths, folders)
+    except ValueError as error:
+        _refuse(str(error))
+    for sequence in (paths, folders):
+        for before, after in pairwise(sequence):
+            if before >= after:
+                _refuse(f"its paths are not sorted: {shown_path(after)!r} comes too late")
+
+
 def _check_numbers(manifest: Manifest) -> None:
     piece_bytes = manifest.piece_bytes
     if not PIECE_BYTES_MIN <= piece_bytes <= PIECE_BYTES_MAX or piece_bytes & (piece_bytes - 1):
         _refuse(f"{piece_bytes} is not a legal piece size")
-    if len(manifest.files) > FILES_MAX or len(manifest.folders) > FILES_MAX:
-        _refuse(f"it has more than {FILES_MAX} files or empty folders")
     for file in manifest.files:
         if not 0 <= file.size <= SHARE_BYTES_MAX:
             _refuse(f"the file {shown_path(file.path)!r} has an impossible size: {file.size} bytes")
@@ -281,7 +293,6 @@ def _check_numbers(manifest: Manifest) -> None:
         _refuse(f"its files have {pieces} pieces, more than {PIECES_MAX}")
     if len(manifest.pieces) != pieces * DIGEST_BYTES:
         _refuse(f"its files have {pieces} pieces, but it has {len(manifest.pieces)} bytes of piece hashes")
-    _check_digests(manifest)
 
 
 def _check_digests(manifest: Manifest) -> None:
@@ -297,17 +308,6 @@ def _check_digests(manifest: Manifest) -> None:
             small.append(file)
     if len(small) == 1 and small[0].digest != manifest.piece_digest(piece):
         _refuse(f"the hash of {shown_path(small[0].path)!r} and that of its only piece differ")
-
-
-def _check_order(files: Sequence[FileEntry], folders: Sequence[Parts]) -> None:
-    if any(not file.path for file in files) and (len(files) > 1 or folders):
-        _refuse("a file without a name may only be alone in its share")
-    for first, second in pairwise(files):
-        if first.path >= second.path:
-            _refuse(f"its files are not sorted, or one appears twice: {shown_path(second.path)!r}")
-    for before, after in pairwise(folders):
-        if before >= after:
-            _refuse(f"its folders are not sorted, or one appears twice: {shown_path(after)!r}")
 
 
 def _refuse(reason: str) -> NoReturn:
