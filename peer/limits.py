@@ -89,9 +89,42 @@ WINDOW_MAX: Final = 512
 WINDOW_DEFAULT: Final = 256
 """What we announce: 3 s of 64 KiB pieces at 5 MB/s; fast links have larger pieces."""
 
+# --- manifest
+
+MANIFEST_ASKS_MAX: Final = 2
+"""Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
+
+MANIFEST_PATIENCE_S: Final = 5.0
+"""Without a byte of the manifest for this long, another peer is asked too."""
+
+# --- connections
+
+KEEPALIVE_S: Final = 45.0
+"""After this long without a word either way, a ping: well inside the other side's patience and a NAT's."""
+
+IDLE_S: Final = 120.0
+"""A peer that says nothing, or takes nothing, for this long is gone (half-open connections)."""
+
+GOODBYE_GRACE_S: Final = 1.0
+"""How long the other side may take to take our goodbye."""
+
+OPENING_S: Final = 10.0
+"""From a new connection to the other side's hello: a silent stranger holds a slot no longer."""
+
+DIAL_S: Final = 15.0
+"""From the first packet to a connection: three retransmissions of a SYN."""
+
+OUTBOX_BYTES_MAX: Final = 1 * MIB
+"""Small messages waiting for a peer that does not read: more than any honest burst of them."""
+
+TICK_S: Final = 0.5
+"""How often a swarm looks for what is overdue."""
+
 # --- relations
 
 RELATIONS: tuple[tuple[bool, str], ...] = (
+    (2 * KEEPALIVE_S < IDLE_S, "two lost pings must fit into the other side's patience"),
+    (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
     (FOLDERS_MAX >= FILES_MAX, "every file may have a folder of its own"),
