@@ -120,6 +120,29 @@ OUTBOX_BYTES_MAX: Final = 1 * MIB
 TICK_S: Final = 0.5
 """How often a swarm looks for what is overdue."""
 
+# --- store
+
+FOLDERS_OPEN_MAX: Final = 32
+"""Folder descriptors kept by one root: a walk through a tree needs its branch, not the whole tree."""
+
+FILES_OPEN_MAX: Final = 64
+"""File descriptors kept by one share for reading and writing; the least recently used goes first."""
+
+CHECKPOINT_SECONDS: Final = 5.0
+"""At most this much work is fetched again after a power loss; a sync costs milliseconds."""
+
+CHECKPOINT_BYTES: Final = 64 * MIB
+"""The same by amount: a fast link must not pile up more that a power loss would take."""
+
+SYNC_EACH_MAX: Final = 16
+"""More files and folders than this to sync, and one sync of the whole file system is cheaper."""
+
+JOURNAL_BYTES_MAX: Final = 32 * MIB
+"""A journal is rewritten long before; a longer one is not ours, and is not read into memory."""
+
+JOURNAL_GROWTH_BYTES: Final = 256 * KIB
+"""A journal that has grown this much over twice its compact form is rewritten: about 20,000 records."""
+
 # --- relations
 
 RELATIONS: tuple[tuple[bool, str], ...] = (
@@ -143,5 +166,11 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     ),
     (LINK_TRACKERS_MAX + LINK_PEERS_MAX + 3 <= LINK_FIELDS_MAX, "a link's fields must all fit"),
     (WINDOW_DEFAULT <= WINDOW_MAX, "we must accept the window that we announce"),
+    (FOLDERS_OPEN_MAX + FILES_OPEN_MAX < 256 // 2, "a share must leave descriptors for peers (macOS: 256)"),
+    (FOLDERS_OPEN_MAX * 2 >= PATH_DEPTH_MAX, "most of the deepest path must fit the folder cache"),
+    (
+        2 * (JOURNAL_GROWTH_BYTES + 2 * (PIECES_MAX // 8 + 8 * FILES_MAX)) <= JOURNAL_BYTES_MAX,
+        "the journal of the largest share must stay readable",
+    ),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
 )
