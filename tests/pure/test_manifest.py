@@ -33,6 +33,7 @@ from peer.manifest import (
 from peer.paths import printable
 
 PIECE = PIECE_BYTES_MIN
+decode = Manifest.decode
 
 
 def digest_of(*parts: object) -> bytes:
