@@ -23,6 +23,10 @@ PIECES_MAX: Final = 500_000
 FILES_MAX: Final = 100_000
 """A manifest with more is an attack on the file system or wants to be an archive."""
 
+FOLDERS_MAX: Final = 200_000
+"""Different folders in a share, empty or not. Without it 100,000 short paths of 64 components, 13 MB, would
+make six million folders."""
+
 MANIFEST_BYTES_MAX: Final = 32 * MIB
 """Pieces at their limit (16 MB) and files at theirs with ordinary names; held in memory once per share."""
 
@@ -138,6 +142,28 @@ CHECKPOINT_S: Final = 5.0
 
 DISK_RETRY_S: Final = 2.0
 """A full disk is tried again after this long: soon enough to notice within 30 s that there is room."""
+# --- store
+
+FOLDERS_OPEN_MAX: Final = 32
+"""Folder descriptors kept by one root: a walk through a tree needs its branch, not the whole tree."""
+
+FILES_OPEN_MAX: Final = 64
+"""File descriptors kept by one share for reading and writing; the least recently used goes first."""
+
+CHECKPOINT_SECONDS: Final = 5.0
+"""At most this much work is fetched again after a power loss; a sync costs milliseconds."""
+
+CHECKPOINT_BYTES: Final = 64 * MIB
+"""The same by amount: a fast link must not pile up more that a power loss would take."""
+
+SYNC_EACH_MAX: Final = 16
+"""More files and folders than this to sync, and one sync of the whole file system is cheaper."""
+
+JOURNAL_BYTES_MAX: Final = 32 * MIB
+"""A journal is rewritten long before; a longer one is not ours, and is not read into memory."""
+
+JOURNAL_GROWTH_BYTES: Final = 256 * KIB
+"""A journal that has grown this much over twice its compact form is rewritten: about 20,000 records."""
 
 # --- relations
 
@@ -146,6 +172,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
+    (FOLDERS_MAX >= FILES_MAX, "every file may have a folder of its own"),
     (PIECES_MAX // 8 + 1 <= PAYLOAD_BYTES_MAX, "a bitfield of the largest share must fit into a payload"),
     (SHARE_BYTES_MAX >= PIECES_MAX * PIECE_BYTES_MAX, "the largest piece list must be a legal share"),
     (SHARE_BYTES_MAX < 2**63, "every offset must be a legal file offset"),
@@ -161,5 +188,11 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     ),
     (LINK_TRACKERS_MAX + LINK_PEERS_MAX + 3 <= LINK_FIELDS_MAX, "a link's fields must all fit"),
     (WINDOW_DEFAULT <= WINDOW_MAX, "we must accept the window that we announce"),
+    (FOLDERS_OPEN_MAX + FILES_OPEN_MAX < 256 // 2, "a share must leave descriptors for peers (macOS: 256)"),
+    (FOLDERS_OPEN_MAX * 2 >= PATH_DEPTH_MAX, "most of the deepest path must fit the folder cache"),
+    (
+        2 * (JOURNAL_GROWTH_BYTES + 2 * (PIECES_MAX // 8 + 8 * FILES_MAX)) <= JOURNAL_BYTES_MAX,
+        "the journal of the largest share must stay readable",
+    ),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
 )
