@@ -40,6 +40,20 @@ PATH_DEPTH_MAX: Final = 64
 PATH_BYTES_MAX: Final = 2048
 """All components of a path together: PATH_MAX is 4096, and the target folder needs room."""
 
+# --- link
+
+LINK_CHARS_MAX: Final = 32 * KIB
+"""A magnet link with every hint at its limit is about 18 KiB; a longer one is an attack on its reader."""
+
+LINK_FIELDS_MAX: Final = 100
+"""All our fields at their limits, and room for those of others."""
+
+LINK_TRACKERS_MAX: Final = 16
+"""More trackers do not find more peers. Transmission once overflowed on many `tr=` (CVE-2010-1853)."""
+
+LINK_PEERS_MAX: Final = 32
+"""Enough to get into a swarm; each of them is dialled."""
+
 # --- wire
 
 PROTOCOL_VERSION: Final = 1
@@ -109,6 +123,12 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
         PEERS_PER_MESSAGE_MAX * (HOST_BYTES_MAX + 64) < HEADER_BYTES_MAX,
         "a full peer list must fit a header",
     ),
+    (
+        (LINK_TRACKERS_MAX + LINK_PEERS_MAX) * (HOST_BYTES_MAX + 96) + 3 * NAME_BYTES_MAX + 256
+        <= LINK_CHARS_MAX,
+        "a link with all its hints must be a legal link",
+    ),
+    (LINK_TRACKERS_MAX + LINK_PEERS_MAX + 3 <= LINK_FIELDS_MAX, "a link's fields must all fit"),
     (WINDOW_DEFAULT <= WINDOW_MAX, "we must accept the window that we announce"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
 )
