@@ -191,6 +191,61 @@ JOURNAL_BYTES_MAX: Final = 32 * MIB
 
 JOURNAL_GROWTH_BYTES: Final = 256 * KIB
 """A journal that has grown this much over twice its compact form is rewritten: about 20,000 records."""
+# --- download
+
+PICKER_BLOCK_PIECES: Final = 2048
+"""Pieces that the picker treats as one number; a power of two. Operations on 2048 bits cost little more than
+on one; most shares (up to 4 GiB) are one block, the largest has 245."""
+
+PICKER_NEWS_MAX: Final = 4
+"""Blocks with news that one choice looks at: a peer that floods haves makes no choice dear."""
+
+PIPELINE_PIECES_START: Final = 2
+"""Asked of a link whose rate is not known yet: one to arrive, one so that the link does not fall idle."""
+
+PIPELINE_S: Final = 0.5
+"""What is asked of a link, in time at its rate. More than a round trip with room to spare; short, so that
+pieces are chosen late and little hangs on a link that turns slow."""
+
+PIPELINE_LATENCY_S_MAX: Final = 1.0
+"""Seconds of a link's own latency added to that at most: a satellite's, not a liar's."""
+
+LINK_RATE_MEMORY_S: Final = 3.0
+"""A link's rate is an average over this long, of the time in which something was asked of it."""
+
+LINK_RATE_FOLD_S: Final = 0.02
+"""Bytes are folded into the average at most this often: progress comes thousands of times a second."""
+
+RANDOM_FIRST_PIECES: Final = 4
+"""A newcomer's first pieces are any, not the rarest: rare ones come slowly, and it has nothing to give
+yet."""
+
+REQUEST_TIMEOUT_S: Final = 20.0
+"""A link from which something was asked and nothing came for so long is silent: its pieces go elsewhere."""
+
+REJECT_REST_S: Final = 1.0
+"""A link that rejected a request as busy is left alone for so long."""
+
+DOWNLOAD_TICK_S: Final = 1.0
+"""How often silent links are looked for."""
+
+ENDGAME_TICK_S: Final = 0.1
+"""How often links without work look for pieces that are late elsewhere."""
+
+ENDGAME_ASKS_MAX: Final = 4
+"""Links asked for one piece at once, all but the first to begin being withdrawn."""
+
+ENDGAME_TIE_S: Final = 0.1
+"""Between asking two links for the same piece: the first gets the time to begin."""
+
+ENDGAME_LOOKS_MAX: Final = 64
+"""Pieces in flight that are compared when a link without work looks for a late one."""
+
+ENDGAME_GAIN_MIN: Final = 2.0
+"""A piece that has begun to arrive is taken over only by a link that ends it so many times sooner."""
+
+ENDGAME_WASTE_PERMILLE: Final = 5
+"""Bytes thrown away by such take-overs, of the bytes wanted: half of the 1 % that may be wasted in all."""
 
 # --- relations
 
@@ -228,5 +283,9 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
         2 * (JOURNAL_GROWTH_BYTES + 2 * (PIECES_MAX // 8 + 8 * FILES_MAX)) <= JOURNAL_BYTES_MAX,
         "the journal of the largest share must stay readable",
     ),
+    (PICKER_BLOCK_PIECES & (PICKER_BLOCK_PIECES - 1) == 0, "a block of pieces must be a power of two"),
+    (PIPELINE_PIECES_START <= WINDOW_DEFAULT, "the window must hold the first requests"),
+    (PIPELINE_S + PIPELINE_LATENCY_S_MAX < REQUEST_TIMEOUT_S, "a queue must not look like silence"),
+    (ENDGAME_TICK_S <= DOWNLOAD_TICK_S, "the end must not be watched less closely than the middle"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
 )
