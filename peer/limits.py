@@ -381,6 +381,27 @@ DUPLICATE_GRACE_S: Final = 10.0
 
 PORT_PRIVILEGED_MAX: Final = 1023
 """Addresses by hearsay with a port up to this are not dialled: they are services, not peers."""
+# --- transport
+
+UNSENT_BYTES: Final = 128 * KIB
+"""What the kernel holds of a stream beyond what the network has taken. The writer chooses what to send when
+there is room again, so its choice lies this far behind: 13 ms at 80 Mbit/s. Much less costs bulk speed."""
+
+TURN_BYTES: Final = 1 * MIB
+"""A stream that never has to wait lets other tasks run after this much: about a millisecond."""
+
+TURN_CALL_BYTES: Final = 8 * KIB
+"""What a call counts beside its bytes, so that many tiny reads give way too."""
+
+COPY_BYTES: Final = 128 * KIB
+"""Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
+enough to stay in the processor's cache."""
+
+ACCEPT_RETRY_S: Final = 0.1
+"""Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
+
+LISTEN_TRIES_MAX: Final = 16
+"""Free ports tried until one is free on every address at once."""
 
 # --- relations
 
@@ -432,5 +453,6 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
     (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
+    (TURN_CALL_BYTES < TURN_BYTES, "a single call must not end a turn"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
 )
