@@ -161,9 +161,6 @@ TRACKER_EXCHANGES_MAX: Final = 64
 TRACKER_GRACE_S: Final = 0.5
 """What a stopping tracker gives to answers that are on their way."""
 
-ACCEPT_RETRY_S: Final = 0.1
-"""Pause when the system has no descriptor or memory for another connection (as trio's own server)."""
-
 UNKNOWN_MESSAGES_MAX: Final = 16
 """Messages of unknown kind that are skipped in a row: a newer version sends a few, a flood is not one."""
 
