@@ -190,6 +190,27 @@ TRACKER_MORE_S_MAX: Final = 60.0
 
 TRACKER_STOP_S: Final = 1.0
 """What saying `stopped` may cost at the end; a tracker that misses it forgets us by itself."""
+# --- transport
+
+UNSENT_BYTES: Final = 128 * KIB
+"""What the kernel holds of a stream beyond what the network has taken. The writer chooses what to send when
+there is room again, so its choice lies this far behind: 13 ms at 80 Mbit/s. Much less costs bulk speed."""
+
+TURN_BYTES: Final = 1 * MIB
+"""A stream that never has to wait lets other tasks run after this much: about a millisecond."""
+
+TURN_CALL_BYTES: Final = 8 * KIB
+"""What a call counts beside its bytes, so that many tiny reads give way too."""
+
+COPY_BYTES: Final = 128 * KIB
+"""Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
+enough to stay in the processor's cache."""
+
+ACCEPT_RETRY_S: Final = 0.1
+"""Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
+
+LISTEN_TRIES_MAX: Final = 16
+"""Free ports tried until one is free on every address at once."""
 
 # --- relations
 
@@ -207,6 +228,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
         "a full peer list must fit a header",
     ),
     (WINDOW_DEFAULT <= WINDOW_MAX, "we must accept the window that we announce"),
+    (TURN_CALL_BYTES < TURN_BYTES, "a single call must not end a turn"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
     (SWARM_MEMBERS_MAX <= MEMBERS_MAX, "one swarm alone must fit into the table"),
     (SWARMS_MAX <= MEMBERS_MAX, "a swarm has at least one member"),
