@@ -53,8 +53,16 @@ HEADER_BYTES_MAX: Final = 64 * KIB
 PAYLOAD_BYTES_MAX: Final = 16 * MIB
 """Raw bytes after a header: at most one whole piece."""
 
-HAVES_PER_MESSAGE_MAX: Final = 4096
-"""At most 5 bytes each in msgpack: stays under the header limit."""
+HEADER_FIELDS_MAX: Final = 64
+"""Fields of a header; also of any map in an unknown field."""
+
+HEADER_TEXT_BYTES_MAX: Final = 4 * KIB
+"""Any text or bytes in a header, known field or not: nothing in a header is bulk."""
+
+HAVES_PER_MESSAGE_MAX: Final = 1024
+"""Also the longest array that a header may carry. msgpack allocates an array when it reads its length, before
+its elements, and arrays nest 1024 deep: with 1024 a hostile 3 KiB header costs 8 MiB and 5 ms, with 4096 four
+times that (measured)."""
 
 PEERS_PER_MESSAGE_MAX: Final = 50
 """As libtorrent's peer exchange: enough to find the swarm, useless as an amplifier."""
@@ -64,6 +72,25 @@ REASON_BYTES_MAX: Final = 200
 
 HOST_BYTES_MAX: Final = 253
 """A DNS name's limit."""
+
+FRAME_READ_BYTES: Final = 4 * KIB
+"""Read at once where a header is due: dozens of small frames, but of a payload (which goes to its own buffer)
+no more than this is read early and must be copied."""
+
+SCRATCH_BYTES: Final = 64 * KIB
+"""Where payload goes that nobody wants: held only while it passes."""
+
+BUFFER_POOL_BYTES_MAX: Final = 64 * MIB
+"""Piece buffers kept for reuse: 64 links with 1 MiB pieces. More in use is possible, more kept is not."""
+
+REQUEST_ID_MAX: Final = 2**32 - 1
+"""Request ids only grow, so this is also the number of requests in a connection's life."""
+
+PINGS_OPEN_MAX: Final = 4
+"""Pings without their pong, on each side: keep-alive needs one, and answers to a flood would pile up."""
+
+WINDOW_ANNOUNCED_MAX: Final = 65535
+"""A window that a hello may name. We use at most WINDOW_MAX of it."""
 
 WINDOW_MAX: Final = 512
 """Requests that a peer may have open with us at once, and we with it whatever it announces."""
@@ -222,6 +249,13 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (PIECES_MAX // 8 + 1 <= PAYLOAD_BYTES_MAX, "a bitfield of the largest share must fit into a payload"),
     (SHARE_BYTES_MAX >= PIECES_MAX * PIECE_BYTES_MAX, "the largest piece list must be a legal share"),
     (SHARE_BYTES_MAX < 2**63, "every offset must be a legal file offset"),
+    (
+        max(REASON_BYTES_MAX, HOST_BYTES_MAX, 64) <= HEADER_TEXT_BYTES_MAX,
+        "every known text must fit a header",
+    ),
+    (PEERS_PER_MESSAGE_MAX <= HAVES_PER_MESSAGE_MAX, "a peer list must pass as an array of a header"),
+    (WINDOW_MAX <= WINDOW_ANNOUNCED_MAX, "we must be able to announce what we accept"),
+    (FRAME_READ_BYTES <= HEADER_BYTES_MAX, "a read for a header is at most a header"),
     (5 * HAVES_PER_MESSAGE_MAX + 64 <= HEADER_BYTES_MAX, "a full batch of haves must fit into a header"),
     (
         PEERS_PER_MESSAGE_MAX * (HOST_BYTES_MAX + 64) < HEADER_BYTES_MAX,
