@@ -81,20 +81,37 @@ class _Counts:
 
 
 class _Visitor:
-    """One connection. ``waiting`` is set while it is the other side's turn to speak."""
+    """One connection, as far as time and place go."""
 
-    __slots__ = ("network", "waiting", "welcome")
+    __slots__ = ("_dismissed", "_waiting", "network")
 
     def __init__(self, network: str) -> None:
         self.network = network
-        self.waiting: trio.CancelScope | None = None
-        self.welcome = True
+        self._waiting: trio.CancelScope | None = None
+        self._dismissed = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether it is this visitor's turn to speak."""
+        return self._waiting is not None
 
     def dismiss(self) -> None:
         """Let it finish what it is being told, if anything, and hear no more of it."""
-        self.welcome = False
-        if self.waiting is not None:
-            self.waiting.cancel()
+        self._dismissed = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def turn(self, seconds: float, step: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T | None:
+        """Wait for what the visitor does next; None if it was dismissed meanwhile. Raises TooSlowError."""
+        with trio.move_on_after(seconds) as scope:
+            self._waiting = scope
+            try:
+                return None if self._dismissed else await step(*args)
+            finally:
+                self._waiting = None
+        if self._dismissed:
+            return None
+        raise trio.TooSlowError
 
 
 class TrackerServer:
@@ -183,7 +200,7 @@ class TrackerServer:
         if self._per_network.get(network, 0) >= self._bounds.connections_per_address:
             return None
         if len(self._visitors) >= self._bounds.connections:
-            silent = next((v for v in self._visitors if v.waiting is not None), None)
+            silent = next((v for v in self._visitors if v.silent), None)
             if silent is None:
                 return None
             self._counts.displaced += 1
@@ -223,13 +240,13 @@ class TrackerServer:
             await trio.aclose_forcefully(stream)
 
     async def _converse(self, visitor: _Visitor, stream: Stream) -> None:
-        ready = await _their_turn(visitor, limits.TRACKER_HANDSHAKE_S, self._transport.accept, stream)
+        ready = await visitor.turn(limits.TRACKER_HANDSHAKE_S, self._transport.accept, stream)
         if ready is None:
             return
         channel = MessageChannel(ready)
         try:
             for _ in range(limits.TRACKER_EXCHANGES_MAX):
-                message = await _their_turn(visitor, limits.TRACKER_REQUEST_S, channel.receive)
+                message = await visitor.turn(limits.TRACKER_REQUEST_S, channel.receive)
                 if message is None:
                     break
                 answer = self._answer(message, ready)
@@ -256,19 +273,3 @@ class TrackerServer:
             await trio.sleep(limits.EXPIRY_GRAIN_S)
             while self._registry.expire(trio.current_time()):
                 await trio.lowlevel.checkpoint()
-
-
-async def _their_turn(
-    visitor: _Visitor, seconds: float, step: Callable[[*Ts], Awaitable[T]], *args: *Ts
-) -> T | None:
-    """Wait for the other side, who may be shown out meanwhile (None). Raises TooSlowError."""
-    if not visitor.welcome:
-        return None
-    with trio.CancelScope(deadline=trio.current_time() + seconds) as visitor.waiting:
-        try:
-            return await step(*args)
-        finally:
-            visitor.waiting = None
-    if visitor.welcome:
-        raise trio.TooSlowError
-    return None

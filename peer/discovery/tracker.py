@@ -4,14 +4,14 @@ Theory of operation. One task for each tracker; none waits for another, so a dea
 costs nothing but its own task. A task alternates between one exchange (dial, announce, answer, close; a
 deadline over all of it) and a pause. After an answer the pause is the tracker's interval, within bounds of
 ours; shorter, but growing, while the node says that it needs peers (`more`). After a failure it is a back-off
-that doubles with each further one, as in BEP 15; needing peers does not shorten it. Every pause has jitter, so
-that a swarm whose tracker comes back does not come back at one instant.
+that doubles with each further one, as in BEP 15; needing peers does not shorten it. Every pause has jitter,
+so that a swarm whose tracker comes back does not come back at one instant.
 
 Events follow what a tracker has heard: `started` until it has answered once, then `progress`, and `completed`
 once in between. When `run` is cancelled, whoever may have us in its list is told `stopped`, within a second.
 
-What a tracker says is a hint and nothing more: whether an address is worth a dial, and whether it may be dialled
-at all, is decided where the addresses of all informants come together.
+What a tracker says is a hint and nothing more: whether an address is worth a dial, and whether it may be
+dialled at all, is decided where the addresses of all informants come together.
 """
 
 from collections.abc import Callable, Sequence
