@@ -90,7 +90,7 @@ class TrackerClient:
 
     left: bytes that this node still needs, asked for at each announce; at least 1 while that is not known.
     port: where this node listens, 0 if it does not. found: called with the peers of each answer, never with
-    ourselves, and the tracker that named them; it must not block or raise.
+    ourselves, and the address where the socket saw the tracker that named them; it must not block or raise.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class TrackerClient:
         early, event = contact.more, contact.event
         try:
             with trio.fail_after(limits.TRACKER_EXCHANGE_S):
-                answer = await self._exchange(contact, event)
+                answer, informant = await self._exchange(contact, event)
         except Exception as error:  # whatever it did, it is a tracker's trouble and not the node's
             contact.failures += 1
             contact.error = _one_line(error)
@@ -178,9 +178,10 @@ class TrackerClient:
         contact.early_at = now + contact.more_gap * self._rng.uniform(1.0, 1.25)
         peers = [peer for peer in answer.peers if peer.node != self._node]
         if peers:
-            self._found(peers, contact.tracker)
+            self._found(peers, informant)
 
-    async def _exchange(self, contact: _Contact, event: AnnounceEvent) -> Announced:
+    async def _exchange(self, contact: _Contact, event: AnnounceEvent) -> tuple[Announced, Address]:
+        """Dial, announce, be answered: what it says, and where the socket saw it."""
         stopped = event is AnnounceEvent.STOPPED
         stream = await self._transport.dial(contact.tracker)
         try:
@@ -203,7 +204,7 @@ class TrackerClient:
             raise RemoteProtocolError(f"{REFUSAL}: {answer.reason or answer.code.name.lower()}")
         if not isinstance(answer, Announced):
             raise RemoteProtocolError(f"answers with {type(answer).__name__.lower()}")
-        return answer
+        return answer, stream.remote
 
     async def _say_stopped(self, contact: _Contact) -> None:
         try:
