@@ -403,6 +403,124 @@ ACCEPT_RETRY_S: Final = 0.1
 LISTEN_TRIES_MAX: Final = 16
 """Free ports tried until one is free on every address at once."""
 
+# --- tracker: the registry
+
+SWARMS_MAX: Final = 100_000
+"""Swarms that a tracker keeps. An almost empty one costs about 1 KiB; see `MEMBERS_MAX` for the sum."""
+
+SWARM_MEMBERS_MAX: Final = 100_000
+"""Members of one swarm. Answers are random samples: a larger swarm gains nothing by being listed whole."""
+
+MEMBERS_MAX: Final = 200_000
+"""Entries in all swarms together: with the swarms about 0.3 GB when everything is full."""
+
+MEMBERS_PER_ADDRESS_MAX: Final = 16_384
+"""Entries of one IPv4 address or IPv6 /64: several daemons with a thousand shares behind one address
+translation, while one host alone never fills the table."""
+
+MEMBERS_PER_NODE_MAX: Final = 4096
+"""Swarms that one node is listed in: a daemon with a thousand shares, with room."""
+
+SWARM_MEMBERS_PER_ADDRESS_MAX: Final = 256
+"""Entries of one address in one swarm: a classroom behind one address translation. One host can invent this
+many neighbours and no more; those beyond it are still told whom to dial."""
+
+SWARM_EVICTION_SAMPLE: Final = 8
+"""Swarms that are looked at when one must go: the smallest of them, so practically never a busy one."""
+
+ANNOUNCE_INTERVAL_S_MIN: Final = 60
+"""How often a member reports to a quiet tracker; also how long a restarted tracker knows too little."""
+
+ANNOUNCE_INTERVAL_S_MAX: Final = 1800
+"""A busy tracker asks for no longer silence than this, as BitTorrent trackers do."""
+
+ANNOUNCES_PER_S_TARGET: Final = 250
+"""The interval grows with the number of members so that they report no faster than this in all: about a
+quarter of one core."""
+
+MEMBER_INTERVALS: Final = 2.5
+"""A member is forgotten after this many of the intervals that it was told: one lost announce is forgiven."""
+
+EXPIRY_GRAIN_S: Final = 8.0
+"""Members whose time ends within the same grain leave the table together."""
+
+EXPIRIES_PER_CALL_MAX: Final = 512
+"""Entries that are dropped in one go: about a millisecond, so that answering is never held up."""
+
+# --- tracker: the conversation
+
+TRACKER_CONNECTIONS_MAX: Final = 512
+"""Connections at once: half of the usual limit of 1024 descriptors. An exchange lasts milliseconds."""
+
+TRACKER_CONNECTIONS_PER_ADDRESS_MAX: Final = 64
+"""Of these from one address; more wait their turn, and the caller's back-off is a second."""
+
+TRACKER_REQUEST_S: Final = 10.0
+"""From a connection (or its last answer) to a whole announce: who is slow or silent loses the slot."""
+
+TRACKER_HANDSHAKE_S: Final = 10.0
+"""For the transport's handshake on an accepted connection."""
+
+TRACKER_ANSWER_S: Final = 10.0
+"""For the other side to take an answer of a few KiB."""
+
+TRACKER_EXCHANGES_MAX: Final = 64
+"""Announces on one connection; then it is closed, so that no connection is for ever."""
+
+TRACKER_GRACE_S: Final = 0.5
+"""What a stopping tracker gives to answers that are on their way."""
+
+UNKNOWN_MESSAGES_MAX: Final = 16
+"""Messages of unknown kind that are skipped in a row: a newer version sends a few, a flood is not one."""
+
+TRACKER_EXCHANGE_S: Final = 30.0
+"""A peer's patience with one tracker, from the dial to the answer."""
+
+TRACKER_ANSWER_PEERS_WANTED: Final = 50
+"""Peers that we ask a tracker for: a full message."""
+
+TRACKER_REPORT_S_MIN: Final = 30.0
+"""We report no more often than this when all is well, whatever a tracker asks for."""
+
+TRACKER_REPORT_S_MAX: Final = 1800.0
+"""And no less often: a tracker that asks for silence for a year has lost its mind."""
+
+TRACKER_BACKOFF_S_MIN: Final = 1.0
+"""Pause after a tracker's first failure; it doubles with each further one."""
+
+TRACKER_BACKOFF_S_MAX: Final = 300.0
+"""A tracker that was down for long is found again within five minutes."""
+
+TRACKER_MORE_S_MIN: Final = 5.0
+"""Least pause between an answer and the next announce when peers are needed; doubles while they still are."""
+
+TRACKER_MORE_S_MAX: Final = 60.0
+"""A transfer that waits for its first source looks at least this often."""
+
+TRACKER_STOP_S: Final = 1.0
+"""What saying `stopped` may cost at the end; a tracker that misses it forgets us by itself."""
+# --- transport
+
+UNSENT_BYTES: Final = 128 * KIB
+"""What the kernel holds of a stream beyond what the network has taken. The writer chooses what to send when
+there is room again, so its choice lies this far behind: 13 ms at 80 Mbit/s. Much less costs bulk speed."""
+
+TURN_BYTES: Final = 1 * MIB
+"""A stream that never has to wait lets other tasks run after this much: about a millisecond."""
+
+TURN_CALL_BYTES: Final = 8 * KIB
+"""What a call counts beside its bytes, so that many tiny reads give way too."""
+
+COPY_BYTES: Final = 128 * KIB
+"""Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
+enough to stay in the processor's cache."""
+
+ACCEPT_RETRY_S: Final = 0.1
+"""Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
+
+LISTEN_TRIES_MAX: Final = 16
+"""Free ports tried until one is free on every address at once."""
+
 # --- relations
 
 RELATIONS: tuple[tuple[bool, str], ...] = (
@@ -455,4 +573,25 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
     (TURN_CALL_BYTES < TURN_BYTES, "a single call must not end a turn"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
+    (SWARM_MEMBERS_MAX <= MEMBERS_MAX, "one swarm alone must fit into the table"),
+    (SWARMS_MAX <= MEMBERS_MAX, "a swarm has at least one member"),
+    (MEMBERS_PER_NODE_MAX <= MEMBERS_PER_ADDRESS_MAX, "a node's entries must fit its address"),
+    (4 * MEMBERS_PER_ADDRESS_MAX < MEMBERS_MAX, "one address alone must leave room for others"),
+    (MEMBER_INTERVALS >= 2, "one lost announce must be forgiven"),
+    (EXPIRY_GRAIN_S < ANNOUNCE_INTERVAL_S_MIN, "expiry must be finer than what it measures"),
+    (
+        MEMBERS_MAX / ANNOUNCES_PER_S_TARGET <= ANNOUNCE_INTERVAL_S_MAX,
+        "a full tracker must be able to slow its members down enough",
+    ),
+    (TRACKER_REPORT_S_MIN <= ANNOUNCE_INTERVAL_S_MIN, "our tracker's shortest interval must be obeyed"),
+    (ANNOUNCE_INTERVAL_S_MAX <= TRACKER_REPORT_S_MAX, "our tracker's longest interval must be obeyed"),
+    (
+        4 * TRACKER_CONNECTIONS_PER_ADDRESS_MAX <= TRACKER_CONNECTIONS_MAX,
+        "one address alone must leave connections for others",
+    ),
+    (
+        TRACKER_MORE_S_MAX + TRACKER_BACKOFF_S_MAX < MEMBER_INTERVALS * TRACKER_REPORT_S_MAX,
+        "a tracker is asked again before it forgets us",
+    ),
+    (TRACKER_ANSWER_PEERS_WANTED <= PEERS_PER_MESSAGE_MAX, "we must not ask for more than a message holds"),
 )

@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
 
 PURE = re.compile(
     r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers)"
-    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem)|tracker\.registry"
+    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem)|tracker\.(registry|swarm|wheel|observed)"
 )
 
 IMPURE_IMPORTS = {
