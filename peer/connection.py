@@ -19,7 +19,7 @@ from typing import Protocol
 import trio
 
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
-from peer.ids import PieceIndex, RequestId
+from peer.ids import Address, PieceIndex, RequestId
 from peer.limits import GOODBYE_GRACE_S, IDLE_S, KEEPALIVE_S, OUTBOX_BYTES_MAX
 from peer.net.transport import Stream
 from peer.store.filesystem import FileSlice
@@ -96,6 +96,11 @@ class Connection:
         self._sent_at = now
         self._writing_since: float | None = None
         self._pings = 0
+
+    @property
+    def remote(self) -> Address:
+        """The other side, as the socket saw it."""
+        return self._stream.remote
 
     # --- what others may call, from any task; nothing here waits
 

@@ -9,7 +9,8 @@ from peer.greeting import Greeted, Refused, greet
 from peer.ids import Address
 from peer.limits import DIAL_S, OPENING_S
 from peer.net.transport import Transport
-from peer.swarm.peerbook import Dial, PeerBook, Source
+from peer.swarm.known import Dial, Source
+from peer.swarm.peerbook import PeerBook
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Session
 

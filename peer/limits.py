@@ -161,14 +161,9 @@ SNUB_S: Final = 30.0
 UNVERIFIED_BYTES_MAX: Final = 32 * MIB
 """Pieces that wait to be hashed and written; beyond it the readers pause. Part of the memory bar."""
 
-CHECKPOINT_BYTES: Final = 64 * MIB
-"""After so many bytes what was written is made durable: a power cut costs no more."""
-
-CHECKPOINT_S: Final = 5.0
-"""The same, in time."""
-
 DISK_RETRY_S: Final = 2.0
 """A full disk is tried again after this long: soon enough to notice within 30 s that there is room."""
+
 # --- store
 
 FOLDERS_OPEN_MAX: Final = 32
@@ -177,7 +172,7 @@ FOLDERS_OPEN_MAX: Final = 32
 FILES_OPEN_MAX: Final = 64
 """File descriptors kept by one share for reading and writing; the least recently used goes first."""
 
-CHECKPOINT_SECONDS: Final = 5.0
+CHECKPOINT_S: Final = 5.0
 """At most this much work is fetched again after a power loss; a sync costs milliseconds."""
 
 CHECKPOINT_BYTES: Final = 64 * MIB
@@ -191,6 +186,7 @@ JOURNAL_BYTES_MAX: Final = 32 * MIB
 
 JOURNAL_GROWTH_BYTES: Final = 256 * KIB
 """A journal that has grown this much over twice its compact form is rewritten: about 20,000 records."""
+
 # --- download
 
 PICKER_BLOCK_PIECES: Final = 2048
@@ -246,6 +242,7 @@ ENDGAME_GAIN_MIN: Final = 2.0
 
 ENDGAME_WASTE_PERMILLE: Final = 5
 """Bytes thrown away by such take-overs, of the bytes wanted: half of the 1 % that may be wasted in all."""
+
 # --- swarm: rates
 
 RATE_SPAN_S: Final = 3.0
@@ -381,6 +378,7 @@ DUPLICATE_GRACE_S: Final = 10.0
 
 PORT_PRIVILEGED_MAX: Final = 1023
 """Addresses by hearsay with a port up to this are not dialled: they are services, not peers."""
+
 # --- transport
 
 UNSENT_BYTES: Final = 128 * KIB
@@ -499,27 +497,6 @@ TRACKER_MORE_S_MAX: Final = 60.0
 
 TRACKER_STOP_S: Final = 1.0
 """What saying `stopped` may cost at the end; a tracker that misses it forgets us by itself."""
-# --- transport
-
-UNSENT_BYTES: Final = 128 * KIB
-"""What the kernel holds of a stream beyond what the network has taken. The writer chooses what to send when
-there is room again, so its choice lies this far behind: 13 ms at 80 Mbit/s. Much less costs bulk speed."""
-
-TURN_BYTES: Final = 1 * MIB
-"""A stream that never has to wait lets other tasks run after this much: about a millisecond."""
-
-TURN_CALL_BYTES: Final = 8 * KIB
-"""What a call counts beside its bytes, so that many tiny reads give way too."""
-
-COPY_BYTES: Final = 128 * KIB
-"""Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
-enough to stay in the processor's cache."""
-
-ACCEPT_RETRY_S: Final = 0.1
-"""Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
-
-LISTEN_TRIES_MAX: Final = 16
-"""Free ports tried until one is free on every address at once."""
 
 # --- relations
 

@@ -103,6 +103,7 @@ class Link:
         dialled: bool,
     ) -> None:
         self.id = id
+        self.host = connection.remote.host
         self.node = node
         self.address = address
         self.dialled = dialled

@@ -26,8 +26,9 @@ from peer.link import Link
 from peer.outflow import Outflow
 from peer.services import AGENT, Services
 from peer.swarm.download import Download
+from peer.swarm.known import Source
 from peer.swarm.metadata import AskManifest, ManifestQuest
-from peer.swarm.peerbook import PeerBook, Source, Turned
+from peer.swarm.peerbook import PeerBook, Turned
 from peer.target import Target
 from peer.throttle import Throttle
 from peer.wire.messages import Hello, KnownPeer
@@ -281,14 +282,14 @@ class Member:
 
     def _look_back(self, link: Link, ending: Ending) -> None:
         if ending.fault:
-            self.book.ban(link.node, None)
+            self.book.ban(link.node, link.host)
         elif ending.code in (ByeCode.USELESS, ByeCode.FULL):
             self.book.rest(link.address, trio.current_time())
         self.dialler.wake()
 
     def _expel(self, link: Link, reason: str) -> None:
         self.expelled.append(f"{link.address} ({link.node.hex()[:12]}): {reason}")
-        self.book.ban(link.node, None)
+        self.book.ban(link.node, link.host)
 
     def _part_with_the_useless(self) -> None:
         """Two that have everything have nothing to say to each other."""

@@ -25,11 +25,12 @@ so by `choke`), and when bytes may leave (a RateLimiter).
 """
 
 from array import array
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError, RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
 from peer.limits import (
@@ -158,7 +159,7 @@ class Upload:
         self,
         piece_length: Callable[[PieceIndex], int],
         piece_count: int,
-        have: Container[PieceIndex],
+        have: Bitfield,
         *,
         manifest_bytes: int = 0,
         available: Callable[[PieceIndex], int] = nobody,

@@ -21,7 +21,10 @@ FLOORS: tuple[tuple[float, str], ...] = (
     (3, r"peer\.(workers|buggify)"),
     (3.5, r"peer\.(identity|home)"),
     (3.5, r"peer\.(store|net)(\..*)?"),
-    (4, r"peer\.(alarm|greeting|connection|link|intake|outflow|dialler|choking|holding|target|throttle|services|member|member_statistics|pacing|trace)"),
+    (
+        4,
+        r"peer\.(alarm|greeting|connection|link|intake|outflow|dialler|choking|holding|target|throttle|services|member|member_statistics|pacing|trace)",
+    ),
     (4, r"peer\.discovery(\..*)?"),
     (5, r"peer\.node"),
     (6, r"peer\.(cli|control|daemon)(\..*)?"),
