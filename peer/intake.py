@@ -16,7 +16,7 @@ from peer.alarm import Alarm
 from peer.bitfield import Bitfield
 from peer.buffers import Buffers
 from peer.errors import ByeCode, StorageFullError
-from peer.ids import LinkId, PieceIndex
+from peer.ids import LinkId, NodeId, PieceIndex
 from peer.limits import CHECKPOINT_BYTES, CHECKPOINT_S, DISK_RETRY_S, UNVERIFIED_BYTES_MAX
 from peer.link import Link
 from peer.manifest import Manifest
@@ -62,6 +62,8 @@ class Intake:
         workers: Workers,
         buffers: Buffers,
         alarm: Alarm,
+        wanted_bytes: int,
+        resumed_bytes: int,
         held: Callable[[PieceIndex], None],
         expelled: Callable[[Link, str], None],
     ) -> None:
@@ -86,7 +88,10 @@ class Intake:
         self._room = trio.Event()
         self._due = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self.sources: dict[bytes, int] = {}
+        self.wanted_bytes = wanted_bytes
+        self.resumed_bytes = resumed_bytes
+        """What of it was here before this run."""
+        self.sources: dict[NodeId, int] = {}
         """Verified payload bytes by the id of the node that sent them."""
 
     # --- lifetime
@@ -96,8 +101,6 @@ class Intake:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_durable)
-            for link in list(self._links.values()):
-                self.joined(link)
             if self.download.finished:
                 self.finished.set()
             await self.finished.wait()
