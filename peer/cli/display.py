@@ -1,7 +1,9 @@
 """What a person sees while a command works: bars on a terminal, lines elsewhere; all on stderr."""
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,8 +20,9 @@ RATE_SPAN_S = 3.0
 """The speed shown is that of the last seconds; the time left follows from it."""
 
 
-class Source(Protocol):
-    """Somebody bytes come from or go to, as the display shows it."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A peer as the display shows it: bytes that came from it and verified, bytes a second."""
 
     name: str
     count: int
@@ -167,6 +170,48 @@ class Bars:
         return Group(*parts)
 
 
-def make_display() -> Display:
-    """Bars where somebody watches, lines where something records."""
-    return Bars() if sys.stderr.isatty() else Lines()
+class JsonLines:
+    """For programs that follow a transfer: one JSON object a line, several times a second."""
+
+    def __enter__(self) -> "JsonLines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def show(
+        self, now: float, label: str, done: int, total: int, detail: str = "", sources: Sequence[Source] = ()
+    ) -> None:
+        state = {"label": label, "done": done, "total": total, "detail": detail}
+        state["sources"] = [{"name": s.name, "bytes": s.count, "rate": round(s.rate)} for s in sources]
+        print(json.dumps(state), file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        print(json.dumps({"message": text}), file=sys.stderr, flush=True)
+
+
+class Silent(Lines):
+    """Only what must be said."""
+
+    def show(
+        self, now: float, label: str, done: int, total: int, detail: str = "", sources: Sequence[Source] = ()
+    ) -> None:
+        return None
+
+
+KINDS = ("auto", "bars", "lines", "json", "none")
+
+
+def make_display(kind: str = "auto") -> Display:
+    """One of `KINDS`; auto is bars where somebody watches, lines where something records."""
+    if kind == "auto":
+        kind = "bars" if sys.stderr.isatty() else "lines"
+    makers: dict[str, Callable[[], Display]] = {
+        "bars": Bars,
+        "lines": Lines,
+        "json": JsonLines,
+        "none": Silent,
+    }
+    return makers[kind]()

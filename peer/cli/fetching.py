@@ -7,6 +7,7 @@ import click
 import trio
 
 from peer.cli.display import Display, make_display
+from peer.cli.display import Source as ShownPeer
 from peer.cli.get import WATCH_EVERY_S, GetOptions, result_line
 from peer.cli.run import Stop
 from peer.cli.start import NetworkOptions, Started, start
@@ -32,15 +33,6 @@ class Outcome:
     held_text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ShownSource:
-    """A peer in the display: verified bytes, and bytes a second."""
-
-    name: str
-    count: int
-    rate: float
-
-
 class Fetching:
     """One run of `peer get`."""
 
@@ -56,7 +48,7 @@ class Fetching:
         """Fetch, report, perhaps seed. Raises ManyhandsError for what ends it early."""
         started = await start(self._network, self._options.port)
         try:
-            with make_display() as display:
+            with make_display(self._network.progress) as display:
                 return await self._run(started, display)
         finally:
             started.home.close()
@@ -134,7 +126,7 @@ class Fetching:
         rates = {link.node: (str(link.address), link.rate_down) for link in statistics.links}
         ranked = sorted(statistics.sources.items(), key=lambda item: -item[1])[:SOURCES_SHOWN_MAX]
         sources = [
-            ShownSource(
+            ShownPeer(
                 rates[node][0] if node in rates else node.hex()[:12], count, rates.get(node, ("", 0.0))[1]
             )
             for node, count in ranked

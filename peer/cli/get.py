@@ -96,6 +96,7 @@ def command(
     host: str | None,
     up: float | None,
     down: float | None,
+    progress: str,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -110,7 +111,7 @@ def command(
     if seed and seed_for is not None:
         raise click.UsageError("--seed seeds until stopped, --seed-for for a time: give one of them")
     seed_s = float("inf") if seed else seed_for
-    network = NetworkOptions(home, trackers, host, up, down, plain)
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress)
     options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json)
 
     async def work(stop: Stop) -> int:

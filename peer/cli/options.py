@@ -89,6 +89,12 @@ def network_options(command: Command) -> Command:
         ),
         click.option("--up", type=RateType(), metavar="RATE", help="Send at most this: 4mbit, 500kbit, 1MB."),
         click.option("--down", type=RateType(), metavar="RATE", help="Receive at most this."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "bars", "lines", "json", "none"]),
+            default="auto",
+            help="How to show progress on stderr (default: bars on a terminal, else lines).",
+        ),
         click.option("--plain", is_flag=True, help="No encryption: for labs and trusted links."),
     ]
     for option in reversed(options):

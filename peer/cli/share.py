@@ -29,7 +29,7 @@ class ShareOptions:
     "--announce",
     type=AddressType(PEER_PORT),
     metavar="HOST[:PORT]",
-    help="The address to put into the link, when others reach this machine by another one than it sees itself.",
+    help="The address to put into the link, where others reach this machine by another than its own.",
 )
 @network_options
 @home_option
@@ -41,16 +41,17 @@ def command(
     host: str | None,
     up: float | None,
     down: float | None,
+    progress: str,
     plain: bool,
     home: str | None,
 ) -> None:
     """Share PATH, a file or a folder: print its magnet link, and seed it until stopped.
 
-    The link goes to stdout, alone on the first line; everything else to stderr. Symbolic links inside a folder
-    are not followed: they are named and left out. A file that changes while it is shared is noticed and no
-    longer sent.
+    The link goes to stdout, alone on the first line; everything else to stderr. Symbolic links inside a
+    folder are not followed: they are named and left out. A file that changes while it is shared is noticed
+    and no longer sent.
     """
-    network = NetworkOptions(home, trackers, host, up, down, plain)
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress)
     options = ShareOptions(path, port, announce)
 
     async def work(stop: Stop) -> int:

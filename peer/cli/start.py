@@ -24,6 +24,7 @@ class NetworkOptions:
     up: float | None
     down: float | None
     plain: bool
+    progress: str
 
 
 @dataclass(slots=True)
