@@ -26,13 +26,13 @@ from peer.manifest import (
     FileEntry,
     Manifest,
     count_pieces,
-    decode,
     piece_bytes_for,
     share_id_of,
 )
 from peer.paths import printable
 
 PIECE = PIECE_BYTES_MIN
+decode = Manifest.decode
 
 
 def digest_of(*parts: object) -> bytes:
