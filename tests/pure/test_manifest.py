@@ -26,7 +26,6 @@ from peer.manifest import (
     FileEntry,
     Manifest,
     count_pieces,
-    decode,
     piece_bytes_for,
     share_id_of,
 )
