@@ -68,15 +68,16 @@ class Uplink:
         self.quantum = max(2048, min(16 * 1024, int(rate * LIMIT_QUANTUM_S)))
         self.requests: dict[tuple[int, int], RequestId] = {}
         self.turn: deque[int] = deque()  # peers with something to send, whose turn is next first
-        self.sockets: dict[int, deque[tuple[int, int, bool]]] = {}  # (piece, bytes, last) in the kernel
+        self.sockets: dict[int, deque[tuple[int, int, RejectCode | bool]]] = {}  # in the kernel: see _chunk
         self.filled: dict[int, int] = {}
-        self.busy = False
+        self.carries = -1  # the peer whose packet is on the line
+        self.carries_until = 0.0
         self.sent_bytes = 0
         self.sent_to: dict[int, int] = {}
         self.wake_at = float("inf")
 
-    def packet(self, now: float) -> tuple[int, int, int, bool] | float | None:
-        """(peer, piece, bytes, last) to carry now; or when to ask again; or None."""
+    def packet(self, now: float) -> tuple[int, int, int, RejectCode | bool] | float | None:
+        """(peer, piece, bytes, end) to carry now; or when to ask again; or None."""
         until = float("inf")
         for _ in range(len(self.turn)):
             peer = self.turn.popleft()
@@ -89,7 +90,8 @@ class Uplink:
                 self.turn.append(peer)
         return None if until == float("inf") else until
 
-    def _chunk(self, peer: int, now: float) -> tuple[int, int, bool] | float | None:
+    def _chunk(self, peer: int, now: float) -> tuple[int, int, RejectCode | bool] | float | None:
+        """(piece, bytes, end): end is whether the answer is complete, or why there is none."""
         upload = self.upload
         link = LinkId(peer)
         socket = self.sockets.get(peer)
@@ -178,7 +180,7 @@ class SwarmModel:
     def _upload(self, me: int, lengths: list[int]) -> Upload:
         node = self.nodes[me]
         return Upload(
-            lengths.__getitem__, len(lengths), node.bits, available=lambda piece: node.availability(piece)
+            lengths.__getitem__, len(lengths), node.bits, available=node.availability
         )
 
     def run(self, until: float = 1e9) -> Outcome:
@@ -234,19 +236,19 @@ class SwarmModel:
             self.ticks[me] = float("inf")
             self.perform(me, self.nodes[me].tick(self.now))
 
-    def received(self, holder: int, me: int, piece: int, size: int, last: bool) -> None:
+    def received(self, holder: int, me: int, piece: int, size: int, end: RejectCode | bool) -> None:
         node = self.nodes[me]
+        if isinstance(end, RejectCode):
+            self.perform(me, node.rejected(LinkId(holder), PieceIndex(piece), end, self.now))
+            return
         self.meters[me][holder].add(size, self.now)
         self.perform(me, node.progressed(LinkId(holder), PieceIndex(piece), size, self.now))
-        if last:
+        if end:
             index = PieceIndex(piece)
             was = node.state(index)
             self.perform(me, node.arrived(LinkId(holder), index, self.now))
             if was is not PieceState.VERIFYING and node.state(index) is PieceState.VERIFYING:
                 self.perform(me, node.verified(LinkId(holder), index, self.now))
-
-    def closed(self, me: int, holder: int, piece: int, code: RejectCode) -> None:
-        self.perform(me, self.nodes[me].rejected(LinkId(holder), PieceIndex(piece), code, self.now))
 
     def choked(self, me: int, holder: int, on: bool) -> None:
         self.perform(me, self.nodes[me].choked(LinkId(holder), on, self.now))
@@ -284,13 +286,16 @@ class SwarmModel:
     def reject(self, holder: int, asker: int, piece: int, code: RejectCode) -> None:
         """Messages of one link stay in order: behind the data that its socket holds."""
         uplink = self.uplinks[holder]
-        behind = uplink.filled.get(asker, 0) * max(1, len(uplink.turn)) / uplink.rate
-        wait = (self.piece_bytes / 4 / uplink.rate if uplink.busy else 0.0) + behind
-        self.at(self.now + wait + self.latency + 1e-9, self.closed, asker, holder, piece, code)
+        socket = uplink.sockets.get(asker)
+        if socket:
+            socket.append((piece, 0, code))
+            return
+        wait = uplink.carries_until - self.now if uplink.carries == asker else 0.0
+        self.at(self.now + wait + self.latency + 1e-9, self.received, holder, asker, piece, 0, code)
 
     def serve(self, holder: int) -> None:
         uplink = self.uplinks[holder]
-        if uplink.busy:
+        if uplink.carries >= 0:
             return
         packet = uplink.packet(self.now)
         if packet is None:
@@ -300,19 +305,20 @@ class SwarmModel:
                 uplink.wake_at = packet
                 self.at(packet, self.wake, holder)
             return
-        peer, piece, size, last = packet
-        uplink.busy = True
+        peer, piece, size, end = packet
+        uplink.carries = peer
+        uplink.carries_until = self.now + size / uplink.rate
         uplink.sent_bytes += size
         uplink.sent_to[peer] = uplink.sent_to.get(peer, 0) + size
-        self.at(self.now + size / uplink.rate, self.sent, holder, peer, piece, size, last)
+        self.at(uplink.carries_until, self.sent, holder, peer, piece, size, end)
 
     def wake(self, holder: int) -> None:
         self.uplinks[holder].wake_at = float("inf")
         self.serve(holder)
 
-    def sent(self, holder: int, peer: int, piece: int, size: int, last: bool) -> None:
-        self.uplinks[holder].busy = False
-        self.at(self.now + self.latency, self.received, holder, peer, piece, size, last)
+    def sent(self, holder: int, peer: int, piece: int, size: int, end: RejectCode | bool) -> None:
+        self.uplinks[holder].carries = -1
+        self.at(self.now + self.latency, self.received, holder, peer, piece, size, end)
         self.serve(holder)
 
     # --- choking
