@@ -453,6 +453,9 @@ TRACKER_CONNECTIONS_MAX: Final = 512
 TRACKER_CONNECTIONS_PER_ADDRESS_MAX: Final = 64
 """Of these from one address; more wait their turn, and the caller's back-off is a second."""
 
+TRACKER_DESCRIPTORS_RESERVED: Final = 32
+"""Of the process's descriptors, kept from connections: listeners, the event loop, the next accept."""
+
 TRACKER_REQUEST_S: Final = 10.0
 """From a connection (or its last answer) to a whole announce: who is slow or silent loses the slot."""
 

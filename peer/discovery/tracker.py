@@ -153,7 +153,7 @@ class TrackerClient:
 
     async def _report(self, contact: _Contact) -> None:
         """One announce, come what may; then set the time of the next."""
-        early, event = contact.more, contact.event
+        event = contact.event
         try:
             with trio.fail_after(limits.TRACKER_EXCHANGE_S):
                 answer, informant = await self._exchange(contact, event)
@@ -164,7 +164,20 @@ class TrackerClient:
             pause = min(pause, limits.TRACKER_BACKOFF_S_MAX) * self._rng.uniform(1.0, 1.25)
             contact.regular_at = trio.current_time() + pause
             return
+        self._answered(contact, event, answer)
+        peers = [peer for peer in answer.peers if peer.node != self._node]
+        if peers:
+            self._found(peers, informant)
+
+    def _answered(self, contact: _Contact, event: AnnounceEvent, answer: Announced) -> None:
+        """Note an answer, and when to ask again."""
         now = trio.current_time()
+        still_needed = contact.more and contact.answer is not None
+        contact.more_gap = (
+            min(2 * contact.more_gap, limits.TRACKER_MORE_S_MAX)
+            if still_needed
+            else limits.TRACKER_MORE_S_MIN
+        )
         contact.answer, contact.answered_at = answer, now
         contact.error, contact.failures = None, 0
         contact.more = False
@@ -172,13 +185,7 @@ class TrackerClient:
             contact.completed = False
         interval = min(max(answer.interval, limits.TRACKER_REPORT_S_MIN), limits.TRACKER_REPORT_S_MAX)
         contact.regular_at = now + interval * self._rng.uniform(0.85, 1.0)
-        contact.more_gap = (
-            min(2 * contact.more_gap, limits.TRACKER_MORE_S_MAX) if early else limits.TRACKER_MORE_S_MIN
-        )
         contact.early_at = now + contact.more_gap * self._rng.uniform(1.0, 1.25)
-        peers = [peer for peer in answer.peers if peer.node != self._node]
-        if peers:
-            self._found(peers, informant)
 
     async def _exchange(self, contact: _Contact, event: AnnounceEvent) -> tuple[Announced, Address]:
         """Dial, announce, be answered: what it says, and where the socket saw it."""
