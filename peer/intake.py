@@ -155,7 +155,7 @@ class Intake:
             self.perform(self.download.bitfield(link.id, link.pieces, trio.current_time()))
 
     def got_haves(self, link: Link, pieces: Iterable[PieceIndex]) -> None:
-        self.perform(self.download.have(link.id, tuple(pieces), trio.current_time()))
+        self.perform(self.download.have_pieces(link.id, tuple(pieces), trio.current_time()))
 
     def choked(self, link: Link, on: bool) -> None:
         self.perform(self.download.choked(link.id, on, trio.current_time()))

@@ -118,6 +118,9 @@ WINDOW_DEFAULT: Final = 256
 
 # --- manifest
 
+MANIFESTS_KEPT_MAX: Final = 256
+"""Manifests kept in the home for `inspect` and `verify`; the oldest go first."""
+
 MANIFEST_ASKS_MAX: Final = 2
 """Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
 

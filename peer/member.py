@@ -23,8 +23,10 @@ from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
 from peer.limits import GOODBYE_GRACE_S, NEWS_DELAY_S, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
 from peer.link import Link
+from peer.manifest import Manifest
 from peer.outflow import Outflow
 from peer.services import AGENT, Services
+from peer.swarm.availability import Availability
 from peer.swarm.download import Download
 from peer.swarm.known import Source
 from peer.swarm.metadata import AskManifest, ManifestQuest
@@ -46,7 +48,7 @@ class Phase(Enum):
 
 
 class Member:
-    """See the module. A sharer gives ``holding``, a getter ``target``; exactly one of them."""
+    """See the module. A sharer gives ``holding``, a getter ``target``; with neither it finds the manifest."""
 
     def __init__(
         self,
@@ -83,8 +85,11 @@ class Member:
         self._choking: Choking | None = None
         self._throttle = Throttle(share, services.down)
         self._numbers = count(1)
-        self._found = trio.Event()
+        self.found = trio.Event()
+        """The manifest is known, or known to be bad."""
+        self.manifest: tuple[Manifest, bytes] | None = None
         self._bad_manifest: ContentError | None = None
+        self._available = Availability(0)
         self._news_due = False
         self._nursery: trio.Nursery | None = None
         self._alone = trio.Event()
@@ -137,15 +142,14 @@ class Member:
         return True
 
     async def _fetch(self) -> None:
-        target = self._target
-        if target is None:
-            raise ContentError("nothing to share and nowhere to fetch to")
-        await self._found.wait()
+        await self.found.wait()
         if self._bad_manifest is not None:
             raise self._bad_manifest
-        manifest, data = target.manifest
+        target = self._target
+        if target is None or self.manifest is None:  # the manifest was all that was wanted
+            await trio.sleep_forever()
         self.phase = Phase.CHECKING
-        holding, wanted = await target.prepare(manifest, data)
+        holding, wanted = await target.prepare(*self.manifest)
         download = Download(holding.layout.piece_length, holding.have, wanted, self.services.rng)
         self.intake = Intake(
             holding.manifest,
@@ -157,6 +161,8 @@ class Member:
             workers=self.services.workers,
             buffers=self.services.buffers,
             alarm=self.services.alarm,
+            wanted_bytes=target.wanted_bytes,
+            resumed_bytes=target.resumed_bytes,
             held=self._held,
             expelled=self._expel,
         )
@@ -173,6 +179,7 @@ class Member:
         """From now on the manifest is known and pieces can be served."""
         services = self.services
         self.holding = holding
+        self._available = Availability(holding.layout.piece_count)
         self.outflow = Outflow(
             self.share,
             holding.data,
@@ -180,7 +187,7 @@ class Member:
             holding.reader,
             holding.have,
             links=self.links,
-            holders=self._holders,
+            holders=self._available,
             pacer=services.up,
             alarm=services.alarm,
             lost=self._lost,
@@ -258,6 +265,8 @@ class Member:
         except RemoteProtocolError as error:
             link.close(ByeCode.PROTOCOL, str(error))
             return
+        if link.pieces is not None:
+            self._available.join(link.pieces)
         link.show(self.holding.have)
         self.outflow.joined(link)
         if self.intake is not None:
@@ -270,6 +279,8 @@ class Member:
         if not self.links:
             self._alone.set()
         self._throttle.left(link.id)
+        if link.pieces is not None:
+            self._available.leave(link.pieces)
         if self.outflow is not None:
             self.outflow.left(link)
         if self.intake is not None:
@@ -309,10 +320,14 @@ class Member:
             self._ask_manifest(self.quest.offered(link.id, trio.current_time()))
             return
         link.learn_size(self.holding.layout.piece_count)
+        if link.pieces is not None:
+            self._available.join(link.pieces)
         if self.intake is not None:
             self.intake.offered(link)
 
     def link_has(self, link: Link, pieces: tuple[PieceIndex, ...]) -> None:
+        if link.pieces is not None:
+            self._available.gain(pieces, link.pieces)
         if self.intake is not None:
             self.intake.got_haves(link, pieces)
 
@@ -338,7 +353,7 @@ class Member:
             return
         data = bytes(event.buffer)
         self.services.buffers.release(event.buffer)
-        if not event.cancelled and not self._found.is_set():
+        if not event.cancelled and not self.found.is_set():
             self._got_manifest(link, data)
 
     def link_rejected(self, link: Link, event: Rejected) -> None:
@@ -393,7 +408,7 @@ class Member:
             manifest, others = self.quest.answered(link.id, data)
         except ManifestError as error:
             self._bad_manifest = error
-            self._found.set()
+            self.found.set()
             return
         if manifest is None:
             reason = "sent another manifest than the link names"
@@ -402,9 +417,8 @@ class Member:
             return
         for other in others:
             self.links[other.link].withdraw(None)
-        if self._target is not None:
-            self._target.manifest = (manifest, data)
-        self._found.set()
+        self.manifest = (manifest, data)
+        self.found.set()
 
     # --- pieces
 
@@ -426,9 +440,6 @@ class Member:
         if self.holding is not None:
             self.holding.have.discard(piece)
         self.unreadable.setdefault(str(error))
-
-    def _holders(self, piece: PieceIndex) -> int:
-        return sum(link.pieces is not None and piece in link.pieces for link in self.links.values())
 
     # --- discovery
 

@@ -179,9 +179,7 @@ class SwarmModel:
 
     def _upload(self, me: int, lengths: list[int]) -> Upload:
         node = self.nodes[me]
-        return Upload(
-            lengths.__getitem__, len(lengths), node.bits, available=node.availability
-        )
+        return Upload(lengths.__getitem__, len(lengths), node.bits, available=node.availability)
 
     def run(self, until: float = 1e9) -> Outcome:
         peers = len(self.nodes) - 1
