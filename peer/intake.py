@@ -127,7 +127,7 @@ class Intake:
                 await self._save()
 
     async def _save(self) -> None:
-        """Make durable. What a failed sync may have lost is fetched again; a disk that goes on failing ends it."""
+        """Make durable. What a failed sync may have lost is fetched again, unless syncs go on failing."""
         try:
             await self._on_disk(self._store.checkpoint)
         except StorageError:

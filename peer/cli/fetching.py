@@ -12,6 +12,7 @@ from peer.cli.get import WATCH_EVERY_S, GetOptions, result_line
 from peer.cli.run import Stop
 from peer.cli.start import NetworkOptions, Started, start
 from peer.errors import ContentError, ExitCode, NoSourceError, StorageError
+from peer.ids import KnownPeer
 from peer.magnet import MagnetLink, parse
 from peer.member import Member, Phase
 from peer.member_statistics import MemberStatistics, member_statistics, why_no_progress

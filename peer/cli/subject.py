@@ -1,5 +1,6 @@
 """LINK|PATH: the share that `inspect` and `verify` are about, found on disk, in the home, or in the swarm."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,7 @@ async def subject_of(
 
 
 async def _from_disk(text: str, display: Display) -> Subject:
-    path = Path(text).absolute()
+    path = Path(os.path.abspath(text))  # not resolved: a link is shared under its own name
     if not path.name:
         raise UsageError(f"{text} has no name to share it by: name a file or folder in it")
 
