@@ -11,7 +11,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from peer.errors import ManifestError, SourceChangedError, StorageError, UsageError
 from peer.ids import FileIndex
@@ -147,9 +147,10 @@ class _Sources:
         self._found = found
 
     def open(self, file: FileIndex) -> File:
-        found = self._found[file]
-        with trouble(self._name(file)):
-            opened = self._root.open(found.disk_path)
+        try:
+            opened = self._root.open(self._found[file].disk_path)
+        except OSError as error:
+            self.failed(file, error)
         try:
             self._check_unchanged(file, opened)
         except BaseException:
@@ -157,7 +158,7 @@ class _Sources:
             raise
         return opened
 
-    def failed(self, file: FileIndex, error: OSError) -> None:
+    def failed(self, file: FileIndex, error: OSError) -> NoReturn:
         raise translate(error, self._name(file)) from error
 
     def close(self, file: FileIndex, opened: File) -> None:
@@ -174,8 +175,10 @@ class _Sources:
                 )
 
     def _check_unchanged(self, file: FileIndex, opened: File) -> None:
-        with trouble(self._name(file)):
+        try:
             state = opened.state()
+        except OSError as error:
+            self.failed(file, error)
         if state != self._found[file].state:
             raise SourceChangedError(
                 f"{self._name(file)} changed while it was read: share it again when nothing writes to it"
