@@ -18,7 +18,7 @@ from peer.wire.messages import Bye, Hello
 from peer.wire.session import ByeReceived, Event, HelloReceived, Session
 
 
-class Refused(ConnectionLost):  # noqa: N818 - an outcome more than an error
+class Refused(ConnectionLost):
     """One side does not want this connection. ``ours``: we said so."""
 
     def __init__(self, code: ByeCode, reason: str, *, ours: bool) -> None:

@@ -13,7 +13,7 @@ from peer.bitfield import Bitfield
 from peer.connection import Connection, Ending, Outgoing
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError
 from peer.ids import Address, LinkId, NodeId, PieceIndex, RequestId
-from peer.limits import PIECES_MAX
+from peer.limits import HAVES_PER_MESSAGE_MAX, PIECES_MAX, SNUB_S
 from peer.swarm.rates import RateMeter
 from peer.wire.messages import Choke, Have, Interested, KnownPeer, Pong
 from peer.wire.session import (
@@ -64,7 +64,9 @@ class LinkOwner(Protocol):
 
     def link_unreadable(self, link: "Link", outgoing: Outgoing, error: OSError | EOFError) -> None: ...
 
-    async def link_room(self, link: "Link") -> None: ...
+    async def link_room(self, link: "Link") -> int | None: ...
+
+    def link_received(self, link: "Link", count: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Link:
         dialled: bool,
     ) -> None:
         self.id = id
+        self.host = connection.remote.host
         self.node = node
         self.address = address
         self.dialled = dialled
@@ -121,7 +124,17 @@ class Link:
         self._owner = owner
         self._bits: bytearray | None = None
         self._open: dict[PieceIndex | None, RequestId] = {}
+        self._data_at = now
         self._news: list[PieceIndex] = []
+
+    @property
+    def served(self) -> bool:
+        """Whether we serve its requests."""
+        return not self.choked
+
+    def snubs(self, now: float) -> bool:
+        """Whether we wait for data and nothing has come for long."""
+        return bool(self._open) and not self.chokes_us and now - self._data_at > SNUB_S
 
     @property
     def has_manifest(self) -> bool:
@@ -140,6 +153,8 @@ class Link:
 
     def ask(self, piece: PieceIndex, length: int) -> None:
         """Request a piece."""
+        if not self._open:
+            self._data_at = trio.current_time()
         self._open[piece], frame = self.session.request(piece, length)
         self.connection.queue(frame)
 
@@ -181,9 +196,9 @@ class Link:
 
     def flush_news(self) -> None:
         """Tell what `news` has gathered, in one message."""
-        if self._news:
-            self.connection.send(Have(tuple(self._news)))
-            self._news.clear()
+        news, self._news = self._news, []
+        for start in range(0, len(news), HAVES_PER_MESSAGE_MAX):
+            self.connection.send(Have(tuple(news[start : start + HAVES_PER_MESSAGE_MAX])))
 
     # --- the other side's pieces
 
@@ -221,10 +236,10 @@ class Link:
 
     # --- the connection's handler
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:  # noqa: PLR0912 - one case a message
         match event:
             case DataProgress():
-                now = trio.current_time()
+                now = self._data_at = trio.current_time()
                 self.received_bytes += event.received
                 self.meter_in.add(event.received, now)
                 self._owner.link_progressed(self, event)
@@ -270,8 +285,11 @@ class Link:
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
         self._owner.link_unreadable(self, outgoing, error)
 
-    async def room(self) -> None:
-        await self._owner.link_room(self)
+    async def room(self) -> int | None:
+        return await self._owner.link_room(self)
+
+    def received(self, count: int) -> None:
+        self._owner.link_received(self, count)
 
     def statistics(self) -> LinkStatistics:
         """As it stands now."""

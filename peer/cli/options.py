@@ -17,7 +17,7 @@ TRACKER_PORT = 7700
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class AddressType(click.ParamType):
+class AddressType(click.ParamType[Address]):
     """``HOST:PORT``; the port may be left out where there is a well-known one."""
 
     name = "host:port"
@@ -34,7 +34,7 @@ class AddressType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class RateType(click.ParamType):
+class RateType(click.ParamType[float]):
     """A rate as ``tc`` writes it: 4mbit, 500kbit, 1MB. In bytes a second."""
 
     name = "rate"
@@ -48,7 +48,7 @@ class RateType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class DurationType(click.ParamType):
+class DurationType(click.ParamType[float]):
     """A time: 90s, 10m, 1h30m. In seconds."""
 
     name = "time"
@@ -89,6 +89,12 @@ def network_options(command: Command) -> Command:
         ),
         click.option("--up", type=RateType(), metavar="RATE", help="Send at most this: 4mbit, 500kbit, 1MB."),
         click.option("--down", type=RateType(), metavar="RATE", help="Receive at most this."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "bars", "lines", "json", "none"]),
+            default="auto",
+            help="How to show progress on stderr (default: bars on a terminal, else lines).",
+        ),
         click.option("--plain", is_flag=True, help="No encryption: for labs and trusted links."),
     ]
     for option in reversed(options):

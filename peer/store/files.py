@@ -142,14 +142,18 @@ class DiskFolder:
     def make_folder(self, path: PathParts) -> None:
         for depth in range(1, len(path) + 1):
             part = path[:depth]
-            with suppress(FileExistsError):
+            try:
                 self._at(part, lambda folder, name: os.mkdir(name, dir_fd=folder))
-            self._descriptor(part)  # a real folder, or OSError
+            except FileExistsError:
+                self._descriptor(part)  # a real folder, or OSError
+            else:
+                self._forget(part)  # what was known by this name is gone
 
     def entries(self, path: PathParts) -> Iterator[Entry]:
         # A descriptor of its own: the position in the listing belongs to the open folder, not to the reader.
-        descriptor = _Descriptor(os.open(".", _FOLDER_FLAGS, dir_fd=self._descriptor(path).number))
-        with os.scandir(descriptor.number) as found:
+        folder = self._descriptor(path)
+        reading = _Descriptor(os.open(".", _FOLDER_FLAGS, dir_fd=folder.number))
+        with os.scandir(reading.number) as found:
             listed = [Entry(entry.name, _kind_of(entry)) for entry in found]
         listed.sort(key=lambda entry: entry.name)
         return iter(listed)
@@ -177,14 +181,14 @@ class DiskFolder:
         return self._status(path).st_blocks * 512  # the unit of st_blocks, whatever the block size
 
     def rename(self, old: PathParts, new: PathParts) -> None:
-        source, target = self._descriptor(old[:-1]).number, self._descriptor(new[:-1]).number
+        source, target = self._descriptor(old[:-1]), self._descriptor(new[:-1])
         self._forget(old)
-        if not native.rename_exclusive(source, old[-1], target, new[-1]):
-            _rename_without_replacing(source, old[-1], target, new[-1])
+        if not native.rename_exclusive(source.number, old[-1], target.number, new[-1]):
+            _rename_without_replacing(source.number, old[-1], target.number, new[-1])
 
     def replace(self, old: PathParts, new: PathParts) -> None:
-        source, target = self._descriptor(old[:-1]).number, self._descriptor(new[:-1]).number
-        os.replace(old[-1], new[-1], src_dir_fd=source, dst_dir_fd=target)
+        source, target = self._descriptor(old[:-1]), self._descriptor(new[:-1])
+        os.replace(old[-1], new[-1], src_dir_fd=source.number, dst_dir_fd=target.number)
 
     def remove(self, path: PathParts) -> None:
         self._forget(path)
@@ -192,7 +196,8 @@ class DiskFolder:
         self._at(path, lambda folder, name: (os.rmdir if is_folder else os.unlink)(name, dir_fd=folder))
 
     def sync_folder(self, path: PathParts) -> None:
-        native.sync_folder(self._descriptor(path).number)
+        folder = self._descriptor(path)
+        native.sync_folder(folder.number)
 
     def sync_everything(self, path: PathParts = ()) -> None:
         if not native.sync_file_system(self._root.number):
@@ -211,7 +216,10 @@ class DiskFolder:
         self._root.close()
 
     def _descriptor(self, path: PathParts) -> _Descriptor:
-        """An open folder, walked to without following a link; kept for the next one who asks."""
+        """An open folder, walked to without following a link; kept for the next one who asks.
+
+        The caller holds the object while it uses the number: another thread may push it out of the cache.
+        """
         if not path:
             return self._root
         with self._lock:

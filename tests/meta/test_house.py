@@ -21,7 +21,10 @@ FLOORS: tuple[tuple[float, str], ...] = (
     (3, r"peer\.(workers|buggify)"),
     (3.5, r"peer\.(identity|home)"),
     (3.5, r"peer\.(store|net)(\..*)?"),
-    (4, r"peer\.(greeting|connection|link|intake|outflow|dialler|member|pacing|trace)"),
+    (
+        4,
+        r"peer\.(alarm|greeting|connection|link|intake|outflow|dialler|choking|holding|target|throttle|services|member|member_statistics|pacing|trace)",
+    ),
     (4, r"peer\.discovery(\..*)?"),
     (5, r"peer\.node"),
     (6, r"peer\.(cli|control|daemon)(\..*)?"),
@@ -31,7 +34,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
 
 PURE = re.compile(
     r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers)"
-    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem)|tracker\.registry"
+    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem)|tracker\.(registry|swarm|wheel|observed)"
 )
 
 IMPURE_IMPORTS = {
