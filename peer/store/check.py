@@ -56,7 +56,7 @@ class Check:
     states: tuple[FileState | None, ...]
 
     @property
-    def is_good(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all of the share is there, and no more."""
         return self.pieces.is_full and all(verdict is Verdict.GOOD for verdict in self.verdicts)
 

@@ -66,7 +66,7 @@ async def test_all_good(tmp_path: Path, workers: Workers, whole_files: bool) -> 
     manifest = await manifest_of(tmp_path)
     (tmp_path / "extra").write_bytes(b"not of the share")
     found = await check_path(tmp_path, manifest, workers, whole_files=whole_files)
-    assert found.is_good
+    assert found.is_complete
     assert found.pieces.is_full
     assert set(found.verdicts) == {Verdict.GOOD}
     assert [state.size for state in found.states if state] == [len(data) for data in TREE.values()]
@@ -80,7 +80,7 @@ async def test_nothing_there(tmp_path: Path, workers: Workers) -> None:
     assert found.pieces.is_empty
     assert set(found.verdicts) == {Verdict.MISSING}
     assert found.states == (None,) * len(TREE)
-    assert not found.is_good
+    assert not found.is_complete
 
 
 @pytest.mark.parametrize("whole_files", [False, True])
@@ -106,7 +106,7 @@ async def test_each_kind_of_damage(tmp_path: Path, workers: Workers, whole_files
         "g": Verdict.MISSING,
     }
     assert list(found.pieces.missing()) == [3, *range(layout.packed_first, layout.piece_count)]
-    assert not found.is_good
+    assert not found.is_complete
 
 
 async def test_what_stands_in_the_way_is_no_file(tmp_path: Path, workers: Workers) -> None:
@@ -129,7 +129,7 @@ async def test_a_single_file(tmp_path: Path, workers: Workers) -> None:
     root = open_folder(str(tmp_path))
     manifest = (await scan(root, ("some name",), workers)).manifest
     (tmp_path / "some name").rename(tmp_path / "another")
-    assert (await check(root, [("another",)], manifest, workers)).is_good
+    assert (await check(root, [("another",)], manifest, workers)).is_complete
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
@@ -225,8 +225,8 @@ async def test_a_manifest_whose_file_hash_is_another_is_found_out(tmp_path: Path
     write(tmp_path, {"x": content(3 * PIECE)})
     true = await manifest_of(tmp_path)
     lying = Manifest(PIECE, (FileEntry(("x",), 3 * PIECE, bytes(32)),), (), true.pieces)
-    assert (await check_path(tmp_path, lying, workers)).is_good
-    assert not (await check_path(tmp_path, lying, workers, whole_files=True)).is_good
+    assert (await check_path(tmp_path, lying, workers)).is_complete
+    assert not (await check_path(tmp_path, lying, workers, whole_files=True)).is_complete
 
 
 @given(st.data())
