@@ -33,6 +33,18 @@ MANIFEST_BYTES_MAX: Final = 32 * MIB
 SHARE_BYTES_MAX: Final = 8 * 1024 * GIB
 """PIECES_MAX pieces of PIECE_BYTES_MAX; also keeps every offset far below 2^63."""
 
+HASH_RUN_BYTES: Final = 4 * MIB
+"""What a hashing thread reads at once: long enough to hide the hop, short enough for the processor's cache."""
+
+HASH_JOB_BYTES: Final = 16 * MIB
+"""What a hashing thread does before it returns: some milliseconds, and a hop costs a twentieth of one."""
+
+HASH_TASKS_MAX: Final = 8
+"""Hashing threads: this many outrun every disk."""
+
+HASH_MEMORY_BYTES: Final = 64 * MIB
+"""All buffers of one hashing together, whatever the share's size and the machine's cores."""
+
 # --- names
 
 NAME_BYTES_MAX: Final = 240
@@ -517,6 +529,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
+    (2 * PIECE_BYTES_MAX <= HASH_MEMORY_BYTES, "hashing must be able to read while it hashes"),
     (FOLDERS_MAX >= FILES_MAX, "every file may have a folder of its own"),
     (PIECES_MAX // 8 + 1 <= PAYLOAD_BYTES_MAX, "a bitfield of the largest share must fit into a payload"),
     (SHARE_BYTES_MAX >= PIECES_MAX * PIECE_BYTES_MAX, "the largest piece list must be a legal share"),
