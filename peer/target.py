@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 
 import trio
 
@@ -58,7 +59,8 @@ class Target:
         wanted_files = select(manifest, self._only, self._name)
         good = await self._find_good_files(manifest)
         store = await self._workers.run(
-            Lane.DISK, open_incoming, self._folder, self._name, manifest, wanted_files, good
+            Lane.DISK,
+            partial(open_incoming, self._folder, self._name, manifest, wanted=wanted_files, good=good),
         )
         self._store = store
         await self._prove([*store.doubtful, *store.unproven], layout)
