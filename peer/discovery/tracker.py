@@ -59,7 +59,7 @@ class _Contact:
         self.error: str | None = None
         self.failures = 0
         self.listed = False
-        """It may have us in its list: an announce was sent, `stopped` was not."""
+        """It may have us in its list: an announce was sent."""
         self.completed = False
         """It has not heard yet that we have everything now."""
         self.more = False
@@ -202,7 +202,7 @@ class TrackerClient:
                 left=self._left(),
                 want=0 if stopped else limits.TRACKER_ANSWER_PEERS_WANTED,
             )
-            contact.listed = not stopped
+            contact.listed = True
             await channel.send(announce)
             answer = await channel.receive()
         finally:
