@@ -23,6 +23,10 @@ PIECES_MAX: Final = 500_000
 FILES_MAX: Final = 100_000
 """A manifest with more is an attack on the file system or wants to be an archive."""
 
+FOLDERS_MAX: Final = 200_000
+"""Different folders in a share, empty or not. Without it 100,000 short paths of 64 components, 13 MB, would
+make six million folders."""
+
 MANIFEST_BYTES_MAX: Final = 32 * MIB
 """Pieces at their limit (16 MB) and files at theirs with ordinary names; held in memory once per share."""
 
@@ -39,6 +43,20 @@ PATH_DEPTH_MAX: Final = 64
 
 PATH_BYTES_MAX: Final = 2048
 """All components of a path together: PATH_MAX is 4096, and the target folder needs room."""
+
+# --- link
+
+LINK_CHARS_MAX: Final = 32 * KIB
+"""A magnet link with every hint at its limit is about 18 KiB; a longer one is an attack on its reader."""
+
+LINK_FIELDS_MAX: Final = 100
+"""All our fields at their limits, and room for those of others."""
+
+LINK_TRACKERS_MAX: Final = 16
+"""More trackers do not find more peers. Transmission once overflowed on many `tr=` (CVE-2010-1853)."""
+
+LINK_PEERS_MAX: Final = 32
+"""Enough to get into a swarm; each of them is dialled."""
 
 # --- wire
 
@@ -98,6 +116,17 @@ WINDOW_MAX: Final = 512
 WINDOW_DEFAULT: Final = 256
 """What we announce: 3 s of 64 KiB pieces at 5 MB/s; fast links have larger pieces."""
 
+# --- manifest
+
+MANIFESTS_KEPT_MAX: Final = 256
+"""Manifests kept in the home for `inspect` and `verify`; the oldest go first."""
+
+MANIFEST_ASKS_MAX: Final = 2
+"""Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
+
+MANIFEST_PATIENCE_S: Final = 5.0
+"""Without a byte of the manifest for this long, another peer is asked too."""
+
 # --- connections
 
 KEEPALIVE_S: Final = 45.0
@@ -112,6 +141,9 @@ GOODBYE_GRACE_S: Final = 1.0
 OPENING_S: Final = 10.0
 """From a new connection to the other side's hello: a silent stranger holds a slot no longer."""
 
+GREETINGS_MAX: Final = 32
+"""Accepted connections that have not said hello yet; the next wait in the kernel's queue."""
+
 DIAL_S: Final = 15.0
 """From the first packet to a connection: three retransmissions of a SYN."""
 
@@ -120,6 +152,257 @@ OUTBOX_BYTES_MAX: Final = 1 * MIB
 
 TICK_S: Final = 0.5
 """How often a swarm looks for what is overdue."""
+
+NEWS_DELAY_S: Final = 0.2
+"""Haves are gathered this long: each message costs a packet on every link."""
+
+SNUB_S: Final = 30.0
+"""Requests open and not a byte for this long: such a peer earns no slot by what it once gave."""
+
+# --- taking pieces in
+
+UNVERIFIED_BYTES_MAX: Final = 32 * MIB
+"""Pieces that wait to be hashed and written; beyond it the readers pause. Part of the memory bar."""
+
+DISK_RETRY_S: Final = 2.0
+"""A full disk is tried again after this long: soon enough to notice within 30 s that there is room."""
+
+# --- store
+
+FOLDERS_OPEN_MAX: Final = 32
+"""Folder descriptors kept by one root: a walk through a tree needs its branch, not the whole tree."""
+
+FILES_OPEN_MAX: Final = 64
+"""File descriptors kept by one share for reading and writing; the least recently used goes first."""
+
+CHECKPOINT_S: Final = 5.0
+"""At most this much work is fetched again after a power loss; a sync costs milliseconds."""
+
+CHECKPOINT_BYTES: Final = 64 * MIB
+"""The same by amount: a fast link must not pile up more that a power loss would take."""
+
+SYNC_EACH_MAX: Final = 16
+"""More files and folders than this to sync, and one sync of the whole file system is cheaper."""
+
+JOURNAL_BYTES_MAX: Final = 32 * MIB
+"""A journal is rewritten long before; a longer one is not ours, and is not read into memory."""
+
+JOURNAL_GROWTH_BYTES: Final = 256 * KIB
+"""A journal that has grown this much over twice its compact form is rewritten: about 20,000 records."""
+
+# --- download
+
+PICKER_BLOCK_PIECES: Final = 2048
+"""Pieces that the picker treats as one number; a power of two. Operations on 2048 bits cost little more than
+on one; most shares (up to 4 GiB) are one block, the largest has 245."""
+
+PICKER_NEWS_MAX: Final = 4
+"""Blocks with news that one choice looks at: a peer that floods haves makes no choice dear."""
+
+PIPELINE_PIECES_START: Final = 2
+"""Asked of a link whose rate is not known yet: one to arrive, one so that the link does not fall idle."""
+
+PIPELINE_S: Final = 0.5
+"""What is asked of a link, in time at its rate. More than a round trip with room to spare; short, so that
+pieces are chosen late and little hangs on a link that turns slow."""
+
+PIPELINE_LATENCY_S_MAX: Final = 1.0
+"""Seconds of a link's own latency added to that at most: a satellite's, not a liar's."""
+
+LINK_RATE_MEMORY_S: Final = 3.0
+"""A link's rate is an average over this long, of the time in which something was asked of it."""
+
+LINK_RATE_FOLD_S: Final = 0.02
+"""Bytes are folded into the average at most this often: progress comes thousands of times a second."""
+
+RANDOM_FIRST_PIECES: Final = 4
+"""A newcomer's first pieces are any, not the rarest: rare ones come slowly, and it has nothing to give
+yet."""
+
+REQUEST_TIMEOUT_S: Final = 20.0
+"""A link from which something was asked and nothing came for so long is silent: its pieces go elsewhere."""
+
+REJECT_REST_S: Final = 1.0
+"""A link that rejected a request as busy is left alone for so long."""
+
+DOWNLOAD_TICK_S: Final = 1.0
+"""How often silent links are looked for."""
+
+ENDGAME_TICK_S: Final = 0.1
+"""How often links without work look for pieces that are late elsewhere."""
+
+ENDGAME_ASKS_MAX: Final = 4
+"""Links asked for one piece at once, all but the first to begin being withdrawn."""
+
+ENDGAME_TIE_S: Final = 0.1
+"""Between asking two links for the same piece: the first gets the time to begin."""
+
+ENDGAME_LOOKS_MAX: Final = 64
+"""Pieces in flight that are compared when a link without work looks for a late one."""
+
+ENDGAME_GAIN_MIN: Final = 2.0
+"""A piece that has begun to arrive is taken over only by a link that ends it so many times sooner."""
+
+ENDGAME_WASTE_PERMILLE: Final = 5
+"""Bytes thrown away by such take-overs, of the bytes wanted: half of the 1 % that may be wasted in all."""
+
+# --- swarm: rates
+
+RATE_SPAN_S: Final = 3.0
+"""Over what time a measured rate is smoothed: long against one piece, short against a choking round."""
+
+RATE_LEAST_SPAN_S: Final = 0.05
+"""The first bytes of a link are divided by at least this much time, or they would look infinitely fast."""
+
+LIMIT_QUANTUM_S: Final = 0.05
+"""What one grant of a rate limit is worth at most: 1 % of the 5 s over which a limit is exact within 2 %."""
+
+LIMIT_QUANTUM_BYTES_MIN: Final = 2 * KIB
+"""A slow limit is not cut finer: the frame header of a chunk would cost more than 2 %."""
+
+LIMIT_BURST_S: Final = 0.05
+"""Tokens kept while nobody asks: enough to start at once, too little for a burst that others notice."""
+
+LIMIT_CATCH_UP_S: Final = 0.1
+"""Tokens kept while somebody waits, so that a late timer or a busy event loop costs no bandwidth."""
+
+LIMIT_WAKE_S: Final = 0.001
+"""Timers finer than this cost more than they smooth; the catch-up above makes good for the rounding."""
+
+# --- swarm: upload
+
+CHUNK_S: Final = 0.075
+"""How much of a link's rate one chunk is worth: what a cancel or a control message may have to wait for."""
+
+CHUNK_BYTES_MIN: Final = 16 * KIB
+"""Below this the fixed cost of a frame and a system call shows."""
+
+CHUNK_BYTES_FIRST: Final = 64 * KIB
+"""Chunk of a link whose rate is not known yet."""
+
+CHUNK_BYTES_MAX: Final = MIB
+"""Above this larger chunks measure no faster."""
+
+REPEATS_FREE: Final = 8
+"""Pieces that one link may be sent a second time without a question: cancelled and asked again in honesty."""
+
+REPEATS_SHARE: Final = 16
+"""Beyond these, one repeat for so many pieces sent: who asks for the same for ever gets nothing."""
+
+PATIENCE_S: Final = 5.0
+"""A request that rarer pieces have overtaken for so long is next, or its asker would give us up."""
+
+DEFER_S: Final = 0.02
+"""When to look again at a link whose second copies wait for another link's first copies."""
+
+DEFER_FULL_SHARE: Final = 0.9
+"""Second copies wait only while the uplink runs at this share of its recent best without them."""
+
+# --- swarm: choking
+
+CHOKE_ROUND_S: Final = 5.0
+"""How often slots are given anew. BitTorrent's 10 s is half the life of a small swarm on a fast network."""
+
+OPTIMISTIC_S: Final = 10.0
+"""How long an optimistic slot stays: two rounds, so that the other side can answer in kind."""
+
+SLOTS_MIN: Final = 4
+"""One shaped uplink needs three flows to be 0.955 busy; the fourth tries somebody new."""
+
+SLOTS_FIRST: Final = 8
+"""Before the uplink's rate is known (libtorrent's default)."""
+
+SLOTS_MAX: Final = 100
+"""Half of all connections: beyond, every slot is too thin to finish a piece in useful time."""
+
+SLOT_PIECE_S: Final = 0.5
+"""A slot should be wide enough to carry a piece in this time, so that pieces can be passed on soon."""
+
+UPLINK_FULL_SHARE: Final = 0.9
+"""An uplink that runs at this share of what it can is full; below, another slot is opened."""
+
+PROBE_GAIN_SHARE: Final = 0.05
+"""A slot opened to try stays only if the uplink as a whole went faster by this share."""
+
+# --- swarm: known peers
+
+KNOWN_PEERS_MAX: Final = 3000
+"""libtorrent's peer list: many times more than a node can dial, 1 MB of memory."""
+
+KNOWN_PER_INFORMANT_MAX: Final = 500
+"""What one tracker or one peer may fill of the book: nobody crowds out the others."""
+
+LINKS_MAX: Final = 200
+"""Connections of one share (libtorrent's default)."""
+
+LINKS_PER_HOST_MAX: Final = 8
+"""Connections from one network address: several users behind one router, not one user many times."""
+
+LINKS_DIALLED_MAX: Final = 60
+"""We stop dialling here and leave the rest of LINKS_MAX to those who dial us."""
+
+HALF_OPEN_MAX: Final = 32
+"""Dials under way at once: routers and firewalls take more for an attack."""
+
+HALF_OPEN_UNTRUSTED_MAX: Final = 24
+"""Of these, to addresses by hearsay: dead ones must not keep those that the user named waiting."""
+
+NEW_DIALS_PER_MINUTE_MAX: Final = 100
+"""Dials to addresses by hearsay that never answered: what lies may make us send to a victim."""
+
+BACKOFF_FIRST_S: Final = 1.0
+"""Wait after the first failure; doubled after each further one."""
+
+BACKOFF_MAX_S: Final = 300.0
+"""Longest wait between two dials of one address."""
+
+BACKOFF_JITTER_SHARE: Final = 0.25
+"""Each wait is lengthened by up to this share at random, so that a swarm does not come back in step."""
+
+DIAL_FAILURES_MAX: Final = 5
+"""An address by hearsay rests after so many failures until somebody tells of it again, at the earliest after
+BACKOFF_MAX_S; one that the user named is tried for ever."""
+
+LINK_PROVEN_S: Final = 30.0
+"""A link that lasted so long and broke counts as a first failure, a shorter one as a further failure."""
+
+LINKS_SPARE: Final = 20
+"""When fewer connections than this are free, those that serve nobody go."""
+
+BANS_MAX: Final = 1000
+"""Remembered bans of each kind for one share; the oldest goes."""
+
+BANNED_NODES_PER_HOST_MAX: Final = 3
+"""So many banned nodes at one host, and the host is banned: a new node id costs nothing. One or two may share
+a router with honest peers."""
+
+DUPLICATE_GRACE_S: Final = 10.0
+"""A link that was silent for so long gives way when the same node connects again."""
+
+PORT_PRIVILEGED_MAX: Final = 1023
+"""Addresses by hearsay with a port up to this are not dialled: they are services, not peers."""
+
+# --- transport
+
+UNSENT_BYTES: Final = 128 * KIB
+"""What the kernel holds of a stream beyond what the network has taken. The writer chooses what to send when
+there is room again, so its choice lies this far behind: 13 ms at 80 Mbit/s. Much less costs bulk speed."""
+
+TURN_BYTES: Final = 1 * MIB
+"""A stream that never has to wait lets other tasks run after this much: about a millisecond."""
+
+TURN_CALL_BYTES: Final = 8 * KIB
+"""What a call counts beside its bytes, so that many tiny reads give way too."""
+
+COPY_BYTES: Final = 128 * KIB
+"""Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
+enough to stay in the processor's cache."""
+
+ACCEPT_RETRY_S: Final = 0.1
+"""Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
+
+LISTEN_TRIES_MAX: Final = 16
+"""Free ports tried until one is free on every address at once."""
 
 # --- tracker: the registry
 
@@ -220,27 +503,6 @@ TRACKER_MORE_S_MAX: Final = 60.0
 
 TRACKER_STOP_S: Final = 1.0
 """What saying `stopped` may cost at the end; a tracker that misses it forgets us by itself."""
-# --- transport
-
-UNSENT_BYTES: Final = 128 * KIB
-"""What the kernel holds of a stream beyond what the network has taken. The writer chooses what to send when
-there is room again, so its choice lies this far behind: 13 ms at 80 Mbit/s. Much less costs bulk speed."""
-
-TURN_BYTES: Final = 1 * MIB
-"""A stream that never has to wait lets other tasks run after this much: about a millisecond."""
-
-TURN_CALL_BYTES: Final = 8 * KIB
-"""What a call counts beside its bytes, so that many tiny reads give way too."""
-
-COPY_BYTES: Final = 128 * KIB
-"""Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
-enough to stay in the processor's cache."""
-
-ACCEPT_RETRY_S: Final = 0.1
-"""Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
-
-LISTEN_TRIES_MAX: Final = 16
-"""Free ports tried until one is free on every address at once."""
 
 # --- relations
 
@@ -249,6 +511,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
+    (FOLDERS_MAX >= FILES_MAX, "every file may have a folder of its own"),
     (PIECES_MAX // 8 + 1 <= PAYLOAD_BYTES_MAX, "a bitfield of the largest share must fit into a payload"),
     (SHARE_BYTES_MAX >= PIECES_MAX * PIECE_BYTES_MAX, "the largest piece list must be a legal share"),
     (SHARE_BYTES_MAX < 2**63, "every offset must be a legal file offset"),
@@ -264,7 +527,33 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
         PEERS_PER_MESSAGE_MAX * (HOST_BYTES_MAX + 64) < HEADER_BYTES_MAX,
         "a full peer list must fit a header",
     ),
+    (
+        (LINK_TRACKERS_MAX + LINK_PEERS_MAX) * (HOST_BYTES_MAX + 96) + 3 * NAME_BYTES_MAX + 256
+        <= LINK_CHARS_MAX,
+        "a link with all its hints must be a legal link",
+    ),
+    (LINK_TRACKERS_MAX + LINK_PEERS_MAX + 3 <= LINK_FIELDS_MAX, "a link's fields must all fit"),
     (WINDOW_DEFAULT <= WINDOW_MAX, "we must accept the window that we announce"),
+    (FOLDERS_OPEN_MAX + FILES_OPEN_MAX < 256 // 2, "a share must leave descriptors for peers (macOS: 256)"),
+    (FOLDERS_OPEN_MAX * 2 >= PATH_DEPTH_MAX, "most of the deepest path must fit the folder cache"),
+    (
+        2 * (JOURNAL_GROWTH_BYTES + 2 * (PIECES_MAX // 8 + 8 * FILES_MAX)) <= JOURNAL_BYTES_MAX,
+        "the journal of the largest share must stay readable",
+    ),
+    (PICKER_BLOCK_PIECES & (PICKER_BLOCK_PIECES - 1) == 0, "a block of pieces must be a power of two"),
+    (PIPELINE_PIECES_START <= WINDOW_DEFAULT, "the window must hold the first requests"),
+    (PIPELINE_S + PIPELINE_LATENCY_S_MAX < REQUEST_TIMEOUT_S, "a queue must not look like silence"),
+    (ENDGAME_TICK_S <= DOWNLOAD_TICK_S, "the end must not be watched less closely than the middle"),
+    (2 * LIMIT_QUANTUM_S <= LIMIT_CATCH_UP_S, "a limiter must be able to save up for one grant and be late"),
+    (LIMIT_BURST_S + LIMIT_QUANTUM_S <= 0.02 * 5, "a limit must be exact within 2 % over 5 s"),
+    (CHUNK_BYTES_MIN <= CHUNK_BYTES_FIRST <= CHUNK_BYTES_MAX, "chunk sizes must be in order"),
+    (CHUNK_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a chunk must fit into one frame's payload"),
+    (SLOTS_MIN <= SLOTS_FIRST <= SLOTS_MAX <= LINKS_MAX, "slots must be in order and below the connections"),
+    (CHOKE_ROUND_S <= OPTIMISTIC_S, "an optimistic slot must outlive a round"),
+    (HALF_OPEN_UNTRUSTED_MAX < HALF_OPEN_MAX, "addresses that the user named must find a free dial"),
+    (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
+    (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
+    (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
     (TURN_CALL_BYTES < TURN_BYTES, "a single call must not end a turn"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
     (SWARM_MEMBERS_MAX <= MEMBERS_MAX, "one swarm alone must fit into the table"),

@@ -19,9 +19,12 @@ FLOORS: tuple[tuple[float, str], ...] = (
     (2, r"peer\.swarm(\..*)?"),
     (2, r"peer\.store\.(layout|verify|filesystem)"),
     (3, r"peer\.(workers|buggify)"),
-    (3.5, r"peer\.identity"),
+    (3.5, r"peer\.(identity|home)"),
     (3.5, r"peer\.(store|net)(\..*)?"),
-    (4, r"peer\.(connection|link|member|pacing|trace)"),
+    (
+        4,
+        r"peer\.(alarm|greeting|connection|link|intake|outflow|dialler|choking|holding|target|throttle|services|member|member_statistics|pacing|trace)",
+    ),
     (4, r"peer\.discovery(\..*)?"),
     (5, r"peer\.node"),
     (6, r"peer\.(cli|control|daemon)(\..*)?"),
@@ -40,7 +43,7 @@ IMPURE_IMPORTS = {
 }  # fmt: skip
 
 TRACKER_MAY_IMPORT = re.compile(
-    r"peer|peer\.(ids|errors|limits|paths|units|buffers|magnet|manifest|bitfield|identity|workers|connection)"
+    r"peer|peer\.(ids|errors|limits|paths|units|buffers|magnet|manifest|bitfield|identity|home|workers|connection)"
     r"|peer\.(wire|net|store)(\..*)?"
 )
 
