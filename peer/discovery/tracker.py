@@ -25,6 +25,7 @@ from peer.errors import ManyhandsError, RemoteProtocolError
 from peer.ids import Address, NodeId, ShareId
 from peer.net.channel import MessageChannel
 from peer.net.transport import Transport
+from peer.paths import printable
 from peer.wire.messages import Announce, Announced, AnnounceEvent, Bye, KnownPeer
 
 REFUSAL = "the tracker refuses"
@@ -239,4 +240,4 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, trio.TooSlowError):
         return f"no answer within {limits.TRACKER_EXCHANGE_S:.0f} s"
     text = str(error) if isinstance(error, ManyhandsError) else f"{type(error).__name__}: {error}"
-    return "".join(c if c.isprintable() else "?" for c in text)[: limits.REASON_BYTES_MAX] or "failed"
+    return printable(text[: limits.REASON_BYTES_MAX]) or "failed"
