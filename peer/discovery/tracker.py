@@ -28,6 +28,9 @@ from peer.net.transport import Transport
 from peer.paths import printable
 from peer.wire.messages import Announce, Announced, AnnounceEvent, Bye, KnownPeer
 
+LEAST_JITTER = 0.75
+"""A back-off is between this part of its full length and all of it."""
+
 REFUSAL = "the tracker refuses"
 
 
@@ -159,11 +162,11 @@ class TrackerClient:
             with trio.fail_after(limits.TRACKER_EXCHANGE_S):
                 answer, informant = await self._exchange(contact, event)
         except Exception as error:  # whatever it did, it is a tracker's trouble and not the node's
-            contact.failures += 1
             contact.error = _one_line(error)
-            pause = limits.TRACKER_BACKOFF_S_MIN * 2.0 ** min(contact.failures - 1, 30)
-            pause = min(pause, limits.TRACKER_BACKOFF_S_MAX) * self._rng.uniform(1.0, 1.25)
+            pause = limits.TRACKER_BACKOFF_S_MIN / LEAST_JITTER * 2.0 ** min(contact.failures, 30)
+            pause = min(pause, limits.TRACKER_BACKOFF_S_MAX) * self._rng.uniform(LEAST_JITTER, 1.0)
             contact.regular_at = trio.current_time() + pause
+            contact.failures += 1
             return
         self._answered(contact, event, answer)
         peers = [peer for peer in answer.peers if peer.node != self._node]
