@@ -6,7 +6,7 @@ bytes may wait for that is bounded: beyond it the readers of all links pause, an
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,9 +15,15 @@ import trio
 from peer.alarm import Alarm
 from peer.bitfield import Bitfield
 from peer.buffers import Buffers
-from peer.errors import ByeCode, StorageFullError
+from peer.errors import ByeCode, StorageError, StorageFullError
 from peer.ids import LinkId, NodeId, PieceIndex
-from peer.limits import CHECKPOINT_BYTES, CHECKPOINT_S, DISK_RETRY_S, UNVERIFIED_BYTES_MAX
+from peer.limits import (
+    CHECKPOINT_BYTES,
+    CHECKPOINT_S,
+    DISK_RETRY_S,
+    SYNC_FAILURES_MAX,
+    UNVERIFIED_BYTES_MAX,
+)
 from peer.link import Link
 from peer.manifest import Manifest
 from peer.store.layout import Layout
@@ -36,6 +42,9 @@ class PieceWriter(Protocol):
 
     def checkpoint(self) -> None:
         """Make what was written so far durable, then say so in the journal. Raises StorageError."""
+
+    def take_lost(self) -> Sequence[PieceIndex]:
+        """Pieces that were written and must not be believed any more; each once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ class Intake:
         self._unsaved_bytes = 0
         self._room = trio.Event()
         self._due = trio.Event()
+        self._failed_syncs = 0
         self._nursery: trio.Nursery | None = None
         self.wanted_bytes = wanted_bytes
         self.resumed_bytes = resumed_bytes
@@ -114,7 +124,21 @@ class Intake:
             self._due = trio.Event()
             if self._unsaved_bytes:
                 self._unsaved_bytes = 0
-                await self._on_disk(self._store.checkpoint)
+                await self._save()
+
+    async def _save(self) -> None:
+        """Make durable. What a failed sync may have lost is fetched again; a disk that goes on failing ends it."""
+        try:
+            await self._on_disk(self._store.checkpoint)
+        except StorageError:
+            self._failed_syncs += 1
+            if self._failed_syncs == SYNC_FAILURES_MAX:
+                raise
+            for piece in self._store.take_lost():
+                self._have.discard(piece)
+                self.perform(self.download.lost(piece, trio.current_time()))
+        else:
+            self._failed_syncs = 0
 
     async def _on_disk(self, job: Callable[[], None]) -> None:
         """Run a storage job; a full disk only makes us wait."""

@@ -164,6 +164,12 @@ SNUB_S: Final = 30.0
 UNVERIFIED_BYTES_MAX: Final = 32 * MIB
 """Pieces that wait to be hashed and written; beyond it the readers pause. Part of the memory bar."""
 
+CHECKS_AT_ONCE_MAX: Final = 8
+"""Pieces of an earlier run hashed at once; the compute lane lets as many through as there are cores."""
+
+SYNC_FAILURES_MAX: Final = 3
+"""Failed syncs in a row after which the disk is not believed to recover."""
+
 DISK_RETRY_S: Final = 2.0
 """A full disk is tried again after this long: soon enough to notice within 30 s that there is room."""
 

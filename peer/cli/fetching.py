@@ -16,10 +16,12 @@ from peer.magnet import MagnetLink, parse
 from peer.member import Member, Phase
 from peer.member_statistics import MemberStatistics, member_statistics, why_no_progress
 from peer.paths import printable
+from peer.store.files import open_folder
+from peer.store.filesystem import Folder
 from peer.swarm.known import Source
 from peer.target import Target
 from peer.units import format_bytes, format_duration, format_rate
-from peer.wire.messages import KnownPeer
+from peer.workers import Lane
 
 SOURCES_SHOWN_MAX = 6
 
@@ -54,9 +56,8 @@ class Fetching:
             started.home.close()
 
     async def _run(self, started: Started, display: Display) -> Outcome:
-        target = await Target.open(
-            self._options.folder, self._name, self._options.only, started.workers, self._link
-        )
+        folder = await started.workers.run(Lane.DISK, make_folder, str(self._options.folder))
+        target = Target(folder, self._name, self._options.only, started.workers)
         trackers = tuple(dict.fromkeys((*self._link.trackers, *self._network.trackers)))
         member = Member(self._link.share, started.node.services, target=target, trackers=trackers)
         begun = trio.current_time()
@@ -84,7 +85,7 @@ class Fetching:
 
     def _introduce(self, member: Member) -> None:
         member.learned([KnownPeer(address) for address in self._options.peers], Source.OPTION)
-        member.learned([KnownPeer(hint.address, hint.node) for hint in self._link.peers], Source.LINK)
+        member.learned(self._link.peers, Source.LINK)
 
     async def _watch(self, member: Member, target: Target, display: Display) -> bool:
         """Follow the transfer to its end: True when complete, False when stopped. Raises when it is stuck."""
@@ -165,3 +166,8 @@ class Fetching:
         display.say("seeding; stop with Ctrl-C")
         with trio.move_on_after(self._options.seed_s):
             await self._stop.requested.wait()
+
+
+def make_folder(path: str) -> Folder:
+    """The folder to fetch into, made where it is missing. Raises StorageError."""
+    return open_folder(path, create=True)
