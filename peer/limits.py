@@ -165,6 +165,9 @@ OUTBOX_BYTES_MAX: Final = 1 * MIB
 TICK_S: Final = 0.5
 """How often a swarm looks for what is overdue."""
 
+LINKS_ENOUGH: Final = 8
+"""A getter with fewer connected peers asks its trackers for more before the interval is over."""
+
 NEWS_DELAY_S: Final = 0.2
 """Haves are gathered this long: each message costs a packet on every link."""
 

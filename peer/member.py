@@ -21,7 +21,7 @@ from peer.greeting import Greeted
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import GOODBYE_GRACE_S, NEWS_DELAY_S, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
+from peer.limits import GOODBYE_GRACE_S, LINKS_ENOUGH, NEWS_DELAY_S, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
 from peer.link import Link
 from peer.manifest import Manifest
 from peer.outflow import Outflow
@@ -216,6 +216,8 @@ class Member:
                 self._choking.tick(now)
             if self.complete.is_set():
                 self._part_with_the_useless()
+            elif self.trackers is not None and self._given is None and len(self.links) < LINKS_ENOUGH:
+                self.trackers.more()
             await trio.sleep(TICK_S)
 
     # --- links: from greeting to end

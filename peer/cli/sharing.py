@@ -79,13 +79,15 @@ class Sharing:
 
     async def _seed(self, started: Started, result: Scan, display: Display) -> None:
         """Print the link, then serve until stopped."""
-        manifest = result.manifest
+        manifest, root = result.manifest, self._root
+        if root is None:
+            raise UsageError("nothing was hashed")
         layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
         holding = Holding(
             manifest,
             manifest.encode(),
             layout,
-            SourceStore(self._root, manifest, result.paths, result.states),
+            SourceStore(root, manifest, result.paths, result.states),
             Bitfield(manifest.piece_count, full=True),
         )
         member = Member(
