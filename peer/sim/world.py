@@ -84,16 +84,14 @@ class SimPeer:
         self.node_id = NodeId(hashlib.sha256(name.encode()).digest())
         self.address = Address(host.address, PORT)
         self.workers: Workers = InlineWorkers()
-        self.scope = trio.CancelScope()
         self.node: Node
+        self._nursery: trio.Nursery
         self._world = world
         self._rng = rng
-        self._stopped = trio.Event()
 
     async def boot(self, *, up: float | None = None, down: float | None = None) -> None:
         """Start the node. up, down: limits of its own, in bytes a second."""
-        self.scope = trio.CancelScope()
-        self._stopped = trio.Event()
+        self._nursery = await self._world.nursery.start(self._live)
         self.node = Node(
             self.node_id, self.host.transport(self.node_id), self.workers, self._rng, up=up, down=down
         )
@@ -102,12 +100,13 @@ class SimPeer:
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task of this machine: it ends with it."""
+        self._nursery.start_soon(task)
 
-        async def run() -> None:
-            with self.scope:
-                await task()
-
-        self._world.nursery.start_soon(run)
+    async def _live(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        """The machine's power: everything on it runs in here."""
+        async with trio.open_nursery() as nursery:
+            task_status.started(nursery)
+            await trio.sleep_forever()
 
     async def share(
         self,
@@ -162,7 +161,7 @@ class SimPeer:
     async def crash(self, *, power_seed: int | None = None) -> None:
         """Kill the node without a word; with a power seed the disk loses what was not synced, too."""
         self.host.crash()
-        self.scope.cancel()
+        self._nursery.cancel_scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
         if power_seed is None:
             self.disk.kill()
