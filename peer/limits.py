@@ -34,7 +34,7 @@ SHARE_BYTES_MAX: Final = 8 * 1024 * GIB
 """PIECES_MAX pieces of PIECE_BYTES_MAX; also keeps every offset far below 2^63."""
 
 HASH_RUN_BYTES: Final = 4 * MIB
-"""What a hashing thread reads at once: long enough to hide the hop, short enough for the processor's cache."""
+"""What a hashing thread reads at once: long enough to hide the hop, short enough for a cache."""
 
 HASH_JOB_BYTES: Final = 16 * MIB
 """What a hashing thread does before it returns: some milliseconds, and a hop costs a twentieth of one."""

@@ -169,7 +169,7 @@ async def test_a_different_file_is_never_overwritten(autojump_clock: MockClock) 
         clash = getter.fetch(second, peers=[other.address])
         with pytest.raises(StorageError, match="is not what the link names"):
             await clash.wait()
-        assert fetch.read() == b"first"
+        assert clash.read() == b"first"
 
 
 async def test_a_selection_is_fetched_and_grows_later(autojump_clock: MockClock) -> None:
