@@ -27,7 +27,7 @@ from blake3 import blake3
 
 from peer.errors import ManyhandsError
 from peer.ids import FileIndex, PieceIndex
-from peer.limits import HASH_JOB_BYTES, HASH_MEMORY_BYTES, HASH_RUN_BYTES, HASH_TASKS_MAX
+from peer.limits import HASH_AHEAD_BYTES, HASH_JOB_BYTES, HASH_MEMORY_BYTES, HASH_RUN_BYTES, HASH_TASKS_MAX
 from peer.manifest import DIGEST_BYTES, EMPTY_DIGEST
 from peer.store.filesystem import File
 from peer.store.layout import Layout, Segment
@@ -241,7 +241,11 @@ class _Hashing:
     def _read(self, segment: Segment, part: memoryview) -> list[tuple[int, int]]:
         """Fill the part; return what of it, from - to, the file does not have."""
         if segment.length < self._layout.sizes[segment.file]:
-            return self._read_from(self._opened(segment.file), segment, part)
+            opened = self._opened(segment.file)
+            ahead = segment.offset + HASH_AHEAD_BYTES
+            if opened is not None and ahead < self._layout.sizes[segment.file]:
+                opened.prefetch(ahead, segment.length)
+            return self._read_from(opened, segment, part)
         opened = self._files.open(segment.file)
         if opened is None:
             return [(0, segment.length)]

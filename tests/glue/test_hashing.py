@@ -41,6 +41,9 @@ class MemoryFile:
         buffer[: len(part)] = part
         return len(part)
 
+    def prefetch(self, offset: int, count: int) -> None:
+        assert not self.is_closed
+
     def close(self) -> None:
         assert not self.is_closed, "closed once"
         self.is_closed = True
@@ -89,6 +92,7 @@ def content(size: int, seed: int) -> bytes:
 def _small_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hashing, "HASH_RUN_BYTES", RUN)
     monkeypatch.setattr(hashing, "HASH_JOB_BYTES", 2 * RUN)
+    monkeypatch.setattr(hashing, "HASH_AHEAD_BYTES", 2 * RUN)
 
 
 WORKERS = [InlineWorkers(), ThreadWorkers()]

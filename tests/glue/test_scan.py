@@ -350,6 +350,9 @@ class Wrapped:
     def state(self) -> object:
         return self._inner.state()
 
+    def prefetch(self, offset: int, count: int) -> None:
+        self._inner.prefetch(offset, count)
+
     def close(self) -> None:
         self._inner.close()
 
