@@ -146,17 +146,23 @@ def _pieces(value: object) -> tuple[int, ...]:
 
 
 def _known_peers(value: object) -> tuple[KnownPeer, ...]:
-    if type(value) is not list or len(value) > PEERS_PER_MESSAGE_MAX:
-        raise ValueError(f"a list of at most {PEERS_PER_MESSAGE_MAX} peers")
-    return tuple(map(_known_peer, value))
+    try:
+        if type(value) is list and len(value) <= PEERS_PER_MESSAGE_MAX:
+            return tuple(map(_known_peer, value))
+    except ValueError:
+        pass
+    raise ValueError(
+        f"a list of at most {PEERS_PER_MESSAGE_MAX} peers, each with a host of 1 to {HOST_BYTES_MAX} letters,"
+        " digits and . _ : % -, a port, and a node id or nil"
+    )
 
 
 def _known_peer(value: object) -> KnownPeer:
-    if type(value) is not list or len(value) != 3:
-        raise ValueError("a list of [host, port, node] lists")
+    if type(value) is not list:
+        raise ValueError
     host, port, node = value
     if type(host) is not str or len(host) > HOST_BYTES_MAX or not _HOST.fullmatch(host):
-        raise ValueError(f"hosts of 1 to {HOST_BYTES_MAX} letters, digits and . _ : % -")
+        raise ValueError
     return KnownPeer(Address(host, _PORT(port)), None if node is None else NodeId(_id(node)))
 
 
