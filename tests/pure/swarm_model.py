@@ -53,6 +53,10 @@ class Outcome:
         )
 
 
+Packet = tuple[int, Callable[..., None], tuple[Any, ...]]
+"""Bytes, and what happens when they have been carried."""
+
+
 class Uplink:
     """The sending side of one node: the real upload policy, and a line that carries one packet at a time.
 
@@ -60,7 +64,10 @@ class Uplink:
     With 0 a chunk is chosen when the line is free for it, as under our own rate limit.
     """
 
-    def __init__(self, node: int, rate: float, upload: Upload, kernel_bytes: int) -> None:
+    def __init__(
+        self, node: int, rate: float, upload: Upload, kernel_bytes: int, deliver: Callable[..., None]
+    ) -> None:
+        self.deliver = deliver
         self.node = node
         self.rate = rate
         self.upload = upload
@@ -68,7 +75,7 @@ class Uplink:
         self.quantum = max(2048, min(16 * 1024, int(rate * LIMIT_QUANTUM_S)))
         self.requests: dict[tuple[int, int], RequestId] = {}
         self.turn: deque[int] = deque()  # peers with something to send, whose turn is next first
-        self.sockets: dict[int, deque[tuple[int, int, RejectCode | bool]]] = {}  # in the kernel: see _chunk
+        self.sockets: dict[int, deque[Packet]] = {}  # what the kernel holds for each peer
         self.filled: dict[int, int] = {}
         self.carries = -1  # the peer whose packet is on the line
         self.carries_until = 0.0
@@ -76,22 +83,21 @@ class Uplink:
         self.sent_to: dict[int, int] = {}
         self.wake_at = float("inf")
 
-    def packet(self, now: float) -> tuple[int, int, int, RejectCode | bool] | float | None:
-        """(peer, piece, bytes, end) to carry now; or when to ask again; or None."""
+    def packet(self, now: float) -> tuple[int, Packet] | float | None:
+        """The peer and the packet to carry now; or when to ask again; or None."""
         until = float("inf")
         for _ in range(len(self.turn)):
             peer = self.turn.popleft()
             chosen = self._chunk(peer, now)
             if isinstance(chosen, tuple):
                 self.turn.append(peer)
-                return (peer, *chosen)
+                return peer, chosen
             if chosen is not None:
                 until = min(until, chosen)
                 self.turn.append(peer)
         return None if until == float("inf") else until
 
-    def _chunk(self, peer: int, now: float) -> tuple[int, int, RejectCode | bool] | float | None:
-        """(piece, bytes, end): end is whether the answer is complete, or why there is none."""
+    def _chunk(self, peer: int, now: float) -> Packet | float | None:
         upload = self.upload
         link = LinkId(peer)
         socket = self.sockets.get(peer)
@@ -107,15 +113,17 @@ class Uplink:
             if not isinstance(chosen, Chunk):
                 break
             assert chosen.piece is not None
-            socket.append((chosen.piece, chosen.length, chosen.last))
+            socket.append(
+                (chosen.length, self.deliver, (self.node, peer, chosen.piece, chosen.length, chosen.last))
+            )
             self.filled[peer] += chosen.length
             if chosen.last:
                 del self.requests[peer, chosen.piece]
         if not socket:
             return deferred
-        piece, size, last = socket.popleft()
-        self.filled[peer] -= size
-        return piece, size, last
+        packet = socket.popleft()
+        self.filled[peer] -= packet[0]
+        return packet
 
 
 class SwarmModel:
@@ -155,7 +163,8 @@ class SwarmModel:
             Download(lengths, Bitfield(pieces, full=not i), everything, Random(rng.random())) for i in nodes
         ]
         self.uplinks = [
-            Uplink(i, rate, self._upload(i, lengths), kernel_bytes) for i, rate in enumerate([origin, *ups])
+            Uplink(i, rate, self._upload(i, lengths), kernel_bytes, self.received)
+            for i, rate in enumerate([origin, *ups])
         ]
         self.ticks = [float("inf")] * len(nodes)
         self.news: list[list[PieceIndex]] = [[] for _ in nodes]
@@ -208,20 +217,19 @@ class SwarmModel:
     def perform(self, me: int, commands: list[Command]) -> None:
         if self.check:
             self.nodes[me].check_invariants()
-        soon = self.now + self.latency
         for command in commands:
             if isinstance(command, Ask):
-                self.at(soon, self.request, me, command.link, command.piece)
+                self.tell(me, command.link, self.request, me, command.link, command.piece)
             elif isinstance(command, Withdraw):
-                self.at(soon, self.cancel, me, command.link, command.piece)
+                self.tell(me, command.link, self.cancel, me, command.link, command.piece)
             elif isinstance(command, Announce):
                 if not self.news[me]:
-                    self.at(soon + self.news_delay, self.announce, me)
+                    self.at(self.now + self.news_delay, self.announce, me)
                 self.news[me].append(command.piece)
             elif isinstance(command, Finished):
                 self.done[me] = self.now
             elif isinstance(command, Express):
-                self.at(soon, self.interested, me, command.link, command.interested)
+                self.tell(me, command.link, self.interested, me, command.link, command.interested)
             else:
                 raise AssertionError(f"{command} among honest peers")
         deadline = self.nodes[me].next_deadline(self.now)
@@ -234,14 +242,14 @@ class SwarmModel:
             self.ticks[me] = float("inf")
             self.perform(me, self.nodes[me].tick(self.now))
 
-    def received(self, holder: int, me: int, piece: int, size: int, end: RejectCode | bool) -> None:
+    def closed(self, me: int, holder: int, piece: int, code: RejectCode) -> None:
+        self.perform(me, self.nodes[me].rejected(LinkId(holder), PieceIndex(piece), code, self.now))
+
+    def received(self, holder: int, me: int, piece: int, size: int, last: bool) -> None:
         node = self.nodes[me]
-        if isinstance(end, RejectCode):
-            self.perform(me, node.rejected(LinkId(holder), PieceIndex(piece), end, self.now))
-            return
         self.meters[me][holder].add(size, self.now)
         self.perform(me, node.progressed(LinkId(holder), PieceIndex(piece), size, self.now))
-        if end:
+        if last:
             index = PieceIndex(piece)
             was = node.state(index)
             self.perform(me, node.arrived(LinkId(holder), index, self.now))
@@ -255,9 +263,12 @@ class SwarmModel:
         news, self.news[me] = self.news[me], []
         for other in range(len(self.nodes)):
             if other != me:
-                commands = self.nodes[other].have_pieces(LinkId(me), news, self.now)
-                if commands:
-                    self.perform(other, commands)
+                self.tell(me, other, self.told, other, me, news)
+
+    def told(self, me: int, other: int, news: list[PieceIndex]) -> None:
+        commands = self.nodes[me].have_pieces(LinkId(other), news, self.now)
+        if commands:
+            self.perform(me, commands)
 
     # --- the uploading side
 
@@ -282,14 +293,17 @@ class SwarmModel:
             self.reject(holder, asker, piece, RejectCode.CANCELLED)
 
     def reject(self, holder: int, asker: int, piece: int, code: RejectCode) -> None:
-        """Messages of one link stay in order: behind the data that its socket holds."""
-        uplink = self.uplinks[holder]
-        socket = uplink.sockets.get(asker)
+        self.tell(holder, asker, self.closed, asker, holder, piece, code)
+
+    def tell(self, sender: int, to: int, call: Callable[..., None], *args: Any) -> None:
+        """Send a small message: it takes no time itself, but stays behind what the link's socket holds."""
+        uplink = self.uplinks[sender]
+        socket = uplink.sockets.get(to)
         if socket:
-            socket.append((piece, 0, code))
+            socket.append((0, call, args))
             return
-        wait = uplink.carries_until - self.now if uplink.carries == asker else 0.0
-        self.at(self.now + wait + self.latency + 1e-9, self.received, holder, asker, piece, 0, code)
+        wait = uplink.carries_until - self.now if uplink.carries == to else 0.0
+        self.at(self.now + wait + self.latency + 1e-9, call, *args)
 
     def serve(self, holder: int) -> None:
         uplink = self.uplinks[holder]
@@ -303,20 +317,20 @@ class SwarmModel:
                 uplink.wake_at = packet
                 self.at(packet, self.wake, holder)
             return
-        peer, piece, size, end = packet
+        peer, (size, call, args) = packet
         uplink.carries = peer
         uplink.carries_until = self.now + size / uplink.rate
         uplink.sent_bytes += size
         uplink.sent_to[peer] = uplink.sent_to.get(peer, 0) + size
-        self.at(uplink.carries_until, self.sent, holder, peer, piece, size, end)
+        self.at(uplink.carries_until, self.sent, holder, call, args)
 
     def wake(self, holder: int) -> None:
         self.uplinks[holder].wake_at = float("inf")
         self.serve(holder)
 
-    def sent(self, holder: int, peer: int, piece: int, size: int, end: RejectCode | bool) -> None:
+    def sent(self, holder: int, call: Callable[..., None], args: tuple[Any, ...]) -> None:
         self.uplinks[holder].carries = -1
-        self.at(self.now + self.latency, self.received, holder, peer, piece, size, end)
+        self.at(self.now + self.latency, call, *args)
         self.serve(holder)
 
     # --- choking
@@ -353,9 +367,9 @@ class SwarmModel:
         for peer in sorted(chosen ^ self.unchoked[me]):
             if peer in chosen:
                 uplink.upload.unchoke(LinkId(peer))
-                self.at(self.now + self.latency, self.choked, peer, me, False)
+                self.tell(me, peer, self.choked, peer, me, False)
                 continue
-            self.at(self.now + self.latency, self.choked, peer, me, True)
+            self.tell(me, peer, self.choked, peer, me, True)
             dropped = set(uplink.upload.choke(LinkId(peer)))
             for (asker, piece), request in list(uplink.requests.items()):
                 if asker == peer and request in dropped:
