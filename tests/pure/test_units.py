@@ -73,7 +73,9 @@ def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1s", "1m1h", "5m5m", "1h30", "1y", "1 h", "ten minutes", "1s ago"])
+@pytest.mark.parametrize(
+    "text", ["", "s", "-1s", "1m1h", "5m5m", "1h30", "1y", "1 h", "ten minutes", "1s ago"]
+)
 def test_nonsense_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
         parse_duration(text)
