@@ -9,8 +9,9 @@ import math
 from peer.limits import UPLINK_FULL_SHARE
 from peer.swarm.rates import RateMeter
 
-SPAN_S = 0.5
-"""Smoothing of the sum of all links: quick enough to see within a few chunks that the uplink runs empty."""
+SPAN_S = 1.0
+"""Smoothing of the sum of all links: long against a chunk (CHUNK_S), or each would show as a tooth of a saw;
+short enough to see after a tenth of a second that nothing moves."""
 
 PEAK_FADES_S = 20.0
 """How fast the recent best is forgotten (time constant): others may have taken a part of the uplink."""

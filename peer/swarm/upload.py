@@ -10,14 +10,16 @@ is answered next is free, and is chosen in this order:
 3. the piece that the fewest others are known to hold;
 4. the oldest request.
 
-A request that has been passed over for PATIENCE_S goes first, so that nobody's pipeline hangs on one piece.
+Except for first copies (below) a request that was passed over for PATIENCE_S goes first, so that nobody's
+pipeline hangs on one piece.
 
 Across links: the scarcest bytes of a swarm are the first copies of what only one node has. While one link
 could be given such a *first copy* (never sent by us, held by no other known peer), another link that could
 only be given a second one is `Deferred`: its socket stays idle for some milliseconds, and on a shared uplink
 the bytes go to the first copy instead. This is right only while the uplink is the bottleneck: a slow receiver
 of first copies must not hold up fast receivers of second ones. So nothing is deferred while the uplink is not
-full (`UplinkGauge`), and a link that takes nothing keeps nobody waiting.
+full (`UplinkGauge`), a link that takes nothing keeps nobody waiting, and nobody gets nothing for longer than
+PATIENCE_S, or we would be taken for dead.
 
 What it is worth, in a model of 30 peers of 4 Mbit/s behind an origin of 40: the origin has sent every piece
 once after 1.01 F bytes, against 1.28 F without deferring and 1.51 F in the order of asking. The last peer is
@@ -32,13 +34,12 @@ happens meanwhile: a reject for a cancelled answer follows the chunk that was ha
 """
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 from typing import TypeAlias
 
-from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError, RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
 from peer.limits import (
@@ -167,7 +168,7 @@ class Upload:
         self,
         piece_length: Callable[[PieceIndex], int],
         piece_count: int,
-        have: Bitfield,
+        have: Container[int],
         *,
         manifest_bytes: int = 0,
         available: Callable[[PieceIndex], int] = nobody,
@@ -403,7 +404,8 @@ class Upload:
                 best, best_key = request, key
                 if key == (0, 0):
                     return best
-        if self._gauge.is_full(now) and self._first_copy_waits(link, now):
+        starves = now - max(state.taken_at, oldest.asked_at) > PATIENCE_S
+        if not starves and self._gauge.is_full(now) and self._first_copy_waits(link, now):
             self._deferrals += 1
             return Deferred(now + DEFER_S)
         return oldest if now - oldest.asked_at > PATIENCE_S else best
