@@ -93,6 +93,11 @@ ACCEPT_RETRY_S: Final = 0.1
 LISTEN_TRIES_MAX: Final = 16
 """Free ports tried until one is free on every address at once."""
 
+# --- identity
+
+KEY_FILE_BYTES_MAX: Final = 4 * KIB
+"""A node's key file; an Ed25519 key in PEM takes 119 bytes."""
+
 # --- relations
 
 RELATIONS: tuple[tuple[bool, str], ...] = (
