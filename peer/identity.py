@@ -1,96 +1,132 @@
-"""This node's key, and the id that follows from it.
+"""Who this node is: an Ed25519 key in a file of its own, and the id that everybody can compute from it.
 
-The key is an Ed25519 private key in PEM (PKCS 8), in the home, readable by its owner only. The node id is the
-SHA-256 of the public key as SubjectPublicKeyInfo, so `openssl pkey -pubout -outform DER | sha256sum` gives it
-too.
+The node id is the SHA-256 of the public key in SubjectPublicKeyInfo form (DER): what TLS shows of a peer, and
+what any tool can check: ``openssl pkey -in node-key.pem -pubout -outform DER | sha256sum``.
+
+`cryptography` is imported only where a key is made or read: it costs a good part of a command's start.
 """
 
+import errno
 import hashlib
 import os
-from contextlib import suppress
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peer.errors import StorageError
 from peer.ids import NodeId
+from peer.limits import KEY_FILE_BYTES_MAX
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-KEY_FILE = "key.pem"
+KEY_FILE = "node-key.pem"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this node is."""
+    """A node's key and id. The key never leaves this process and its file, and is not printed."""
 
     node_id: NodeId
-    key: "Ed25519PrivateKey"
+    private_key: "Ed25519PrivateKey" = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> "Identity":
+        """A new one, in memory only."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
+        return cls.of(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def of(cls, private_key: "Ed25519PrivateKey") -> "Identity":
+        """The identity that a key makes."""
+        return cls(node_id_of(private_key.public_key()), private_key)
+
+
+def node_id_of(key: "Ed25519PublicKey") -> NodeId:
+    """SHA-256 of the key's SubjectPublicKeyInfo."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+    return NodeId(hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest())
 
 
 def load_or_create_identity(home: Path) -> Identity:
-    """The key of this home, made now if there is none.
+    """The identity of this home; a new one, written durably, where there is none yet.
 
-    Raises StorageError if it cannot be read or written, is no such key, or can be read by other users.
+    Raises `StorageError` with the way out: a key that others can read or write, that is somebody else's, or
+    that is no key; and whatever the disk says.
     """
     path = home / KEY_FILE
     try:
-        with suppress(FileExistsError):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if home.stat().st_mode & stat.S_IWOTH:
+            raise StorageError(
+                f"{home} can be changed by anybody: run chmod o-w {home}, or choose another home"
+            )
+        try:
+            return _load(path)
+        except FileNotFoundError:
             _create(path)
-        return _load(path)
+            return _load(path)
     except OSError as error:
-        raise StorageError(f"cannot use the key {path}: {error.strerror}") from error
-
-
-def _create(path: Path) -> None:
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - start-up shall feel instant
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-
-    if path.exists():
-        raise FileExistsError(path)
-    text = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    # Written aside and linked into place: nobody ever sees half a key, and of two processes one wins.
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(aside, path)
-    finally:
-        aside.unlink()
+        if error.errno == errno.ELOOP:
+            raise StorageError(f"{path} is a symbolic link: put the key itself there") from error
+        raise StorageError(f"cannot use {path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _load(path: Path) -> Identity:
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    """Raises OSError, and `StorageError` for a file that may not be used."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
-    with path.open("rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if mode & 0o077:
-            raise StorageError(f"the key {path} can be read by other users: chmod 600 {path}")
-        text = file.read()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        key = serialization.load_pem_private_key(text, password=None)
-    except (ValueError, TypeError) as error:
-        raise StorageError(f"{path} is not a private key: move it away, and a new one is made") from error
+        # Of what is open, not of the name: that could be another file by now.
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise StorageError(f"{path} is not a file: move it away and a new key will be made")
+        if state.st_uid != os.geteuid():
+            raise StorageError(f"{path} belongs to another user: choose a home of your own with --home")
+        if state.st_mode & 0o077:
+            raise StorageError(f"{path} can be used by other users: run chmod 600 {path}")
+        data = os.read(descriptor, KEY_FILE_BYTES_MAX)
+    finally:
+        os.close(descriptor)
+    try:
+        key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise StorageError(f"{path} is not a key: move it away and a new one will be made") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise StorageError(f"{path} is not an Ed25519 key: move it away, and a new one is made")
-    return Identity(node_id_of(key.public_key()), key)
+        raise StorageError(f"{path} is not an Ed25519 key: move it away and a new one will be made")
+    return Identity.of(key)
 
 
-def node_id_of(public_key: object) -> NodeId:
-    """SHA-256 of an Ed25519 public key in SubjectPublicKeyInfo form."""
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-
-    if not isinstance(public_key, Ed25519PublicKey):
-        raise TypeError("a node's key is an Ed25519 key")
-    spki = public_key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+def _create(path: Path) -> None:
+    """Write a new key, whole or not at all whenever the power goes; whoever was first stays."""
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
     )
-    return NodeId(hashlib.sha256(spki).digest())
+
+    data = Identity.generate().private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)  # of a process that died here under the same number
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+        try:
+            os.link(draft, path)  # unlike rename, never replaces
+        except FileExistsError:
+            return
+    finally:
+        os.close(descriptor)
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -539,6 +539,10 @@ TRACKER_MORE_S_MAX: Final = 60.0
 
 TRACKER_STOP_S: Final = 1.0
 """What saying `stopped` may cost at the end; a tracker that misses it forgets us by itself."""
+# --- identity
+
+KEY_FILE_BYTES_MAX: Final = 4 * KIB
+"""A node's key file; an Ed25519 key in PEM takes 119 bytes."""
 
 # --- relations
 

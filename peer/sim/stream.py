@@ -49,10 +49,10 @@ class SimStream(Stream):
 
     async def receive_into(self, buffer: memoryview) -> int:
         with self._receiving:
-            self._check_open()
-            await trio.lowlevel.checkpoint()
             pipe = self.incoming
-            while True:
+            if pipe.inbox or pipe.eof_landed or pipe.broken or self._closed:
+                await trio.lowlevel.checkpoint()
+            while True:  # parking is a checkpoint as well
                 self._check_open()
                 if pipe.inbox:
                     return self._take(buffer)

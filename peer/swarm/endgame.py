@@ -22,7 +22,6 @@ from math import inf
 from peer.limits import ENDGAME_ASKS_MAX, ENDGAME_GAIN_MIN, ENDGAME_LOOKS_MAX, ENDGAME_TIE_S
 from peer.swarm.supplier import Asked, Supplier
 
-
 TIE_GAIN = 1.0
 
 
