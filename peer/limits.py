@@ -23,6 +23,10 @@ PIECES_MAX: Final = 500_000
 FILES_MAX: Final = 100_000
 """A manifest with more is an attack on the file system or wants to be an archive."""
 
+FOLDERS_MAX: Final = 200_000
+"""Different folders in a share, empty or not. Without it 100,000 short paths of 64 components, 13 MB, would
+make six million folders."""
+
 MANIFEST_BYTES_MAX: Final = 32 * MIB
 """Pieces at their limit (16 MB) and files at theirs with ordinary names; held in memory once per share."""
 
@@ -67,8 +71,16 @@ HEADER_BYTES_MAX: Final = 64 * KIB
 PAYLOAD_BYTES_MAX: Final = 16 * MIB
 """Raw bytes after a header: at most one whole piece."""
 
-HAVES_PER_MESSAGE_MAX: Final = 4096
-"""At most 5 bytes each in msgpack: stays under the header limit."""
+HEADER_FIELDS_MAX: Final = 64
+"""Fields of a header; also of any map in an unknown field."""
+
+HEADER_TEXT_BYTES_MAX: Final = 4 * KIB
+"""Any text or bytes in a header, known field or not: nothing in a header is bulk."""
+
+HAVES_PER_MESSAGE_MAX: Final = 1024
+"""Also the longest array that a header may carry. msgpack allocates an array when it reads its length, before
+its elements, and arrays nest 1024 deep: with 1024 a hostile 3 KiB header costs 8 MiB and 5 ms, with 4096 four
+times that (measured)."""
 
 PEERS_PER_MESSAGE_MAX: Final = 50
 """As libtorrent's peer exchange: enough to find the swarm, useless as an amplifier."""
@@ -79,11 +91,78 @@ REASON_BYTES_MAX: Final = 200
 HOST_BYTES_MAX: Final = 253
 """A DNS name's limit."""
 
+FRAME_READ_BYTES: Final = 4 * KIB
+"""Read at once where a header is due: dozens of small frames, but of a payload (which goes to its own buffer)
+no more than this is read early and must be copied."""
+
+SCRATCH_BYTES: Final = 64 * KIB
+"""Where payload goes that nobody wants: held only while it passes."""
+
+BUFFER_POOL_BYTES_MAX: Final = 64 * MIB
+"""Piece buffers kept for reuse: 64 links with 1 MiB pieces. More in use is possible, more kept is not."""
+
+REQUEST_ID_MAX: Final = 2**32 - 1
+"""Request ids only grow, so this is also the number of requests in a connection's life."""
+
+PINGS_OPEN_MAX: Final = 4
+"""Pings without their pong, on each side: keep-alive needs one, and answers to a flood would pile up."""
+
+WINDOW_ANNOUNCED_MAX: Final = 65535
+"""A window that a hello may name. We use at most WINDOW_MAX of it."""
+
 WINDOW_MAX: Final = 512
 """Requests that a peer may have open with us at once, and we with it whatever it announces."""
 
 WINDOW_DEFAULT: Final = 256
 """What we announce: 3 s of 64 KiB pieces at 5 MB/s; fast links have larger pieces."""
+
+# --- manifest
+
+MANIFEST_ASKS_MAX: Final = 2
+"""Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
+
+MANIFEST_PATIENCE_S: Final = 5.0
+"""Without a byte of the manifest for this long, another peer is asked too."""
+
+# --- connections
+
+KEEPALIVE_S: Final = 45.0
+"""After this long without a word either way, a ping: well inside the other side's patience and a NAT's."""
+
+IDLE_S: Final = 120.0
+"""A peer that says nothing, or takes nothing, for this long is gone (half-open connections)."""
+
+GOODBYE_GRACE_S: Final = 1.0
+"""How long the other side may take to take our goodbye."""
+
+OPENING_S: Final = 10.0
+"""From a new connection to the other side's hello: a silent stranger holds a slot no longer."""
+
+GREETINGS_MAX: Final = 32
+"""Accepted connections that have not said hello yet; the next wait in the kernel's queue."""
+
+DIAL_S: Final = 15.0
+"""From the first packet to a connection: three retransmissions of a SYN."""
+
+OUTBOX_BYTES_MAX: Final = 1 * MIB
+"""Small messages waiting for a peer that does not read: more than any honest burst of them."""
+
+TICK_S: Final = 0.5
+"""How often a swarm looks for what is overdue."""
+
+NEWS_DELAY_S: Final = 0.2
+"""Haves are gathered this long: each message costs a packet on every link."""
+
+SNUB_S: Final = 30.0
+"""Requests open and not a byte for this long: such a peer earns no slot by what it once gave."""
+
+# --- taking pieces in
+
+UNVERIFIED_BYTES_MAX: Final = 32 * MIB
+"""Pieces that wait to be hashed and written; beyond it the readers pause. Part of the memory bar."""
+
+DISK_RETRY_S: Final = 2.0
+"""A full disk is tried again after this long: soon enough to notice within 30 s that there is room."""
 
 # --- store
 
@@ -93,7 +172,7 @@ FOLDERS_OPEN_MAX: Final = 32
 FILES_OPEN_MAX: Final = 64
 """File descriptors kept by one share for reading and writing; the least recently used goes first."""
 
-CHECKPOINT_SECONDS: Final = 5.0
+CHECKPOINT_S: Final = 5.0
 """At most this much work is fetched again after a power loss; a sync costs milliseconds."""
 
 CHECKPOINT_BYTES: Final = 64 * MIB
@@ -108,14 +187,335 @@ JOURNAL_BYTES_MAX: Final = 32 * MIB
 JOURNAL_GROWTH_BYTES: Final = 256 * KIB
 """A journal that has grown this much over twice its compact form is rewritten: about 20,000 records."""
 
+# --- download
+
+PICKER_BLOCK_PIECES: Final = 2048
+"""Pieces that the picker treats as one number; a power of two. Operations on 2048 bits cost little more than
+on one; most shares (up to 4 GiB) are one block, the largest has 245."""
+
+PICKER_NEWS_MAX: Final = 4
+"""Blocks with news that one choice looks at: a peer that floods haves makes no choice dear."""
+
+PIPELINE_PIECES_START: Final = 2
+"""Asked of a link whose rate is not known yet: one to arrive, one so that the link does not fall idle."""
+
+PIPELINE_S: Final = 0.5
+"""What is asked of a link, in time at its rate. More than a round trip with room to spare; short, so that
+pieces are chosen late and little hangs on a link that turns slow."""
+
+PIPELINE_LATENCY_S_MAX: Final = 1.0
+"""Seconds of a link's own latency added to that at most: a satellite's, not a liar's."""
+
+LINK_RATE_MEMORY_S: Final = 3.0
+"""A link's rate is an average over this long, of the time in which something was asked of it."""
+
+LINK_RATE_FOLD_S: Final = 0.02
+"""Bytes are folded into the average at most this often: progress comes thousands of times a second."""
+
+RANDOM_FIRST_PIECES: Final = 4
+"""A newcomer's first pieces are any, not the rarest: rare ones come slowly, and it has nothing to give
+yet."""
+
+REQUEST_TIMEOUT_S: Final = 20.0
+"""A link from which something was asked and nothing came for so long is silent: its pieces go elsewhere."""
+
+REJECT_REST_S: Final = 1.0
+"""A link that rejected a request as busy is left alone for so long."""
+
+DOWNLOAD_TICK_S: Final = 1.0
+"""How often silent links are looked for."""
+
+ENDGAME_TICK_S: Final = 0.1
+"""How often links without work look for pieces that are late elsewhere."""
+
+ENDGAME_ASKS_MAX: Final = 4
+"""Links asked for one piece at once, all but the first to begin being withdrawn."""
+
+ENDGAME_TIE_S: Final = 0.1
+"""Between asking two links for the same piece: the first gets the time to begin."""
+
+ENDGAME_LOOKS_MAX: Final = 64
+"""Pieces in flight that are compared when a link without work looks for a late one."""
+
+ENDGAME_GAIN_MIN: Final = 2.0
+"""A piece that has begun to arrive is taken over only by a link that ends it so many times sooner."""
+
+ENDGAME_WASTE_PERMILLE: Final = 5
+"""Bytes thrown away by such take-overs, of the bytes wanted: half of the 1 % that may be wasted in all."""
+
+# --- swarm: rates
+
+RATE_SPAN_S: Final = 3.0
+"""Over what time a measured rate is smoothed: long against one piece, short against a choking round."""
+
+RATE_LEAST_SPAN_S: Final = 0.05
+"""The first bytes of a link are divided by at least this much time, or they would look infinitely fast."""
+
+LIMIT_QUANTUM_S: Final = 0.05
+"""What one grant of a rate limit is worth at most: 1 % of the 5 s over which a limit is exact within 2 %."""
+
+LIMIT_QUANTUM_BYTES_MIN: Final = 2 * KIB
+"""A slow limit is not cut finer: the frame header of a chunk would cost more than 2 %."""
+
+LIMIT_BURST_S: Final = 0.05
+"""Tokens kept while nobody asks: enough to start at once, too little for a burst that others notice."""
+
+LIMIT_CATCH_UP_S: Final = 0.1
+"""Tokens kept while somebody waits, so that a late timer or a busy event loop costs no bandwidth."""
+
+LIMIT_WAKE_S: Final = 0.001
+"""Timers finer than this cost more than they smooth; the catch-up above makes good for the rounding."""
+
+# --- swarm: upload
+
+CHUNK_S: Final = 0.075
+"""How much of a link's rate one chunk is worth: what a cancel or a control message may have to wait for."""
+
+CHUNK_BYTES_MIN: Final = 16 * KIB
+"""Below this the fixed cost of a frame and a system call shows."""
+
+CHUNK_BYTES_FIRST: Final = 64 * KIB
+"""Chunk of a link whose rate is not known yet."""
+
+CHUNK_BYTES_MAX: Final = MIB
+"""Above this larger chunks measure no faster."""
+
+REPEATS_FREE: Final = 8
+"""Pieces that one link may be sent a second time without a question: cancelled and asked again in honesty."""
+
+REPEATS_SHARE: Final = 16
+"""Beyond these, one repeat for so many pieces sent: who asks for the same for ever gets nothing."""
+
+PATIENCE_S: Final = 5.0
+"""A request that rarer pieces have overtaken for so long is next, or its asker would give us up."""
+
+DEFER_S: Final = 0.02
+"""When to look again at a link whose second copies wait for another link's first copies."""
+
+DEFER_FULL_SHARE: Final = 0.9
+"""Second copies wait only while the uplink runs at this share of its recent best without them."""
+
+# --- swarm: choking
+
+CHOKE_ROUND_S: Final = 5.0
+"""How often slots are given anew. BitTorrent's 10 s is half the life of a small swarm on a fast network."""
+
+OPTIMISTIC_S: Final = 10.0
+"""How long an optimistic slot stays: two rounds, so that the other side can answer in kind."""
+
+SLOTS_MIN: Final = 4
+"""One shaped uplink needs three flows to be 0.955 busy; the fourth tries somebody new."""
+
+SLOTS_FIRST: Final = 8
+"""Before the uplink's rate is known (libtorrent's default)."""
+
+SLOTS_MAX: Final = 100
+"""Half of all connections: beyond, every slot is too thin to finish a piece in useful time."""
+
+SLOT_PIECE_S: Final = 0.5
+"""A slot should be wide enough to carry a piece in this time, so that pieces can be passed on soon."""
+
+UPLINK_FULL_SHARE: Final = 0.9
+"""An uplink that runs at this share of what it can is full; below, another slot is opened."""
+
+PROBE_GAIN_SHARE: Final = 0.05
+"""A slot opened to try stays only if the uplink as a whole went faster by this share."""
+
+# --- swarm: known peers
+
+KNOWN_PEERS_MAX: Final = 3000
+"""libtorrent's peer list: many times more than a node can dial, 1 MB of memory."""
+
+KNOWN_PER_INFORMANT_MAX: Final = 500
+"""What one tracker or one peer may fill of the book: nobody crowds out the others."""
+
+LINKS_MAX: Final = 200
+"""Connections of one share (libtorrent's default)."""
+
+LINKS_PER_HOST_MAX: Final = 8
+"""Connections from one network address: several users behind one router, not one user many times."""
+
+LINKS_DIALLED_MAX: Final = 60
+"""We stop dialling here and leave the rest of LINKS_MAX to those who dial us."""
+
+HALF_OPEN_MAX: Final = 32
+"""Dials under way at once: routers and firewalls take more for an attack."""
+
+HALF_OPEN_UNTRUSTED_MAX: Final = 24
+"""Of these, to addresses by hearsay: dead ones must not keep those that the user named waiting."""
+
+NEW_DIALS_PER_MINUTE_MAX: Final = 100
+"""Dials to addresses by hearsay that never answered: what lies may make us send to a victim."""
+
+BACKOFF_FIRST_S: Final = 1.0
+"""Wait after the first failure; doubled after each further one."""
+
+BACKOFF_MAX_S: Final = 300.0
+"""Longest wait between two dials of one address."""
+
+BACKOFF_JITTER_SHARE: Final = 0.25
+"""Each wait is lengthened by up to this share at random, so that a swarm does not come back in step."""
+
+DIAL_FAILURES_MAX: Final = 5
+"""An address by hearsay rests after so many failures until somebody tells of it again, at the earliest after
+BACKOFF_MAX_S; one that the user named is tried for ever."""
+
+LINK_PROVEN_S: Final = 30.0
+"""A link that lasted so long and broke counts as a first failure, a shorter one as a further failure."""
+
+LINKS_SPARE: Final = 20
+"""When fewer connections than this are free, those that serve nobody go."""
+
+BANS_MAX: Final = 1000
+"""Remembered bans of each kind for one share; the oldest goes."""
+
+BANNED_NODES_PER_HOST_MAX: Final = 3
+"""So many banned nodes at one host, and the host is banned: a new node id costs nothing. One or two may share
+a router with honest peers."""
+
+DUPLICATE_GRACE_S: Final = 10.0
+"""A link that was silent for so long gives way when the same node connects again."""
+
+PORT_PRIVILEGED_MAX: Final = 1023
+"""Addresses by hearsay with a port up to this are not dialled: they are services, not peers."""
+
+# --- transport
+
+UNSENT_BYTES: Final = 128 * KIB
+"""What the kernel holds of a stream beyond what the network has taken. The writer chooses what to send when
+there is room again, so its choice lies this far behind: 13 ms at 80 Mbit/s. Much less costs bulk speed."""
+
+TURN_BYTES: Final = 1 * MIB
+"""A stream that never has to wait lets other tasks run after this much: about a millisecond."""
+
+TURN_CALL_BYTES: Final = 8 * KIB
+"""What a call counts beside its bytes, so that many tiny reads give way too."""
+
+COPY_BYTES: Final = 128 * KIB
+"""Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
+enough to stay in the processor's cache."""
+
+ACCEPT_RETRY_S: Final = 0.1
+"""Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
+
+LISTEN_TRIES_MAX: Final = 16
+"""Free ports tried until one is free on every address at once."""
+
+# --- tracker: the registry
+
+SWARMS_MAX: Final = 100_000
+"""Swarms that a tracker keeps. An almost empty one costs about 1 KiB; see `MEMBERS_MAX` for the sum."""
+
+SWARM_MEMBERS_MAX: Final = 100_000
+"""Members of one swarm. Answers are random samples: a larger swarm gains nothing by being listed whole."""
+
+MEMBERS_MAX: Final = 200_000
+"""Entries in all swarms together: with the swarms about 0.3 GB when everything is full."""
+
+MEMBERS_PER_ADDRESS_MAX: Final = 16_384
+"""Entries of one IPv4 address or IPv6 /64: several daemons with a thousand shares behind one address
+translation, while one host alone never fills the table."""
+
+MEMBERS_PER_NODE_MAX: Final = 4096
+"""Swarms that one node is listed in: a daemon with a thousand shares, with room."""
+
+SWARM_MEMBERS_PER_ADDRESS_MAX: Final = 256
+"""Entries of one address in one swarm: a classroom behind one address translation. One host can invent this
+many neighbours and no more; those beyond it are still told whom to dial."""
+
+SWARM_EVICTION_SAMPLE: Final = 8
+"""Swarms that are looked at when one must go: the smallest of them, so practically never a busy one."""
+
+ANNOUNCE_INTERVAL_S_MIN: Final = 60
+"""How often a member reports to a quiet tracker; also how long a restarted tracker knows too little."""
+
+ANNOUNCE_INTERVAL_S_MAX: Final = 1800
+"""A busy tracker asks for no longer silence than this, as BitTorrent trackers do."""
+
+ANNOUNCES_PER_S_TARGET: Final = 250
+"""The interval grows with the number of members so that they report no faster than this in all: about a
+quarter of one core."""
+
+MEMBER_INTERVALS: Final = 2.5
+"""A member is forgotten after this many of the intervals that it was told: one lost announce is forgiven."""
+
+EXPIRY_GRAIN_S: Final = 8.0
+"""Members whose time ends within the same grain leave the table together."""
+
+EXPIRIES_PER_CALL_MAX: Final = 512
+"""Entries that are dropped in one go: about a millisecond, so that answering is never held up."""
+
+# --- tracker: the conversation
+
+TRACKER_CONNECTIONS_MAX: Final = 512
+"""Connections at once: half of the usual limit of 1024 descriptors. An exchange lasts milliseconds."""
+
+TRACKER_CONNECTIONS_PER_ADDRESS_MAX: Final = 64
+"""Of these from one address; more wait their turn, and the caller's back-off is a second."""
+
+TRACKER_REQUEST_S: Final = 10.0
+"""From a connection (or its last answer) to a whole announce: who is slow or silent loses the slot."""
+
+TRACKER_HANDSHAKE_S: Final = 10.0
+"""For the transport's handshake on an accepted connection."""
+
+TRACKER_ANSWER_S: Final = 10.0
+"""For the other side to take an answer of a few KiB."""
+
+TRACKER_EXCHANGES_MAX: Final = 64
+"""Announces on one connection; then it is closed, so that no connection is for ever."""
+
+TRACKER_GRACE_S: Final = 0.5
+"""What a stopping tracker gives to answers that are on their way."""
+
+UNKNOWN_MESSAGES_MAX: Final = 16
+"""Messages of unknown kind that are skipped in a row: a newer version sends a few, a flood is not one."""
+
+TRACKER_EXCHANGE_S: Final = 30.0
+"""A peer's patience with one tracker, from the dial to the answer."""
+
+TRACKER_ANSWER_PEERS_WANTED: Final = 50
+"""Peers that we ask a tracker for: a full message."""
+
+TRACKER_REPORT_S_MIN: Final = 30.0
+"""We report no more often than this when all is well, whatever a tracker asks for."""
+
+TRACKER_REPORT_S_MAX: Final = 1800.0
+"""And no less often: a tracker that asks for silence for a year has lost its mind."""
+
+TRACKER_BACKOFF_S_MIN: Final = 1.0
+"""Pause after a tracker's first failure; it doubles with each further one."""
+
+TRACKER_BACKOFF_S_MAX: Final = 300.0
+"""A tracker that was down for long is found again within five minutes."""
+
+TRACKER_MORE_S_MIN: Final = 5.0
+"""Least pause between an answer and the next announce when peers are needed; doubles while they still are."""
+
+TRACKER_MORE_S_MAX: Final = 60.0
+"""A transfer that waits for its first source looks at least this often."""
+
+TRACKER_STOP_S: Final = 1.0
+"""What saying `stopped` may cost at the end; a tracker that misses it forgets us by itself."""
+
 # --- relations
 
 RELATIONS: tuple[tuple[bool, str], ...] = (
+    (2 * KEEPALIVE_S < IDLE_S, "two lost pings must fit into the other side's patience"),
+    (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
+    (FOLDERS_MAX >= FILES_MAX, "every file may have a folder of its own"),
     (PIECES_MAX // 8 + 1 <= PAYLOAD_BYTES_MAX, "a bitfield of the largest share must fit into a payload"),
     (SHARE_BYTES_MAX >= PIECES_MAX * PIECE_BYTES_MAX, "the largest piece list must be a legal share"),
     (SHARE_BYTES_MAX < 2**63, "every offset must be a legal file offset"),
+    (
+        max(REASON_BYTES_MAX, HOST_BYTES_MAX, 64) <= HEADER_TEXT_BYTES_MAX,
+        "every known text must fit a header",
+    ),
+    (PEERS_PER_MESSAGE_MAX <= HAVES_PER_MESSAGE_MAX, "a peer list must pass as an array of a header"),
+    (WINDOW_MAX <= WINDOW_ANNOUNCED_MAX, "we must be able to announce what we accept"),
+    (FRAME_READ_BYTES <= HEADER_BYTES_MAX, "a read for a header is at most a header"),
     (5 * HAVES_PER_MESSAGE_MAX + 64 <= HEADER_BYTES_MAX, "a full batch of haves must fit into a header"),
     (
         PEERS_PER_MESSAGE_MAX * (HOST_BYTES_MAX + 64) < HEADER_BYTES_MAX,
@@ -134,5 +534,41 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
         2 * (JOURNAL_GROWTH_BYTES + 2 * (PIECES_MAX // 8 + 8 * FILES_MAX)) <= JOURNAL_BYTES_MAX,
         "the journal of the largest share must stay readable",
     ),
+    (PICKER_BLOCK_PIECES & (PICKER_BLOCK_PIECES - 1) == 0, "a block of pieces must be a power of two"),
+    (PIPELINE_PIECES_START <= WINDOW_DEFAULT, "the window must hold the first requests"),
+    (PIPELINE_S + PIPELINE_LATENCY_S_MAX < REQUEST_TIMEOUT_S, "a queue must not look like silence"),
+    (ENDGAME_TICK_S <= DOWNLOAD_TICK_S, "the end must not be watched less closely than the middle"),
+    (2 * LIMIT_QUANTUM_S <= LIMIT_CATCH_UP_S, "a limiter must be able to save up for one grant and be late"),
+    (LIMIT_BURST_S + LIMIT_QUANTUM_S <= 0.02 * 5, "a limit must be exact within 2 % over 5 s"),
+    (CHUNK_BYTES_MIN <= CHUNK_BYTES_FIRST <= CHUNK_BYTES_MAX, "chunk sizes must be in order"),
+    (CHUNK_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a chunk must fit into one frame's payload"),
+    (SLOTS_MIN <= SLOTS_FIRST <= SLOTS_MAX <= LINKS_MAX, "slots must be in order and below the connections"),
+    (CHOKE_ROUND_S <= OPTIMISTIC_S, "an optimistic slot must outlive a round"),
+    (HALF_OPEN_UNTRUSTED_MAX < HALF_OPEN_MAX, "addresses that the user named must find a free dial"),
+    (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
+    (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
+    (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
+    (TURN_CALL_BYTES < TURN_BYTES, "a single call must not end a turn"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
+    (SWARM_MEMBERS_MAX <= MEMBERS_MAX, "one swarm alone must fit into the table"),
+    (SWARMS_MAX <= MEMBERS_MAX, "a swarm has at least one member"),
+    (MEMBERS_PER_NODE_MAX <= MEMBERS_PER_ADDRESS_MAX, "a node's entries must fit its address"),
+    (4 * MEMBERS_PER_ADDRESS_MAX < MEMBERS_MAX, "one address alone must leave room for others"),
+    (MEMBER_INTERVALS >= 2, "one lost announce must be forgiven"),
+    (EXPIRY_GRAIN_S < ANNOUNCE_INTERVAL_S_MIN, "expiry must be finer than what it measures"),
+    (
+        MEMBERS_MAX / ANNOUNCES_PER_S_TARGET <= ANNOUNCE_INTERVAL_S_MAX,
+        "a full tracker must be able to slow its members down enough",
+    ),
+    (TRACKER_REPORT_S_MIN <= ANNOUNCE_INTERVAL_S_MIN, "our tracker's shortest interval must be obeyed"),
+    (ANNOUNCE_INTERVAL_S_MAX <= TRACKER_REPORT_S_MAX, "our tracker's longest interval must be obeyed"),
+    (
+        4 * TRACKER_CONNECTIONS_PER_ADDRESS_MAX <= TRACKER_CONNECTIONS_MAX,
+        "one address alone must leave connections for others",
+    ),
+    (
+        TRACKER_MORE_S_MAX + TRACKER_BACKOFF_S_MAX < MEMBER_INTERVALS * TRACKER_REPORT_S_MAX,
+        "a tracker is asked again before it forgets us",
+    ),
+    (TRACKER_ANSWER_PEERS_WANTED <= PEERS_PER_MESSAGE_MAX, "we must not ask for more than a message holds"),
 )

@@ -84,6 +84,15 @@ class File(Protocol):
         is let go, not closed."""
 
 
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """Bytes of an open file, to be sent. Offset and count in bytes."""
+
+    file: File
+    offset: int
+    count: int
+
+
 class Folder(Protocol):
     """A root folder and everything below it."""
 

@@ -1,0 +1,244 @@
+"""One peer connection: a session's bytes over a stream, with one task that reads and one that writes.
+
+Theory of operation. The reader feeds received bytes to the session and hands its events to the handler; it
+never waits for the writer, or two peers with full outboxes would wait for each other for ever. The writer is
+the only task that sends. It drains small messages first (a goodbye, a cancel or a have must not queue behind
+bulk data) and, when there are none, asks the handler for one chunk of bulk data: what to send is decided when
+the socket is ready for it and not before, so a cancelled request costs at most one chunk.
+
+A frame is never torn: nobody but the writer touches the stream, and nobody cancels the writer except to close
+the connection. Whoever ends first, ends both; `run` returns why, and never raises for anything that the other
+side or the network did.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
+from peer.ids import Address, PieceIndex, RequestId
+from peer.limits import GOODBYE_GRACE_S, IDLE_S, KEEPALIVE_S, OUTBOX_BYTES_MAX
+from peer.net.transport import Stream
+from peer.store.filesystem import FileSlice
+from peer.wire.messages import Bye, Message, Ping
+from peer.wire.session import Event, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One `Data` frame to send: part of the answer to a request. ``body`` is file slices or ready bytes.
+
+    piece: None for the manifest.
+    """
+
+    request: RequestId
+    piece: PieceIndex | None
+    offset: int
+    total: int
+    payload: int
+    body: tuple[FileSlice, ...] | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a connection is over. code: what was said in goodbye, None where it just broke."""
+
+    reason: str
+    code: ByeCode | None = None
+    ours: bool = False
+
+    @property
+    def fault(self) -> bool:
+        """Whether the other side broke the protocol."""
+        return self.ours and self.code in (ByeCode.PROTOCOL, ByeCode.CORRUPT)
+
+
+class Handler(Protocol):
+    """What a connection needs of whoever owns it. All but `room` must return at once."""
+
+    def handle(self, event: Event) -> None:
+        """Something arrived. May raise RemoteProtocolError if it makes no sense here."""
+
+    def next_outgoing(self) -> Outgoing | None:
+        """The socket is ready: the chunk to send now, or None. `Connection.wake` after None."""
+
+    def sent(self, outgoing: Outgoing) -> None:
+        """The chunk is with the kernel."""
+
+    def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
+        """The file could not give the bytes that were promised; the connection is closed."""
+
+    async def room(self) -> int | None:
+        """Return when there is room for what may arrive next: how many bytes, or None for any."""
+
+    def received(self, count: int) -> None:
+        """So many bytes have arrived, headers included."""
+
+
+class Connection:
+    """Runs one session over one stream. ``early`` are events that came together with the greeting."""
+
+    def __init__(self, stream: Stream, session: Session, early: Iterable[Event] = ()) -> None:
+        self._stream = stream
+        self.session = session
+        self._early = list(early)
+        self._outbox: deque[bytes] = deque()
+        self._outbox_bytes = 0
+        self._wake = trio.Event()
+        self._ending: Ending | None = None
+        self._closing = False
+        self._scope: trio.CancelScope | None = None
+        now = trio.current_time()
+        self.received_at = now
+        self._sent_at = now
+        self._writing_since: float | None = None
+        self._pings = 0
+
+    @property
+    def remote(self) -> Address:
+        """The other side, as the socket saw it."""
+        return self._stream.remote
+
+    # --- what others may call, from any task; nothing here waits
+
+    def send(self, message: Message) -> None:
+        """Queue a small message."""
+        if not self._closing:
+            self.queue(self.session.send(message))
+
+    def queue(self, frame: bytes) -> None:
+        """Queue a frame that the session has encoded. A peer that lets them pile up is closed."""
+        if self._closing:
+            return
+        self._outbox.append(frame)
+        self._outbox_bytes += len(frame)
+        if self._outbox_bytes > OUTBOX_BYTES_MAX:
+            self._end(Ending("does not read what we send", ByeCode.TOO_SLOW, ours=True))
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something for the writer to do."""
+        self._wake.set()
+
+    def close(self, code: ByeCode, reason: str = "") -> None:
+        """Say goodbye, after what is queued, and end. The other side has a short grace to take it."""
+        if self._closing or self._ending:
+            return
+        self._ending = Ending(reason, code, ours=True)
+        self._outbox.append(self.session.send(Bye(code, reason)))
+        self._closing = True
+        if self._scope is not None:
+            self._scope.deadline = trio.current_time() + GOODBYE_GRACE_S
+        self.wake()
+
+    def ended(self, ending: Ending) -> None:
+        """The other side said goodbye: nothing more will come or go."""
+        self._end(ending)
+
+    def tick(self, now: float) -> None:
+        """Called about once a second: keep-alive, and the end of peers that are gone without a word."""
+        if now - self.received_at > IDLE_S:
+            self._end(Ending(f"silent for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
+        elif self._writing_since is not None and now - self._writing_since > IDLE_S:
+            self._end(Ending(f"took nothing for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
+        elif now - max(self._sent_at, self.received_at) > KEEPALIVE_S and not self._outbox:
+            self._pings += 1
+            self.send(Ping(self._pings))
+
+    # --- the lifetime
+
+    async def run(self, handler: Handler) -> Ending:
+        """Read and write until one side ends it; the stream is closed then."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                if self._closing:
+                    self._scope.deadline = trio.current_time() + GOODBYE_GRACE_S
+                nursery.start_soon(self._write_loop, handler)
+                await self._read_loop(handler)
+        finally:
+            self._closing = True
+            await trio.aclose_forcefully(self._stream)
+        return self._ending or Ending("closed")
+
+    def _end(self, ending: Ending) -> None:
+        """Stop both loops now."""
+        self._ending = self._ending or ending
+        self._closing = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _read_loop(self, handler: Handler) -> None:
+        session, receive_into = self.session, self._stream.receive_into
+        try:
+            for event in self._early:
+                self._handle(handler, event)
+            self._early.clear()
+            while True:
+                limit = await handler.room()
+                buffer = session.get_buffer()
+                count = await receive_into(buffer if limit is None else buffer[:limit])
+                self.received_at = trio.current_time()
+                handler.received(count)
+                if count == 0:
+                    session.eof()
+                    self._end(Ending("closed by the other side"))
+                    return
+                for event in session.buffer_updated(count):
+                    self._handle(handler, event)
+        except RemoteProtocolError as error:
+            self.close(ByeCode.PROTOCOL, str(error))
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionLost) as error:
+            self._end(Ending(str(error) or "connection lost"))
+
+    def _handle(self, handler: Handler, event: Event) -> None:
+        if self._closing:  # after our goodbye nothing that arrives matters
+            return
+        handler.handle(event)
+
+    async def _write_loop(self, handler: Handler) -> None:
+        try:
+            while True:
+                if self._outbox:
+                    await self._flush()
+                elif self._closing:
+                    self._end(self._ending or Ending("closed"))
+                    return
+                elif (outgoing := handler.next_outgoing()) is not None:
+                    await self._send_bulk(handler, outgoing)
+                elif not self._outbox:  # looking for a chunk may have queued a reject
+                    self._writing_since = None
+                    await self._wake.wait()
+                    self._wake = trio.Event()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._end(Ending(str(error) or "connection lost"))
+
+    async def _flush(self) -> None:
+        frames = b"".join(self._outbox)
+        self._outbox.clear()
+        self._outbox_bytes = 0
+        self._writing_since = trio.current_time()
+        await self._stream.send_all(frames)
+        self._sent_at = trio.current_time()
+
+    async def _send_bulk(self, handler: Handler, outgoing: Outgoing) -> None:
+        header = self.session.data_header(outgoing.request, outgoing.offset, outgoing.total, outgoing.payload)
+        self._writing_since = trio.current_time()
+        try:
+            if isinstance(outgoing.body, memoryview):
+                await self._stream.send_all(header)
+                await self._stream.send_all(outgoing.body)
+            else:
+                for part in outgoing.body:
+                    await self._stream.send_slice(header, part.file, part.offset, part.count)
+                    header = b""
+        except (OSError, EOFError) as error:
+            # The header promised bytes that the file no longer has: only closing tells the truth now.
+            handler.unreadable(outgoing, error)
+            self._end(Ending(f"cannot read what was promised: {error}"))
+            return
+        self._sent_at = trio.current_time()
+        handler.sent(outgoing)

@@ -1,0 +1,66 @@
+"""Which addresses may be dialled, and on whose word. Pure.
+
+On hearsay (from a tracker or by peer exchange) never port 0, unspecified, multicast or reserved addresses,
+never privileged ports, never names. Loopback and link-local addresses only if the informant is of that
+class itself: a tracker on this machine may tell of peers on this machine (a demonstration on 127.0.0.1 is
+whole), one on the internet may not. Private networks are allowed from everybody: many a swarm lives in one,
+with a tracker outside.
+"""
+
+import ipaddress
+from typing import TypeAlias
+
+from peer.ids import PORT_MAX, Address
+from peer.limits import PORT_PRIVILEGED_MAX
+
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def canonical_host(host: str) -> str:
+    """One spelling for one host: IPv4 inside IPv6 is IPv4, IPv6 is compressed, names are lower case."""
+    ip = as_ip(host)
+    return host.lower().rstrip(".") if ip is None else str(ip)
+
+
+def canonical(address: Address) -> Address:
+    """One spelling for one address."""
+    return Address(canonical_host(address.host), address.port)
+
+
+def as_ip(host: str) -> IpAddress | None:
+    """The host as an IP address, IPv4 inside IPv6 as IPv4; None if it is a name."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return mapped or ip
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine, by its address; ``localhost`` counts too."""
+    ip = as_ip(host)
+    return host.lower() == "localhost" if ip is None else ip.is_loopback
+
+
+def usable(address: Address) -> bool:
+    """Whether anybody could listen there: not port 0, not unspecified, multicast, broadcast or reserved."""
+    if not 0 < address.port <= PORT_MAX:
+        return False
+    ip = as_ip(address.host)
+    if ip is None:
+        return bool(address.host)
+    reserved = isinstance(ip, ipaddress.IPv4Address) and (ip.packed[0] == 0 or ip.packed[0] >= 240)
+    return not (ip.is_unspecified or ip.is_multicast or reserved)
+
+
+def may_tell(informant: str, address: Address) -> bool:
+    """Whether this informant (a host as the socket saw it) may make us dial this on its word alone."""
+    ip, teller = as_ip(address.host), as_ip(informant)
+    if ip is None or address.port <= PORT_PRIVILEGED_MAX:
+        return False  # a name would make us ask a name server of the informant's choice
+    if teller is not None and teller.is_loopback:
+        return True
+    if ip.is_loopback:
+        return False
+    return not ip.is_link_local or (teller is not None and teller.is_link_local)

@@ -1,0 +1,61 @@
+"""What the download policy wants done: small frozen effects, performed by the glue in the order given."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from peer.ids import LinkId, PieceIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Request the piece on this link."""
+
+    link: LinkId
+    piece: PieceIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Cancel the request for the piece on this link. It stays open there until `arrived` or `rejected`."""
+
+    link: LinkId
+    piece: PieceIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Check the bytes that have just arrived on this link, store them, and tell how it went."""
+
+    link: LinkId
+    piece: PieceIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Express:
+    """Tell this link whether it holds something that we need."""
+
+    link: LinkId
+    interested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expel:
+    """Close this link and do not come back to its node for this share: it sent bytes that do not verify."""
+
+    link: LinkId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell everybody that we hold the piece now."""
+
+    piece: PieceIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Everything that is wanted is here and verified. Comes again if more was wanted meanwhile."""
+
+
+Command: TypeAlias = Ask | Withdraw | Verify | Express | Expel | Announce | Finished

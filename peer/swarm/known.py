@@ -1,0 +1,246 @@
+"""The addresses that are known and not more than that: who told them, how they behaved, when to dial. Pure.
+
+An address is only a hint. Whoever told it may lie, to hide honest peers or to make us dial a victim: so
+hearsay (tracker, exchange) has budgets for dials under way and for dials a minute, each informant may fill
+only a part of the book, and informants whose addresses do not answer are heard last.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from random import Random
+
+from peer.ids import Address, NodeId
+from peer.limits import (
+    BACKOFF_FIRST_S,
+    BACKOFF_JITTER_SHARE,
+    BACKOFF_MAX_S,
+    DIAL_FAILURES_MAX,
+    HALF_OPEN_MAX,
+    HALF_OPEN_UNTRUSTED_MAX,
+    KNOWN_PEERS_MAX,
+    KNOWN_PER_INFORMANT_MAX,
+    NEW_DIALS_PER_MINUTE_MAX,
+)
+
+MINUTE_S = 60.0
+
+
+class Source(IntEnum):
+    """Where an address came from, most trusted first."""
+
+    OPTION = 0
+    LINK = 1
+    LAN = 2
+    TRACKER = 3
+    EXCHANGE = 4
+
+
+HEARSAY = frozenset({Source.TRACKER, Source.EXCHANGE})
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Connect to this address now; tell the book by `failed` or `connected`."""
+
+    address: Address
+    node: NodeId | None
+
+
+@dataclass(slots=True)
+class Known:
+    """One address. lot: random, so that equals are dialled in an order of our own.
+
+    proven: it answered once, as a peer of this share. failures: since it last did well.
+    """
+
+    address: Address
+    source: Source
+    informant: str
+    lot: float
+    node: NodeId | None = None
+    failures: int = 0
+    not_before: float = 0.0
+    proven: bool = False
+
+    @property
+    def is_hearsay(self) -> bool:
+        return self.source in HEARSAY and not self.proven
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.source in HEARSAY and self.failures >= DIAL_FAILURES_MAX
+
+
+class KnownAddresses:
+    """A bounded table of addresses, and the order in which to dial them."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._table: dict[Address, Known] = {}
+        self._dialling: dict[Address, Known] = {}
+        self._told: Counter[str] = Counter()
+        self._blame: Counter[str] = Counter()
+        self._new_dials: deque[float] = deque()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __contains__(self, address: Address) -> bool:
+        return address in self._table
+
+    @property
+    def dialling(self) -> int:
+        """Dials under way."""
+        return len(self._dialling)
+
+    def add(self, address: Address, source: Source, now: float, node: NodeId | None, informant: str) -> bool:
+        """Note an address that may be dialled; False if there is no room for it (or for this informant)."""
+        known = self._table.get(address)
+        if known is not None:
+            if known.is_given_up and now >= known.not_before:
+                known.failures = DIAL_FAILURES_MAX - 1  # one more chance
+            known.source = min(known.source, source)
+            known.node = known.node or node
+            return True
+        if source in HEARSAY and self._told[informant] >= KNOWN_PER_INFORMANT_MAX:
+            return False
+        if len(self._table) >= KNOWN_PEERS_MAX and not self._make_room(source):
+            return False
+        self._table[address] = Known(address, source, informant, self._rng.random(), node)
+        self._told[informant] += 1
+        return True
+
+    def drop(self, address: Address) -> None:
+        """Forget an address."""
+        known = self._table.pop(address, None)
+        if known is not None:
+            self._dialling.pop(address, None)
+            self._told[known.informant] -= 1
+            if not self._told[known.informant]:
+                del self._told[known.informant]
+
+    def drop_if(self, condition: Callable[[Known], bool]) -> None:
+        """Forget every address of which this is true."""
+        for known in [known for known in self._table.values() if condition(known)]:
+            self.drop(known.address)
+
+    def claim(self, now: float, room: int, wanted: Callable[[Known], bool]) -> list[Dial]:
+        """The addresses to dial now, best first, at most ``room``; each is under way from now on."""
+        room = min(room, HALF_OPEN_MAX - len(self._dialling))
+        if room <= 0:
+            return []
+        ready = [known for known in self._waiting() if known.not_before <= now and wanted(known)]
+        ready.sort(key=self._rank)
+        hearsay = sum(known.is_hearsay for known in self._dialling.values())
+        self._forget_dials(now)
+        dials: list[Dial] = []
+        nodes: set[NodeId] = set()
+        for known in ready:
+            if len(dials) == room:
+                break
+            if known.node is not None and known.node in nodes:
+                continue  # another address of somebody whom we dial already
+            if known.is_hearsay:
+                if hearsay >= HALF_OPEN_UNTRUSTED_MAX or len(self._new_dials) >= NEW_DIALS_PER_MINUTE_MAX:
+                    continue
+                hearsay += 1
+                self._new_dials.append(now)
+            if known.node is not None:
+                nodes.add(known.node)
+            self._dialling[known.address] = known
+            dials.append(Dial(known.address, known.node))
+        return dials
+
+    def deadline(self, now: float, wanted: Callable[[Known], bool]) -> float | None:
+        """When `claim` may have something that it has not now; None until something else happens."""
+        if len(self._dialling) >= HALF_OPEN_MAX:
+            return None
+        self._forget_dials(now)
+        hearsay_full = sum(known.is_hearsay for known in self._dialling.values()) >= HALF_OPEN_UNTRUSTED_MAX
+        budget_at = self._new_dials[0] + MINUTE_S if len(self._new_dials) >= NEW_DIALS_PER_MINUTE_MAX else now
+        soonest: float | None = None
+        for known in self._waiting():
+            if not wanted(known) or (known.is_hearsay and hearsay_full):
+                continue
+            time = max(now, known.not_before, budget_at if known.is_hearsay else now)
+            soonest = time if soonest is None else min(soonest, time)
+        return soonest
+
+    def failed(self, address: Address, now: float) -> None:
+        """A dial came to nothing, or whoever answered was no peer of this share."""
+        known = self._table.get(address)
+        if known is None:
+            return
+        self._dialling.pop(address, None)
+        if known.is_hearsay:
+            if len(self._blame) > KNOWN_PEERS_MAX:
+                self._blame.clear()
+            self._blame[known.informant] += 1
+        known.failures += 1
+        known.not_before = now + (
+            self._jittered(BACKOFF_MAX_S) if known.is_given_up else self._backoff_s(known.failures)
+        )
+
+    def answered(self, address: Address, node: NodeId) -> None:
+        """A peer of this share was met at this address."""
+        known = self._table.get(address)
+        self._dialling.pop(address, None)
+        if known is not None:
+            known.node = node
+            known.proven = True
+
+    def parted(self, node: NodeId, now: float, failed: bool, again: bool) -> None:
+        """The last link to a node is gone. failed: it broke. again: soon after it began, so count it."""
+        for known in self._table.values():
+            if known.node == node:
+                known.failures = known.failures + 1 if failed and again else int(failed)
+                known.not_before = max(known.not_before, now + self._backoff_s(max(1, known.failures)))
+
+    def rest(self, address: Address, now: float) -> None:
+        """Do not dial this one for long: it is full, or there is nothing to gain there."""
+        known = self._table.get(address)
+        self._dialling.pop(address, None)
+        if known is not None:
+            known.not_before = now + self._jittered(BACKOFF_MAX_S)
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError if the books do not agree."""
+        assert len(self._table) <= KNOWN_PEERS_MAX
+        assert len(self._dialling) <= HALF_OPEN_MAX
+        assert len(self._new_dials) <= NEW_DIALS_PER_MINUTE_MAX
+        assert all(self._table.get(address) is known for address, known in self._dialling.items())
+        assert Counter(known.informant for known in self._table.values()) == self._told
+        assert all(known.address == address for address, known in self._table.items())
+
+    def _waiting(self) -> list[Known]:
+        busy = {known.node for known in self._dialling.values()} - {None}
+        return [
+            known
+            for address, known in self._table.items()
+            if address not in self._dialling and known.node not in busy and not known.is_given_up
+        ]
+
+    def _rank(self, known: Known) -> tuple[int, bool, int, int, float]:
+        blame = self._blame[known.informant] if known.is_hearsay else 0
+        return (known.source, not known.proven, known.failures, blame, known.lot)
+
+    def _make_room(self, source: Source) -> bool:
+        """Forget the worst address if it is worse than a new one from this source."""
+        idle = [known for known in self._table.values() if known.address not in self._dialling]
+        worst = max(idle, key=lambda known: (known.failures, not known.proven, known.source, known.lot))
+        if not worst.failures and (worst.proven or worst.source <= source):
+            return False
+        self.drop(worst.address)
+        return True
+
+    def _forget_dials(self, now: float) -> None:
+        while self._new_dials and self._new_dials[0] <= now - MINUTE_S:
+            self._new_dials.popleft()
+
+    def _backoff_s(self, failures: int) -> float:
+        return self._jittered(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 30)))
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds * (1 + BACKOFF_JITTER_SHARE * self._rng.random())

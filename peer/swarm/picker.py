@@ -1,0 +1,405 @@
+"""Which piece to ask a link for: rarest first, honest random ties, at a cost that hardly grows.
+
+Theory of operation. A choice is a question about sets: among the pieces that this link holds and nobody was
+asked for yet (`open`), which are held by the fewest links? The sets are big integers, one bit a piece, and so
+the question is answered for thousands of pieces at once:
+
+* Availability is kept *bit-sliced*: ``planes[k]`` is the set of pieces whose count has bit k set. Adding a
+  link's whole bitfield is a binary addition with carry over whole sets; adding one piece touches two planes
+  on average. The rarest pieces of a candidate set are found from the highest plane down: where some candidate
+  has a zero bit, the others are out. That is one operation for each bit of the number of links: log2(links).
+* A tie is broken uniformly: the k-th set bit for a random k, found by halving: log2(block).
+* Links that hold everything (seeds) are only counted.
+
+Pieces are cut into blocks of `PICKER_BLOCK_PIECES`, so that touching one piece stays cheap. With more than
+one block each link keeps a heap of blocks by a *lower bound* of the availability of its best candidate there.
+A bound that turns out to be too low is raised and the block sinks; a choice is made when the top block's
+bound is exact. Bounds only need to be lower ones, so other links' haves, and pieces that are taken, cost
+nothing here. What could break a bound: a link leaving lowers availabilities by at most one, so keys are kept
+as availability + number of departures so far, which never falls; a piece becoming open again, or a link
+getting a new one, marks the block, and marked blocks are queued again at the link's next choice.
+
+Alternatives not taken: pieces sorted by availability (libtorrent, Cohen) make a link that holds little scan
+nearly everything; a heap of pieces for each link costs every link for every have.
+
+Limit of this answer: between blocks a tie goes by block, not by piece; shares of several blocks are large
+enough for that not to matter.
+"""
+
+from heapq import heappop, heappush, heapreplace
+from random import Random
+from typing import Final
+
+from peer.bitfield import Bitfield
+from peer.errors import LocalProtocolError
+from peer.ids import LinkId, PieceIndex
+from peer.limits import PICKER_BLOCK_PIECES, PICKER_NEWS_MAX
+
+_REVERSED: Final = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
+"""Turns a bitfield's bytes, first piece in the highest bit, into those of a little-endian number."""
+
+_BLOCK_SHIFT: Final = PICKER_BLOCK_PIECES.bit_length() - 1
+_BLOCK_MASK: Final = PICKER_BLOCK_PIECES - 1
+_BIT: Final = tuple(1 << i for i in range(PICKER_BLOCK_PIECES))
+
+_TIE_BITS: Final = 16
+"""Random bits in a heap key, so that blocks of equal bound come in random order."""
+
+
+def blocks_of(bits: Bitfield) -> list[int]:
+    """A bitfield as one number a block; piece i of a block is bit i."""
+    data = bits.to_bytes().translate(_REVERSED)
+    step = PICKER_BLOCK_PIECES // 8
+    return [int.from_bytes(data[at : at + step], "little") for at in range(0, len(data), step)]
+
+
+def bits_of(mask: int) -> list[int]:
+    """Positions of the set bits, ascending. For tests and rare events: linear in the bits."""
+    found = []
+    while mask:
+        low = mask & -mask
+        found.append(low.bit_length() - 1)
+        mask ^= low
+    return found
+
+
+def random_bit(mask: int, rng: Random) -> int:
+    """Position of one set bit, each with the same probability. The mask must not be empty."""
+    count = mask.bit_count()
+    if count == 1:
+        return mask.bit_length() - 1
+    rank = int(rng.random() * count)
+    at = 0
+    width = 1 << (mask.bit_length() - 1).bit_length()
+    while width > 1:
+        width >>= 1
+        low = mask & ((1 << width) - 1)
+        below = low.bit_count()
+        if rank < below:
+            mask = low
+        else:
+            rank -= below
+            mask >>= width
+            at += width
+    return at
+
+
+class _Holdings:
+    """What one link holds, and its heap of blocks (only for shares of several blocks)."""
+
+    __slots__ = ("blocks", "dirty", "epoch", "heap", "is_seed", "seen")
+
+    def __init__(self, blocks: list[int], *, is_seed: bool) -> None:
+        self.blocks = blocks
+        self.is_seed = is_seed
+        self.heap: list[int] = []  # (bound + departures) << tie and block bits | tie | block
+        self.dirty = 0  # blocks in which this link got a piece since it last chose, one bit a block
+        self.epoch = -1  # the heap was built in this epoch; another one: build again
+        self.seen = 0  # how much of the picker's `reopened` has been taken into the heap
+
+
+class Picker:
+    """Who holds what, which pieces are open, and the choice between them.
+
+    A piece is *needed* when it is wanted and not had, and *open* when it is needed and nobody was asked for
+    it; the caller (`Download`) moves pieces between these with `take`, `reopen`, `need` and `settle`. Raises
+    LocalProtocolError for a link that it does not know.
+    """
+
+    def __init__(self, piece_count: int, needed: Bitfield, rng: Random) -> None:
+        if len(needed) != piece_count:
+            raise LocalProtocolError(f"{len(needed)} bits for {piece_count} pieces")
+        self.piece_count = piece_count
+        self._rng = rng
+        self._open = blocks_of(needed)
+        self._needed = list(self._open)
+        self._full = blocks_of(Bitfield(piece_count, full=True))
+        self._planes: list[list[int]] = [[] for _ in self._full]
+        self._seeds = 0
+        self._links: dict[LinkId, _Holdings] = {}
+        self._departures = 0
+        self._reopened: list[int] = []
+        self._epoch = 0
+        self._many = len(self._full) > 1
+        self._block_bits = max(1, len(self._full)).bit_length()
+        self.open_count = needed.count
+        self.needed_count = needed.count
+
+    # --- links
+
+    def join(self, link: LinkId) -> None:
+        """A link that holds nothing yet."""
+        if link in self._links:
+            raise LocalProtocolError(f"link {link} has joined before")
+        self._links[link] = _Holdings([0] * len(self._full), is_seed=False)
+
+    def leave(self, link: LinkId) -> None:
+        """The link is gone, and what it held is that much rarer."""
+        self._forget(self._holdings(link))
+        del self._links[link]
+
+    def set_bits(self, link: LinkId, bits: Bitfield) -> None:
+        """Replace all that is known about the link."""
+        if len(bits) != self.piece_count:
+            raise LocalProtocolError(f"{len(bits)} bits for {self.piece_count} pieces")
+        held = self._holdings(link)
+        self._forget(held)
+        held.is_seed = bits.is_full
+        held.blocks = self._full if held.is_seed else blocks_of(bits)
+        held.epoch = -1
+        if held.is_seed:
+            self._seeds += 1
+            return
+        for planes, block in zip(self._planes, held.blocks, strict=True):
+            _add(planes, block)
+
+    def add(self, link: LinkId, piece: PieceIndex) -> bool:
+        """The link holds one more. Whether that is news."""
+        held = self._holdings(link)
+        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        if held.blocks[at] & bit:
+            return False
+        held.blocks[at] |= bit
+        _add(self._planes[at], bit)
+        if self._many:
+            held.dirty |= 1 << at
+        return True
+
+    def remove(self, link: LinkId, piece: PieceIndex) -> bool:
+        """The link does not hold this one after all. Whether we thought so."""
+        held = self._holdings(link)
+        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        if not held.blocks[at] & bit:
+            return False
+        if held.is_seed:
+            held.is_seed = False
+            self._seeds -= 1
+            held.blocks = list(self._full)
+            for planes, block in zip(self._planes, held.blocks, strict=True):
+                _add(planes, block)
+        held.blocks[at] ^= bit
+        _subtract(self._planes[at], bit)
+        self._departures += 1
+        return True
+
+    def _forget(self, held: _Holdings) -> None:
+        if held.is_seed:
+            self._seeds -= 1
+            return  # the order among pieces stays as it was
+        for planes, block in zip(self._planes, held.blocks, strict=True):
+            if block:
+                _subtract(planes, block)
+        self._departures += 1
+
+    # --- pieces
+
+    def take(self, piece: PieceIndex) -> None:
+        """An open piece was asked for."""
+        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        if not self._open[at] & bit:
+            raise LocalProtocolError(f"piece {piece} is not open")
+        self._open[at] ^= bit
+        self.open_count -= 1
+
+    def reopen(self, piece: PieceIndex) -> None:
+        """Nobody is asked for it any more."""
+        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        if self._open[at] & bit or not self._needed[at] & bit:
+            raise LocalProtocolError(f"piece {piece} cannot be opened")
+        self._open[at] |= bit
+        self.open_count += 1
+        if self._many:
+            self._mark(at)
+
+    def need(self, piece: PieceIndex) -> None:
+        """It is wanted now, and open."""
+        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        if self._needed[at] & bit:
+            raise LocalProtocolError(f"piece {piece} is needed already")
+        self._needed[at] |= bit
+        self.needed_count += 1
+        self.reopen(piece)
+
+    def settle(self, piece: PieceIndex) -> None:
+        """We have it now, or want it no more."""
+        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        if not self._needed[at] & bit:
+            raise LocalProtocolError(f"piece {piece} is not needed")
+        self._needed[at] ^= bit
+        self.needed_count -= 1
+        if self._open[at] & bit:
+            self._open[at] ^= bit
+            self.open_count -= 1
+
+    # --- questions
+
+    def __contains__(self, link: object) -> bool:
+        return link in self._links
+
+    def holds(self, link: LinkId, piece: PieceIndex) -> bool:
+        """Whether the link holds the piece."""
+        return bool(self._holdings(link).blocks[piece >> _BLOCK_SHIFT] & _BIT[piece & _BLOCK_MASK])
+
+    def is_open(self, piece: PieceIndex) -> bool:
+        return bool(self._open[piece >> _BLOCK_SHIFT] & _BIT[piece & _BLOCK_MASK])
+
+    def is_needed(self, piece: PieceIndex) -> bool:
+        return bool(self._needed[piece >> _BLOCK_SHIFT] & _BIT[piece & _BLOCK_MASK])
+
+    def availability(self, piece: PieceIndex) -> int:
+        """How many links hold the piece."""
+        bit = _BIT[piece & _BLOCK_MASK]
+        planes = self._planes[piece >> _BLOCK_SHIFT]
+        return self._seeds + sum(1 << k for k, plane in enumerate(planes) if plane & bit)
+
+    def witness(self, link: LinkId) -> PieceIndex | None:
+        """Some piece that the link holds and we need, asked for or not; None if there is none."""
+        for at, (held, needed) in enumerate(zip(self._holdings(link).blocks, self._needed, strict=True)):
+            both = held & needed
+            if both:
+                return PieceIndex((at << _BLOCK_SHIFT) + both.bit_length() - 1)
+        return None
+
+    def choose(self, link: LinkId) -> PieceIndex | None:
+        """The open piece to ask this link for: one of the rarest that it holds. None: it has none."""
+        held = self._holdings(link)
+        if self._many:
+            return self._choose_of_many(held)
+        candidates = held.blocks[0] & self._open[0] if self._full else 0
+        if not candidates:
+            return None
+        rarest, _ = _rarest(self._planes[0], candidates)
+        return PieceIndex(random_bit(rarest, self._rng))
+
+    def choose_any(self, link: LinkId) -> PieceIndex | None:
+        """A random open piece that the link holds, however common. None: it has none."""
+        held = self._holdings(link).blocks
+        first = int(self._rng.random() * len(held))
+        for at in (*range(first, len(held)), *range(first)):
+            candidates = held[at] & self._open[at]
+            if candidates:
+                return PieceIndex((at << _BLOCK_SHIFT) + random_bit(candidates, self._rng))
+        return None
+
+    def check_invariants(self) -> None:
+        """For tests: counts agree with sets, planes with what links hold, bounds with what can be chosen."""
+        assert self.open_count == sum(block.bit_count() for block in self._open)
+        assert self.needed_count == sum(block.bit_count() for block in self._needed)
+        assert self._seeds == sum(held.is_seed for held in self._links.values())
+        for at, full in enumerate(self._full):
+            assert self._open[at] & ~self._needed[at] == 0
+            assert self._needed[at] & ~full == 0
+            planes: list[int] = []
+            for held in self._links.values():
+                if not held.is_seed:
+                    _add(planes, held.blocks[at])
+            assert planes == self._planes[at]
+        if self._many:
+            for held in self._links.values():
+                self._check_heap(held)
+
+    def _check_heap(self, held: _Holdings) -> None:
+        if held.epoch != self._epoch:
+            return
+        bounds: dict[int, int] = {}
+        for entry in held.heap:
+            at, key = entry & ((1 << self._block_bits) - 1), entry >> self._block_bits + _TIE_BITS
+            bounds[at] = min(key, bounds.get(at, key))
+        for at, block in enumerate(held.blocks):
+            candidates = block & self._open[at]
+            if candidates and not held.dirty >> at & 1 and at not in self._reopened[held.seen :]:
+                assert bounds[at] <= _rarest(self._planes[at], candidates)[1] + self._departures
+
+    def _choose_of_many(self, held: _Holdings) -> PieceIndex | None:
+        heap = self._refreshed(held)
+        key_shift = self._block_bits + _TIE_BITS
+        block_mask = (1 << self._block_bits) - 1
+        rng = self._rng
+        while heap:
+            top = heap[0]
+            at = top & block_mask
+            candidates = held.blocks[at] & self._open[at]
+            if not candidates:
+                heappop(heap)
+                continue
+            rarest, availability = _rarest(self._planes[at], candidates)
+            key = availability + self._departures
+            # The entry goes back with its true bound and a new tie: the next choice may fall elsewhere.
+            tie = int(rng.random() * (1 << _TIE_BITS)) << self._block_bits
+            heapreplace(heap, key << key_shift | tie | at)
+            # Among pieces that many hold, an eighth more or less is no difference worth looking for.
+            if key <= top >> key_shift or key <= (heap[0] >> key_shift) + (availability >> 3):
+                return PieceIndex((at << _BLOCK_SHIFT) + random_bit(rarest, rng))
+        return None
+
+    def _refreshed(self, held: _Holdings) -> list[int]:
+        """The link's heap, with entries for blocks in which it may have gained a candidate.
+
+        At most `PICKER_NEWS_MAX` of these are looked at in one choice; the others wait for the next ones, so
+        that a flood of haves does not make a choice dear.
+        """
+        if held.epoch != self._epoch or len(held.heap) > 4 * len(self._full):
+            # Bound zero: the first look at a block raises it to the truth. Equal numbers but for the block,
+            # and ascending: a heap already.
+            held.heap = [at for at, block in enumerate(held.blocks) if block]
+            held.epoch, held.dirty, held.seen = self._epoch, 0, len(self._reopened)
+            return held.heap
+        for at in self._reopened[held.seen :]:
+            held.dirty |= 1 << at
+        held.seen = len(self._reopened)
+        news = len(self._full) if not held.heap else PICKER_NEWS_MAX
+        while held.dirty and news:
+            at = held.dirty.bit_length() - 1
+            held.dirty ^= 1 << at
+            heappush(held.heap, at)
+            news -= 1
+        return held.heap
+
+    def _mark(self, at: int) -> None:
+        """Tell every link, at its next choice, that the block has a new open piece."""
+        if len(self._reopened) > 2 * len(self._full):
+            self._reopened.clear()
+            self._epoch += 1  # whoever has not read all of it looks at every block again
+        else:
+            self._reopened.append(at)
+
+    def _holdings(self, link: LinkId) -> _Holdings:
+        try:
+            return self._links[link]
+        except KeyError:
+            raise LocalProtocolError(f"link {link} has not joined") from None
+
+
+def _add(planes: list[int], carry: int) -> None:
+    """Count one more for each piece of the set."""
+    for k, plane in enumerate(planes):
+        planes[k] = plane ^ carry
+        carry &= plane
+        if not carry:
+            return
+    if carry:
+        planes.append(carry)
+
+
+def _subtract(planes: list[int], borrow: int) -> None:
+    """Count one less for each piece of the set; each must have been counted."""
+    for k, plane in enumerate(planes):
+        difference = plane ^ borrow
+        planes[k] = difference
+        borrow &= difference
+        if not borrow:
+            break
+    while planes and not planes[-1]:
+        planes.pop()
+
+
+def _rarest(planes: list[int], candidates: int) -> tuple[int, int]:
+    """The candidates with the lowest count, and that count."""
+    availability = 0
+    for k in range(len(planes) - 1, -1, -1):
+        low = candidates & ~planes[k]
+        if low:
+            candidates = low
+        else:
+            availability |= 1 << k
+    return candidates, availability
