@@ -69,11 +69,6 @@ class Ledger:
         self.wrote(piece)
         self.durable.add(piece)
 
-    def doubted(self, piece: PieceIndex) -> None:
-        """Something speaks against it: hash it again before it is believed."""
-        if self.dropped(piece):
-            self.doubtful.add(piece)
-
     def undurable(self) -> tuple[PieceIndex, ...]:
         """Held pieces that a power loss could take."""
         return tuple(PieceIndex(piece) for piece in self.durable.missing_from(self.held))

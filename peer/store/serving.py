@@ -1,43 +1,16 @@
-"""What a node reads pieces from, whether they are being fetched or shared."""
+"""What the stores serve from: files kept open, and bytes of many small files joined."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol
 
-from peer.ids import FileIndex, PieceIndex
+from peer.ids import FileIndex
 from peer.limits import FILES_OPEN_MAX
-from peer.store.filesystem import File, FileState
-
-
-@dataclass(frozen=True, slots=True)
-class FileSlice:
-    """Consecutive bytes of an open file. Holding it keeps the file open."""
-
-    file: File
-    offset: int
-    count: int
-
-
-class PieceStore(Protocol):
-    """Pieces to serve. Blocking; threads may share it. Raises StorageError, `SourceChangedError` among it."""
-
-    def slices(self, piece: PieceIndex, offset: int, length: int) -> list[FileSlice]:
-        """Where these bytes of a piece can be read now: at most `SLICES_MAX` slices."""
-
-    def still_good(self, piece: PieceIndex) -> bool:
-        """Whether the files that hold the piece are the ones that were hashed; asked after sending from it."""
-
-    def check(self, piece: PieceIndex) -> bool:
-        """Read and hash the piece: whether it can be served."""
-
-    def prefetch(self, piece: PieceIndex) -> None:
-        """Hint that the piece will be read soon."""
+from peer.store.filesystem import File, FileSlice, FileState
 
 
 class MemoryFile:
-    """Bytes that are served like a file: many small files joined, because each would need a descriptor."""
+    """Bytes that are served like a file: small files joined, because each would need a descriptor and a
+    system call of its own."""
 
     def __init__(self, data: bytearray) -> None:
         self._data = memoryview(data)
@@ -112,13 +85,12 @@ class OpenFiles:
         return len(self._files)
 
 
-def read_slices(slices: Sequence[FileSlice], buffer: memoryview) -> bool:
-    """Read them one after the other into the buffer; False if a file ends before its slice. Raises OSError."""
-    done = 0
-    for piece in slices:
-        if piece.file.read_into(buffer[done : done + piece.count], piece.offset) != piece.count:
-            return False
-        done += piece.count
-    return True
-
-
+def read_whole(slices: list[FileSlice], length: int) -> bytearray | None:
+    """All their bytes, which must be that many; None if a file ends before its slice. Raises OSError."""
+    data = bytearray(length)
+    view, done = memoryview(data), 0
+    for part in slices:
+        if part.file.read_into(view[done : done + part.count], part.offset) != part.count:
+            return None
+        done += part.count
+    return data if done == length else None
