@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
     (0, r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers)"),
     (1, r"peer\.wire(\..*)?"),
     (2, r"peer\.swarm(\..*)?"),
-    (2, r"peer\.store\.(layout|verify|filesystem)"),
+    (2, r"peer\.store\.(layout|verify|filesystem|records|ledger|resume)"),
     (3, r"peer\.(workers|buggify)"),
     (3.5, r"peer\.(identity|home)"),
     (3.5, r"peer\.(store|net)(\..*)?"),
@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
 
 PURE = re.compile(
     r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers)"
-    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem)|tracker\.(registry|swarm|wheel|observed)"
+    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|tracker\.(registry|swarm|wheel|observed)"
 )
 
 IMPURE_IMPORTS = {
