@@ -2,7 +2,7 @@
 
 usage: python -m benchmarks.transfer [--mib 1024] [--rounds 5] [--work DIR] [--sparse-gib 0]
 
-The sides take turns. Ours is timed as `get --json` reports it (from the start of the transfer to complete and
+The sides take turns. Ours is timed as `get --json` reports it (from the start of the transfer to complete,
 verified, synced and renamed) and as a whole process; libtorrent from connecting to seeding; curl as a process.
 """
 

@@ -33,12 +33,9 @@ MANIFEST_BYTES_MAX: Final = 32 * MIB
 SHARE_BYTES_MAX: Final = 8 * 1024 * GIB
 """PIECES_MAX pieces of PIECE_BYTES_MAX; also keeps every offset far below 2^63."""
 
-HASH_RUN_BYTES: Final = 4 * MIB
-"""What a hashing thread reads at once: long enough to hide the hop, short enough for a cache."""
 HASH_RUN_BYTES: Final = 2 * MIB
 """What a hashing thread reads at once: it is hashed twice, and the second time should find it in the cache
 (measured: 1 to 4 MiB take equal time, 8 MiB a tenth more)."""
-
 HASH_AHEAD_BYTES: Final = 16 * MIB
 """How far ahead of a hashing thread the disk is asked to read: several threads in one file look like random
 reading to the kernel, which then does not read ahead itself (measured on a cold file: half the time)."""
@@ -539,6 +536,7 @@ TRACKER_MORE_S_MAX: Final = 60.0
 
 TRACKER_STOP_S: Final = 1.0
 """What saying `stopped` may cost at the end; a tracker that misses it forgets us by itself."""
+
 # --- identity
 
 KEY_FILE_BYTES_MAX: Final = 4 * KIB

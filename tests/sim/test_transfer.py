@@ -173,7 +173,11 @@ async def test_a_different_file_is_never_overwritten(autojump_clock: MockClock) 
 
 
 async def test_a_selection_is_fetched_and_grows_later(autojump_clock: MockClock) -> None:
-    files = {("a.txt",): noise(40 * KIB, 1), ("b.txt",): noise(40 * KIB, 2), ("c.bin",): noise(40 * KIB, 3)}
+    files: dict[tuple[str, ...], bytes] = {
+        ("a.txt",): noise(40 * KIB, 1),
+        ("b.txt",): noise(40 * KIB, 2),
+        ("c.bin",): noise(40 * KIB, 3),
+    }
     async with open_world(10) as world:
         origin = await world.add_peer("origin")
         getter = await world.add_peer("getter")
