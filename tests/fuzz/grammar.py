@@ -19,7 +19,12 @@ from tests.fuzz.targets import MANIFEST_BYTES_MAX, WINDOW, piece_length
 # --- values
 
 
-def integer(rng: Random, low: int = -(2**63), high: int = 2**64 - 1) -> int:
+INTEGER_MIN: Final = -(2**63)
+INTEGER_MAX: Final = 2**64 - 1
+"""What msgpack can say."""
+
+
+def integer(rng: Random, low: int = INTEGER_MIN, high: int = INTEGER_MAX) -> int:
     """Some integer between the two, mostly near an edge or a power of two."""
     near = rng.choice((low, high, 0, 2 ** rng.randrange(64), 500_000, 2**24, 2**25))
     value = near + rng.choice((-1, 0, 0, 0, 1)) if rng.random() < 0.7 else rng.randint(low, high)
@@ -134,11 +139,9 @@ def spoil_fields(rng: Random, fields: dict[str, Any]) -> dict[Any, Any]:
         case 3:
             return fields | {name: fields[rng.choice(list(fields))]}
         case 4:
-            numbers = [key for key, value in fields.items() if type(value) is int] or [name]
-            name = rng.choice(numbers)
-            return fields | {
-                name: min(fields[name] + rng.choice((-1, 1)), 2**64 - 1) if type(fields[name]) is int else 1
-            }
+            name = rng.choice([key for key, value in fields.items() if type(value) is int] or [name])
+            value = fields[name] if type(fields[name]) is int else 0
+            return fields | {name: min(max(value + rng.choice((-1, 1)), INTEGER_MIN), INTEGER_MAX)}
         case _:
             return fields | {name: integer(rng)}
 
