@@ -1,5 +1,6 @@
 """The work of `peer get`: a member that fetches, a display that follows it, and when to give up."""
 
+import os
 import sys
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from peer.member_statistics import MemberStatistics, member_statistics, why_no_p
 from peer.paths import printable
 from peer.store.files import open_folder
 from peer.store.filesystem import Folder
+from peer.store.trouble import trouble
 from peer.swarm.known import Source
 from peer.target import Target
 from peer.units import format_bytes, format_duration, format_rate
@@ -171,4 +173,6 @@ class Fetching:
 
 def make_folder(path: str) -> Folder:
     """The folder to fetch into, made where it is missing. Raises StorageError."""
-    return open_folder(path, create=True)
+    absolute = os.path.abspath(path)
+    with trouble(absolute):
+        return open_folder(absolute, create=True)
