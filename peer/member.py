@@ -267,6 +267,7 @@ class Member:
         except RemoteProtocolError as error:
             link.close(ByeCode.PROTOCOL, str(error))
             return
+        link.joined = True
         if link.pieces is not None:
             self._available.join(link.pieces)
         link.show(self.holding.have)
@@ -281,12 +282,13 @@ class Member:
         if not self.links:
             self._alone.set()
         self._throttle.left(link.id)
-        if link.pieces is not None:
-            self._available.leave(link.pieces)
-        if self.outflow is not None:
-            self.outflow.left(link)
-        if self.intake is not None:
-            self.intake.left(link)
+        if link.joined:
+            if link.pieces is not None:
+                self._available.leave(link.pieces)
+            if self.outflow is not None:
+                self.outflow.left(link)
+            if self.intake is not None:
+                self.intake.left(link)
         if self.holding is None:
             self._ask_manifest(self.quest.left(link.id, trio.current_time()))
         if self._choking is not None:

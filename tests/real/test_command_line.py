@@ -141,7 +141,11 @@ def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "file.bin").write_bytes(b"data")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for program, arguments in (("peer", ["share", tmp_path / "file.bin"]), ("tracker", [])):
+        starts: list[tuple[str, list[str]]] = [
+            ("peer", ["share", str(tmp_path / "file.bin")]),
+            ("tracker", []),
+        ]
+        for program, arguments in starts:
             home = tmp_path / f"h-{program}"
             result = run(program, *arguments, "--host", "127.0.0.1", "--port", port, "--home", home)
             assert result.code == 2
