@@ -43,9 +43,10 @@ def show(report: Report, seconds: float) -> None:
     print(f"exceptions outside the taxonomy: {len(report.findings)} (allowed: 0)")
     for finding in report.findings:
         print(f"  {finding.target}: {finding.what}\n    kept as {save(finding)}")
-    print(f"slowest call: {report.slowest_s * 1000:.1f} ms (allowed: {CALL_S_MAX * 1000:.0f})")
+    where = f", in {report.slowest.target}" if report.slowest is not None else ""
+    print(f"slowest call: {report.slowest_s * 1000:.1f} ms{where} (allowed: {CALL_S_MAX * 1000:.0f})")
     if report.slowest is not None and report.slowest_s > CALL_S_MAX:
-        print(f"  {report.slowest.target}\n    kept as {save(report.slowest)}")
+        print(f"    kept as {save(report.slowest)}")
     grown = report.growth_bytes / 2**20
     print(f"memory growth from 10 % to 100 %: {grown:.1f} MiB (allowed: {GROWTH_BYTES_MAX / 2**20:.0f})")
 

@@ -75,7 +75,7 @@ FIELDS: Final[dict[str, Callable[[Random], dict[str, Any]]]] = {
         "agent": _text(rng),
     },
     "bitfield": lambda rng: {"payload": rng.choice((0, 1, 10, 5000, 62_500))},
-    "have": lambda rng: {"pieces": [integer(rng, 0, 499_999) for _ in range(rng.choice((1, 2, 30, 1024)))]},
+    "have": lambda rng: {"pieces": [integer(rng, 0, 499_999) for _ in range(rng.choice((1, 2, 30, 256)))]},
     "interested": lambda rng: {"on": rng.random() < 0.5},
     "choke": lambda rng: {"on": rng.random() < 0.5},
     "request": lambda rng: {"id": _id(rng), "piece": integer(rng, 0, 499_999)},

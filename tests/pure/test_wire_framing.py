@@ -272,6 +272,19 @@ def test_misuse_is_told() -> None:
         reader.payload_into(memoryview(bytearray(10)))
 
 
+def test_receiving_more_before_the_events_are_taken_is_told() -> None:
+    reader = FrameReader()
+    stream = header_of_length(2 * FRAME_READ_BYTES)
+    for start, end in ((0, FRAME_READ_BYTES), (FRAME_READ_BYTES, len(stream))):
+        reader.get_buffer()[: end - start] = stream[start:end]
+        reader.buffer_updated(end - start)
+        if not start:
+            assert reader.next_event() is None
+    with pytest.raises(LocalProtocolError, match="take events"):
+        reader.get_buffer()
+    assert reader.next_event() == Ping(7)
+
+
 # --- everything at once
 
 frames = st.one_of(
