@@ -185,11 +185,15 @@ def test_a_thousand_addresses_that_do_not_answer_are_dialled_slowly_and_from_a_b
         pages.add(at(number), Source.EXCHANGE, now, informant=f"192.0.2.{number % 3}")
     assert pages.statistics().known <= 3 * KNOWN_PER_INFORMANT_MAX
     while now < 300.0:
-        for dial in pages.next_dials(now):
+        dials = pages.next_dials(now)
+        for dial in dials:
             times.append(now)
-            pages.failed(dial.address, now + 0.01)
+            pages.failed(dial.address, now)
         pages.check_invariants()
-        now += 0.25
+        deadline = pages.next_deadline(now)
+        assert deadline is not None
+        assert dials or deadline > now
+        now = max(deadline, now + 0.05)
     for begin in range(0, 300, 10):
         assert sum(begin <= time < begin + 60 for time in times) <= NEW_DIALS_PER_MINUTE_MAX
     assert len(times) >= 3 * NEW_DIALS_PER_MINUTE_MAX  # and yet it goes on
@@ -315,6 +319,16 @@ def test_a_host_is_banned_when_several_of_its_nodes_were() -> None:
     assert pages.add(Address("127.0.0.1", 9000), Source.LINK, 0.0) is Noted.NOTED
 
 
+def test_a_banned_node_met_at_a_new_address_is_not_dialled_there_again() -> None:
+    pages = book()
+    pages.ban(node(1), "192.0.2.1")
+    pages.add(at(1), Source.LINK, 0.0)
+    assert dialled(pages, 0.0) == [at(1)]
+    assert reach(pages, 1, 1) == Turned(ByeCode.CORRUPT)
+    assert pages.statistics().dialling == 0
+    assert dialled(pages, 1000.0) == []
+
+
 # --- one connection between two nodes
 
 
@@ -397,6 +411,26 @@ def test_connections_are_bounded_in_sum_and_for_one_host() -> None:
     for link in range(30):
         verdict = local.connected(LinkId(link), node(link), 0.0, remote=Address("127.0.0.1", 5000))
         assert verdict == Welcome()
+
+
+def test_a_dial_that_finds_us_full_rests() -> None:
+    pages = book(links_max=2)
+    pages.add(at(1), Source.LINK, 0.0)
+    assert dialled(pages, 0.0) == [at(1)]
+    arrive(pages, 1, 11, port=0)
+    arrive(pages, 2, 12, port=0)
+    assert reach(pages, 3, 1) == Turned(ByeCode.FULL)
+    pages.disconnected(LinkId(1), 1.0, clean=True)
+    assert at(1) not in dialled(pages, 10.0)
+    assert at(1) in dialled(pages, 2 * BACKOFF_MAX_S)
+
+
+def test_a_link_that_replaces_another_needs_no_place_of_its_own() -> None:
+    pages = book(links_max=2)
+    arrive(pages, 1, 200)
+    arrive(pages, 2, 12)
+    assert reach(pages, 3, 200) == Welcome(close=LinkId(1))
+    assert arrive(pages, 4, 12) == Turned(ByeCode.DUPLICATE)  # two links for a while would be one too many
 
 
 def test_two_complete_peers_part() -> None:
