@@ -90,6 +90,10 @@ class DialError(ConnectionLost):
     """An address that could not be reached."""
 
 
+class HandshakeError(ConnectionLost):
+    """The other side is not of this swarm, does not speak this protocol, or cannot prove who it is."""
+
+
 class ByeCode(IntEnum):
     """Why a side closes a connection; sent in `bye`."""
 
