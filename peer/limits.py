@@ -434,6 +434,9 @@ COPY_BYTES: Final = 128 * KIB
 """Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
 enough to stay in the processor's cache."""
 
+CLOSE_NOTIFY_S: Final = 1.0
+"""How long a close waits to tell the other side so: it may not be reading, and we are leaving."""
+
 ACCEPT_RETRY_S: Final = 0.1
 """Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
 
@@ -544,6 +547,12 @@ TRACKER_STOP_S: Final = 1.0
 
 KEY_FILE_BYTES_MAX: Final = 4 * KIB
 """A node's key file; an Ed25519 key in PEM takes 119 bytes."""
+
+SWARM_SECRET_BYTES_MIN: Final = 8
+"""A shorter secret of a private swarm is guessed in no time, whatever a guess costs."""
+
+SWARM_SECRET_BYTES_MAX: Final = 4 * KIB
+"""A key file by mistake, a disk image by accident."""
 
 # --- relations
 

@@ -12,6 +12,7 @@ from peer.cli.display import Source as ShownPeer
 from peer.cli.get import WATCH_EVERY_S, GetOptions, result_line
 from peer.cli.run import Stop
 from peer.cli.start import NetworkOptions, Started, start
+from peer.diagnosis import what_limits
 from peer.errors import ContentError, ExitCode, NoSourceError, StorageError
 from peer.ids import KnownPeer
 from peer.magnet import MagnetLink, parse
@@ -27,6 +28,7 @@ from peer.units import format_bytes, format_duration, format_rate
 from peer.workers import Lane
 
 SOURCES_SHOWN_MAX = 6
+EXPLAIN_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Fetching:
         self._stop = stop
         self._link: MagnetLink = parse(options.link)
         self._name = self._link.name or f"share-{self._link.share.hex()[:16]}"
-        self._done = False
+        self._explained_at = -EXPLAIN_EVERY_S
 
     async def run(self) -> Outcome:
         """Fetch, report, perhaps seed. Raises ManyhandsError for what ends it early."""
@@ -102,6 +104,9 @@ class Fetching:
             else:
                 statistics = member_statistics(member)
                 self._show(statistics, display, now)
+                if self._options.verbose and now - self._explained_at >= EXPLAIN_EVERY_S:
+                    self._explained_at = now
+                    display.say(f"limited by {what_limits(member)}, {format_rate(statistics.rate_down)}")
                 if statistics.seconds_idle > self._options.timeout_s:
                     raise self._stuck(member, statistics)
             with trio.move_on_after(WATCH_EVERY_S):

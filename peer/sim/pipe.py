@@ -228,7 +228,7 @@ class Pipe:
     def _arrive(self, parcel: Parcel) -> None:
         if self.connection.vanished:
             self.connection.refuse(self)
-        elif self._held or self.cut:
+        elif self.cut:
             self._held.append(parcel)  # TCP sends it again when the way is free
         else:
             self.target.downlink.enter(self, parcel)

@@ -234,6 +234,29 @@ async def test_a_stream_that_never_waits_lets_others_run() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_sendfile_that_never_waits_lets_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    file = real_file(path)
+    ran = 0
+    monkeypatch.setattr(os, "sendfile", lambda out, descriptor, offset, count: count)
+    async with pair() as (one, _), trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def neighbour() -> None:
+            nonlocal ran
+            while True:
+                await trio.lowlevel.checkpoint()
+                ran += 1
+
+        await one.send_slice(b"", file, 0, 64 * 1024 * 1024)
+        assert ran >= 32
+        nursery.cancel_scope.cancel()
+    file.close()
+
+
 async def test_nobody_there_is_one_clear_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: refuses
