@@ -1,8 +1,8 @@
 """What happened, as JSON lines, so that a run can be drawn: who sent which piece to whom, when.
 
-Each line is an object with ``t`` (seconds since the trace began, by trio's clock), ``event`` and the fields of
-that event. The first line, ``begin``, has ``wall`` (seconds since 1970): traces of several nodes are laid over
-each other by it.
+Each line is an object with ``t`` (seconds since the trace began, by trio's clock), ``event`` and fields of
+that event. The first line, ``begin``, has ``wall`` (seconds since 1970): traces of several nodes are laid
+over each other by it.
 
 | event | fields |
 |---|---|
