@@ -43,7 +43,12 @@ def run_atheris(targets: tuple[str, ...], runs: int, seed: int | None) -> int:
         for number, data in enumerate(inputs + [INPUTS[target](rng) for _ in range(SEEDS)]):
             (Path(folder) / str(number)).write_bytes(data)
         atheris.instrument_all()
-        arguments = [sys.argv[0], folder, f"-runs={runs}", "-max_len=100000", "-timeout=10"]
+        limits = (
+            "-max_len=100000",
+            "-timeout=10",
+            f"-artifact_prefix={folder}/",
+        )  # what counts, `save` keeps
+        arguments = [sys.argv[0], folder, f"-runs={runs}", *limits]
         atheris.Setup(arguments if seed is None else [*arguments, f"-seed={seed}"], test_one_input)
         atheris.Fuzz()
     return 0
