@@ -30,6 +30,7 @@ from peer.errors import ConnectionLost, DialError, HandshakeError, LocalProtocol
 from peer.identity import Identity, node_id_of
 from peer.ids import Address, NodeId
 from peer.limits import CLOSE_NOTIFY_S, COPY_BYTES, TURN_BYTES
+from peer.net.sendqueue import SendQueue
 from peer.net.swarmca import SwarmAuthority
 from peer.net.tcp import RECEIVE_SOME_BYTES, TcpStream, TcpTransport
 from peer.net.transport import Listener, Stream
@@ -61,6 +62,7 @@ class TlsStream(Stream):
         self._remote = remote
         self._peer: NodeId | None = None
         self._buffers = buffers
+        self._queue = SendQueue(sock)
         self._turn = Turn()
         self._sending = Exclusive("another task is sending on this connection")
         self._writable = trio.lowlevel.ParkingLot()
@@ -216,6 +218,7 @@ class TlsStream(Stream):
             raise LocalProtocolError("OpenSSL took a part of a buffer")
         self._torn = False
         self._turn.spend(sent)
+        self._queue.sent(sent)
 
     def _check_sendable(self) -> None:
         if self._closed or self._eof_sent:
