@@ -1,8 +1,8 @@
 """TLS 1.3 on the same seam: both sides prove their key, and bulk data goes through `ssl.SSLSocket` directly.
 
-Each OpenSSL call works on the non-blocking descriptor and is repeated when the socket is ready for it;
-measured about four times as fast as `trio.SSLStream`, which copies every record through memory BIOs. What
-must be known of OpenSSL here:
+Each OpenSSL call works on the non-blocking descriptor and is repeated when the socket is ready for it; almost
+twice as fast as `trio.SSLStream`, which copies every record through memory BIOs (`benchmarks/transport.py`).
+What must be known of OpenSSL here:
 
 * A send takes its whole buffer or raises "want write" with a part of it under way: the same bytes must then
   be given again. So buffers are small, and a cancelled send tears the stream: nothing may be sent after it,
