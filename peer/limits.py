@@ -420,9 +420,21 @@ PORT_PRIVILEGED_MAX: Final = 1023
 
 # --- transport
 
-UNSENT_BYTES: Final = 128 * KIB
-"""What the kernel holds of a stream beyond what the network has taken. The writer chooses what to send when
-there is room again, so its choice lies this far behind: 13 ms at 80 Mbit/s. Much less costs bulk speed."""
+UNSENT_S: Final = 0.02
+"""What the kernel holds of a stream beyond what the network has taken, in time at the stream's rate. The
+writer chooses what to send when there is room again: so far does its choice lie behind."""
+
+UNSENT_BYTES_MIN: Final = 16 * KIB
+"""As trio's own streams: less would leave a slow link idle between two wake-ups."""
+
+UNSENT_BYTES_MAX: Final = 1 * MIB
+"""More saves nothing even at memory speed."""
+
+UNSENT_BYTES: Final = 64 * KIB
+"""Before the rate is known."""
+
+UNSENT_SAMPLE_S: Final = 0.1
+"""How often a stream's rate is looked at."""
 
 TURN_BYTES: Final = 1 * MIB
 """A stream that never has to wait lets other tasks run after this much: about a millisecond."""
@@ -605,6 +617,11 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
     (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
+    (
+        UNSENT_BYTES_MIN <= UNSENT_BYTES <= UNSENT_BYTES_MAX,
+        "a stream begins with a queue that it could also be given later",
+    ),
+    (UNSENT_S < UNSENT_SAMPLE_S, "a rate is measured over longer than the queue that it sets"),
     (TURN_CALL_BYTES < TURN_BYTES, "a single call must not end a turn"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
     (SWARM_MEMBERS_MAX <= MEMBERS_MAX, "one swarm alone must fit into the table"),

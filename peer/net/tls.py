@@ -1,8 +1,8 @@
 """TLS 1.3 on the same seam: both sides prove their key, and bulk data goes through `ssl.SSLSocket` directly.
 
-Each OpenSSL call works on the non-blocking descriptor and is repeated when the socket is ready for it;
-measured about four times as fast as `trio.SSLStream`, which copies every record through memory BIOs. What
-must be known of OpenSSL here:
+Each OpenSSL call works on the non-blocking descriptor and is repeated when the socket is ready for it; almost
+twice as fast as `trio.SSLStream`, which copies every record through memory BIOs (`benchmarks/transport.py`).
+What must be known of OpenSSL here:
 
 * A send takes its whole buffer or raises "want write" with a part of it under way: the same bytes must then
   be given again. So buffers are small, and a cancelled send tears the stream: nothing may be sent after it,
@@ -15,36 +15,27 @@ must be known of OpenSSL here:
 """
 
 import hmac
-import os
 import socket
 import ssl
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 import trio
 
 from peer.errors import ConnectionLost, DialError, HandshakeError, LocalProtocolError
-from peer.identity import Identity, node_id_of
+from peer.identity import Identity
 from peer.ids import Address, NodeId
 from peer.limits import CLOSE_NOTIFY_S, COPY_BYTES, TURN_BYTES
+from peer.net.sendqueue import SendQueue
 from peer.net.swarmca import SwarmAuthority
 from peer.net.tcp import RECEIVE_SOME_BYTES, TcpStream, TcpTransport
+from peer.net.tlscontext import ALPN, context_for, peer_of
 from peer.net.transport import Listener, Stream
 from peer.net.turn import Exclusive, Turn
 from peer.store.filesystem import File
 
-ALPN = "manyhands/1"
-"""Names the protocol inside TLS: another program's connection ends at the handshake."""
-
-NO_CHECK_TIME = 0x200000
-"""X509_V_FLAG_NO_CHECK_TIME, which the standard library has no name for."""
-
 LOST = "connection lost: "
-
-DEV_FD = "/dev/fd"
 
 BUFFERS_KEPT = 4
 """Send buffers that a transport keeps for the next slice; more are made when more streams send at once."""
@@ -61,6 +52,7 @@ class TlsStream(Stream):
         self._remote = remote
         self._peer: NodeId | None = None
         self._buffers = buffers
+        self._queue = SendQueue(sock)
         self._turn = Turn()
         self._sending = Exclusive("another task is sending on this connection")
         self._writable = trio.lowlevel.ParkingLot()
@@ -216,6 +208,7 @@ class TlsStream(Stream):
             raise LocalProtocolError("OpenSSL took a part of a buffer")
         self._torn = False
         self._turn.spend(sent)
+        self._queue.sent(sent)
 
     def _check_sendable(self) -> None:
         if self._closed or self._eof_sent:
@@ -285,8 +278,8 @@ class TlsTransport:
         self._tcp = tcp or TcpTransport()
         self._buffers: list[bytearray] = []
         certificate = authority.issue(identity)
-        self._server = _context(ssl.PROTOCOL_TLS_SERVER, identity, certificate, authority)
-        self._client = _context(ssl.PROTOCOL_TLS_CLIENT, identity, certificate, authority)
+        self._server = context_for(ssl.PROTOCOL_TLS_SERVER, identity, certificate, authority)
+        self._client = context_for(ssl.PROTOCOL_TLS_CLIENT, identity, certificate, authority)
         self._server.num_tickets = 0  # no resumption: every connection proves its key
 
     async def dial(self, address: Address, expected: NodeId | None = None) -> TlsStream:
@@ -338,68 +331,6 @@ def _wrap(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
     except BaseException:
         sock.close()
         raise
-
-
-def peer_of(certificate: bytes | None) -> NodeId:
-    """The node id that a verified certificate's key makes. Raises `HandshakeError`."""
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-    from cryptography.x509 import load_der_x509_certificate  # noqa: PLC0415
-
-    if certificate is None:
-        raise HandshakeError("it has no certificate")
-    try:
-        key = load_der_x509_certificate(certificate).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise HandshakeError("its certificate cannot be read") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise HandshakeError("its key is not Ed25519")
-    return node_id_of(key)
-
-
-def _context(
-    protocol: "ssl._SSLMethod", identity: Identity, certificate: str, authority: SwarmAuthority
-) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.check_hostname = False  # names mean nothing here, and none is sent
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VerifyFlags(NO_CHECK_TIME)
-    context.set_alpn_protocols([ALPN])
-    context.load_verify_locations(cadata=authority.certificate_pem)
-    _load_own(context, identity, certificate)
-    return context
-
-
-def _load_own(context: ssl.SSLContext, identity: Identity, certificate: str) -> None:
-    """The standard library reads certificate and key from files only: here they are pipes, so that the key is
-    not written anywhere."""
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-    )
-
-    key = identity.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    ends = []
-    try:
-        for data in (certificate.encode(), key):  # far smaller than a pipe
-            reader, writer = os.pipe()
-            ends.append(reader)
-            os.write(writer, data)
-            os.close(writer)
-        context.load_cert_chain(f"{DEV_FD}/{ends[0]}", f"{DEV_FD}/{ends[1]}")
-        return
-    except (FileNotFoundError, PermissionError):
-        pass  # no /dev/fd here
-    finally:
-        for end in ends:
-            os.close(end)
-    with tempfile.TemporaryDirectory() as folder:  # 0700
-        path = Path(folder, "node.pem")
-        path.touch(mode=0o600)
-        path.write_bytes(key + certificate.encode())
-        context.load_cert_chain(path)
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -30,7 +30,7 @@ CHUNK_BYTES = 16 * KIB
 simulated MiB (64 chunks, two or three events each)."""
 
 SEND_BYTES = UNSENT_BYTES
-"""As much as the real transport leaves in the kernel."""
+"""As the real transport leaves in the kernel at some 25 Mbit/s; it follows the rate, this does not."""
 
 WINDOW_MIN_BYTES = 256 * KIB
 WINDOW_MAX_BYTES = 4 * MIB

@@ -24,7 +24,7 @@ from peer.errors import DialError, HandshakeError, LocalProtocolError, UsageErro
 from peer.identity import Identity
 from peer.ids import Address, NodeId
 from peer.limits import CLOSE_NOTIFY_S
-from peer.net import swarmca, tls
+from peer.net import swarmca, tls, tlscontext
 from peer.net.swarmca import SwarmAuthority
 from peer.net.tcp import TcpStream, TcpTransport
 from peer.net.tls import TlsStream, TlsTransport
@@ -175,7 +175,7 @@ def client_context(*, certificate: tuple[str, bytes] | None = None) -> ssl.SSLCo
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols([tls.ALPN])
+    context.set_alpn_protocols([tlscontext.ALPN])
     if certificate is not None:
         pem, key = certificate
         Path("both.pem").write_text(pem + key.decode())
@@ -322,7 +322,7 @@ async def test_openssl_sees_tls_1_3_and_key_updates_do_no_harm() -> None:
     client_context(certificate=(PUBLIC.issue(HERE), pem_of(HERE.private_key)))  # writes both.pem
     await trio.Path("ca.pem").write_text(PUBLIC.certificate_pem)
     (listener,) = await ACCEPTING.listen("127.0.0.1", 0)
-    command = ["openssl", "s_client", "-connect", str(listener.address), "-alpn", tls.ALPN]
+    command = ["openssl", "s_client", "-connect", str(listener.address), "-alpn", tlscontext.ALPN]
     command += ["-cert", "both.pem", "-key", "both.pem", "-CAfile", "ca.pem", "-verify_return_error"]
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -516,6 +516,6 @@ def test_a_secret_makes_a_swarm_of_its_own() -> None:
 
 
 async def test_without_dev_fd_the_key_goes_through_a_private_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "DEV_FD", "/nonexistent")
+    monkeypatch.setattr(tlscontext, "DEV_FD", "/nonexistent")
     transport = TlsTransport(HERE, PUBLIC)
     assert await dial_and_serve(transport, ACCEPTING) == (THERE.node_id, HERE.node_id)
