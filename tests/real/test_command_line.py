@@ -1,4 +1,4 @@
-"""The commands as scripts rely on them: real processes, exit codes, what goes to stdout and what to stderr."""
+"""The commands as scripts rely on them: real processes, exit codes, stdout apart from stderr."""
 
 import hashlib
 import signal
@@ -197,7 +197,8 @@ def test_a_source_that_disappears_is_reported_and_nothing_wrong_is_sent(tmp_path
     source.mkdir()
     (source / "file.bin").write_bytes(b"data" * 10_000)
     process = begin(
-        "peer", "share", source, "--host", "127.0.0.1", "--port", "0", "--home", tmp_path / "h1", "--progress", "none"
+        "peer", "share", source, "--host", "127.0.0.1", "--port", "0", "--home", tmp_path / "h1",
+        "--progress", "none",
     )  # fmt: skip
     assert process.stdout is not None
     link = process.stdout.readline().strip()
