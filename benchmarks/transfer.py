@@ -3,7 +3,7 @@
 usage: python -m benchmarks.transfer [--mib 1024] [--rounds 5] [--work DIR] [--sparse-gib 0]
 
 The sides take turns. Ours is timed as `get --json` reports it (from the start of the transfer to complete,
-verified, synced and renamed) and as a whole process; libtorrent from connecting to seeding; curl as a process.
+verified, synced and renamed) and as a process; libtorrent from connecting to seeding; curl as a process.
 """
 
 import argparse
@@ -81,7 +81,8 @@ def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
         print(ratio_line("wall, manyhands / libtorrent", ours, theirs, 0.6))
         if curls:
             print(ratio_line("wall, manyhands / nginx and curl", ours, curls, 1.3))
-        print(ratio_line("getter's CPU, manyhands / libtorrent", *zip(*cpu, strict=True), 0.8))
+        mine_cpu, other_cpu = [a for a, _ in cpu], [b for _, b in cpu]
+        print(ratio_line("getter's CPU, manyhands / libtorrent", mine_cpu, other_cpu, 0.8))
         print(f"peak memory: getter {mine.rss_mib:.0f} MiB, sharer {peak_mib(sharer):.0f} MiB  bar 120")
         print(f"our rate: median {size / statistics.median(ours) / 1e6:.0f} MB/s")
 

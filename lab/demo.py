@@ -223,6 +223,16 @@ def closing_table(getters: list[Getter], origin: str, total_bytes: int) -> Table
     return table
 
 
+def standard_library(work: Path) -> Path:
+    """A copy of this Python's standard library, without what is installed or compiled there."""
+    source = Path(sysconfig.get_path("stdlib"))
+    copy = work / "source" / source.name
+    shutil.copytree(
+        source, copy, ignore=shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__")
+    )
+    return copy
+
+
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
@@ -253,16 +263,16 @@ def main() -> int:
     """Run the demonstration; 0 if every copy is complete and identical."""
     arguments = parse_arguments()
     console = Console()
-    source = (arguments.path or Path(sysconfig.get_path("stdlib"))).absolute()
-    if not source.exists():
-        console.print(f"demo: {printable(str(source))} does not exist", style="red", markup=False)
+    if arguments.path is not None and not arguments.path.exists():
+        console.print(f"demo: {printable(str(arguments.path))} does not exist", style="red", markup=False)
         return 2
-    total = size_of(source)
-    up = arguments.up or f"{max(int(total / SHOW_S * 2), 1_000_000)}B"
-    rate = format_rate(parse_rate(up))
     work = arguments.keep or Path(tempfile.mkdtemp(prefix="manyhands-demo-"))
     work.mkdir(parents=True, exist_ok=True)
     try:
+        source = arguments.path.absolute() if arguments.path else standard_library(work)
+        total = size_of(source)
+        up = arguments.up or f"{max(int(total / SHOW_S * 2), 1_000_000)}B"
+        rate = format_rate(parse_rate(up))
         with ExitStack() as stack:
             console.print(
                 f"Sharing {printable(str(source))} ({format_bytes(total)}) with {arguments.peers} peers on "

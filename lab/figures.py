@@ -120,6 +120,36 @@ def tag(axes: "Axes", x: float, y: float, text: str, colour: str, **more: Any) -
     axes.annotate(text, (x, y), textcoords="offset points", color=colour, zorder=6, **style)
 
 
+def tag_ends(axes: "Axes", x: float, ends: Sequence[tuple[float, str, str]], **more: Any) -> None:
+    """Names at the right end of several curves, given as (y, name, colour), apart from each other.
+
+    Call it when the limits of the axes are final.
+    """
+    gap_px = 0.19 * axes.figure.dpi  # the height of a line of text
+    ordered = sorted(ends)
+    wanted = [float(axes.transData.transform((x, y))[1]) for y, _, _ in ordered]
+    for (y, name, colour), at_px, placed_px in zip(ordered, wanted, spread(wanted, gap_px), strict=True):
+        lift_points = (placed_px - at_px) / axes.figure.dpi * 72
+        tag(axes, x, y, name, colour, **({"xytext": (6, lift_points)} | more))
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Ascending places at least `gap` apart, as near to the wanted (ascending) ones as can be.
+
+    Neighbours that are too close form a block around the mean of what they want (pool adjacent violators).
+    """
+    blocks: list[tuple[float, int]] = []  # mean of (wanted - index * gap), members
+    for index, place in enumerate(wanted):
+        mean, members = place - index * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            other, others = blocks.pop()
+            mean = (mean * members + other * others) / (members + others)
+            members += others
+        blocks.append((mean, members))
+    means = [mean for mean, members in blocks for _ in range(members)]
+    return [mean + index * gap for index, mean in enumerate(means)]
+
+
 def panel(axes: "Axes", title: str) -> None:
     """The heading of one of several panels."""
     axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=8)

@@ -54,7 +54,7 @@ def render(result: Result, data: Mapping[str, Any], drawn: Mapping[str, Mapping[
     for plot in result.plots:
         if plot.name in drawn:
             parts.append(_picture(f"{plot.title}. {plot.caption}", drawn[plot.name]))
-    parts += [_table(table) for table in result.tables]
+    parts += [_table(table) for table in result.tables if table.shown]
     parts.append('<div class="cols">')
     for heading, facts in (
         ("Parameters", data["parameters"]),

@@ -50,6 +50,8 @@ class Table:
     columns: tuple[Column, ...]
     rows: list[dict[str, Any]]
     note: str = ""
+    shown: bool = True
+    """Raw runs go into results.json only; they would drown the reader."""
 
     def cells(self) -> list[list[str]]:
         return [

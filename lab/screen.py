@@ -26,6 +26,8 @@ def show(result: Result, stream: TextIO) -> None:
         )
         out.print(f"[dim]{escape(said)}[/dim]")
     for table in result.tables:
+        if not table.shown:
+            continue
         out.print()
         out.print(_table(table))
         if table.note:

@@ -30,6 +30,7 @@ from peer.store.layout import Layout
 from peer.store.verify import piece_matches
 from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
 from peer.swarm.download import Download, DownloadStatistics, PieceState
+from peer.trace import EventTrace
 from peer.wire.session import Answered, DataProgress, Rejected
 from peer.workers import Lane, Workers
 
@@ -71,6 +72,7 @@ class Intake:
         workers: Workers,
         buffers: Buffers,
         alarm: Alarm,
+        trace: EventTrace,
         wanted_bytes: int,
         resumed_bytes: int,
         held: Callable[[PieceIndex], None],
@@ -84,6 +86,7 @@ class Intake:
         self._workers = workers
         self._buffers = buffers
         self._alarm = alarm
+        self._trace = trace
         self._tick_at = math.inf
         self._held = held
         self._expelled = expelled
@@ -273,9 +276,11 @@ class Intake:
             self._room = trio.Event()
         now = trio.current_time()
         if not good:
+            self._trace.event("bad", piece=piece, node=link.node.hex())
             self.perform(self.download.failed(link.id, piece, now))
             return
         self._have.add(piece)
+        self._trace.event("got", piece=piece, bytes=size, node=link.node.hex())
         self.sources[link.node] = self.sources.get(link.node, 0) + size
         self._unsaved_bytes += size
         if self._unsaved_bytes >= CHECKPOINT_BYTES:

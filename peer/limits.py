@@ -40,6 +40,9 @@ HASH_AHEAD_BYTES: Final = 16 * MIB
 """How far ahead of a hashing thread the disk is asked to read: several threads in one file look like random
 reading to the kernel, which then does not read ahead itself (measured on a cold file: half the time)."""
 
+CACHED_BYTES_PER_S_MIN: Final = 2 * GIB
+"""Reading slower than this takes a disk; a copy from the page cache runs at 8 GB/s."""
+
 HASH_JOB_BYTES: Final = 32 * MIB
 """What a hashing thread does before it returns: some 15 ms, so that the hop does not show and a cancellation
 is not felt."""
@@ -417,9 +420,21 @@ PORT_PRIVILEGED_MAX: Final = 1023
 
 # --- transport
 
-UNSENT_BYTES: Final = 128 * KIB
-"""What the kernel holds of a stream beyond what the network has taken. The writer chooses what to send when
-there is room again, so its choice lies this far behind: 13 ms at 80 Mbit/s. Much less costs bulk speed."""
+UNSENT_S: Final = 0.02
+"""What the kernel holds of a stream beyond what the network has taken, in time at the stream's rate. The
+writer chooses what to send when there is room again: so far does its choice lie behind."""
+
+UNSENT_BYTES_MIN: Final = 16 * KIB
+"""As trio's own streams: less would leave a slow link idle between two wake-ups."""
+
+UNSENT_BYTES_MAX: Final = 1 * MIB
+"""More saves nothing even at memory speed."""
+
+UNSENT_BYTES: Final = 64 * KIB
+"""Before the rate is known."""
+
+UNSENT_SAMPLE_S: Final = 0.1
+"""How often a stream's rate is looked at."""
 
 TURN_BYTES: Final = 1 * MIB
 """A stream that never has to wait lets other tasks run after this much: about a millisecond."""
@@ -430,6 +445,9 @@ TURN_CALL_BYTES: Final = 8 * KIB
 COPY_BYTES: Final = 128 * KIB
 """Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
 enough to stay in the processor's cache."""
+
+CLOSE_NOTIFY_S: Final = 1.0
+"""How long a close waits to tell the other side so: it may not be reading, and we are leaving."""
 
 ACCEPT_RETRY_S: Final = 0.1
 """Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
@@ -542,6 +560,12 @@ TRACKER_STOP_S: Final = 1.0
 KEY_FILE_BYTES_MAX: Final = 4 * KIB
 """A node's key file; an Ed25519 key in PEM takes 119 bytes."""
 
+SWARM_SECRET_BYTES_MIN: Final = 8
+"""A shorter secret of a private swarm is guessed in no time, whatever a guess costs."""
+
+SWARM_SECRET_BYTES_MAX: Final = 4 * KIB
+"""A key file by mistake, a disk image by accident."""
+
 # --- relations
 
 RELATIONS: tuple[tuple[bool, str], ...] = (
@@ -593,6 +617,11 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
     (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
+    (
+        UNSENT_BYTES_MIN <= UNSENT_BYTES <= UNSENT_BYTES_MAX,
+        "a stream begins with a queue that it could also be given later",
+    ),
+    (UNSENT_S < UNSENT_SAMPLE_S, "a rate is measured over longer than the queue that it sets"),
     (TURN_CALL_BYTES < TURN_BYTES, "a single call must not end a turn"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
     (SWARM_MEMBERS_MAX <= MEMBERS_MAX, "one swarm alone must fit into the table"),

@@ -11,7 +11,7 @@ from typing import NoReturn
 from urllib.parse import parse_qsl, quote
 
 from peer.errors import LinkError
-from peer.ids import ID_BYTES, Address, KnownPeer, NodeId, ShareId
+from peer.ids import ID_BYTES, PORT_MAX, Address, KnownPeer, NodeId, ShareId
 from peer.limits import (
     HOST_BYTES_MAX,
     LINK_CHARS_MAX,
@@ -142,7 +142,7 @@ def _address(text: str, what: str) -> Address:
     try:
         address = Address.parse(text)
     except ValueError:
-        _refuse(f"a {what} is not HOST:PORT: {shortened(text, 50)!r}")
+        _refuse(f"a {what} is not HOST:PORT with a port of 1 to {PORT_MAX}: {shortened(text, 50)!r}")
     host = address.host
     if not (host.isascii() and host.isprintable()) or len(host) > HOST_BYTES_MAX or "%" in host:
         _refuse(f"the host of a {what} is malformed: {shortened(text, 50)!r}")

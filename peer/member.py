@@ -61,7 +61,7 @@ class Member:
     ) -> None:
         self.share = share
         self.services = services
-        self.phase = Phase.LOOKING
+        self._phase = Phase.LOOKING
         self.links: dict[LinkId, Link] = {}
         self.complete = trio.Event()
         """Everything wanted is here, verified and in its place."""
@@ -94,6 +94,15 @@ class Member:
         self._nursery: trio.Nursery | None = None
         self._alone = trio.Event()
 
+    @property
+    def phase(self) -> Phase:
+        """What it is busy with."""
+        return self._phase
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self.services.trace.event("phase", phase=phase.name.lower())
+
     # --- lifetime
 
     async def run(self) -> None:
@@ -118,7 +127,7 @@ class Member:
             nursery.start_soon(self._keep_time)
             if self._given is None:
                 await self._fetch()
-            self.phase = Phase.SEEDING
+            self._enter(Phase.SEEDING)
             self.complete.set()
             try:
                 await trio.sleep_forever()
@@ -148,7 +157,7 @@ class Member:
         target = self._target
         if target is None or self.manifest is None:  # the manifest was all that was wanted
             await trio.sleep_forever()
-        self.phase = Phase.CHECKING
+        self._enter(Phase.CHECKING)
         holding, wanted = await target.prepare(*self.manifest)
         download = Download(holding.layout.piece_length, holding.have, wanted, self.services.rng)
         self.intake = Intake(
@@ -161,16 +170,17 @@ class Member:
             workers=self.services.workers,
             buffers=self.services.buffers,
             alarm=self.services.alarm,
+            trace=self.services.trace,
             wanted_bytes=target.wanted_bytes,
             resumed_bytes=target.resumed_bytes,
             held=self._held,
             expelled=self._expel,
         )
-        self.phase = Phase.FETCHING
+        self._enter(Phase.FETCHING)
         self.progressed_at = trio.current_time()
         self._open(holding)
         await self.intake.run()
-        self.phase = Phase.COMPLETING
+        self._enter(Phase.COMPLETING)
         await target.complete()
         if self.trackers is not None:
             self.trackers.completed()
@@ -180,6 +190,14 @@ class Member:
         services = self.services
         self.holding = holding
         self._available = Availability(holding.layout.piece_count)
+        services.trace.event(
+            "share",
+            share=self.share.hex(),
+            pieces=holding.layout.piece_count,
+            piece_bytes=holding.manifest.piece_bytes,
+            bytes=holding.layout.total_bytes,
+            held=holding.have.count,
+        )
         self.outflow = Outflow(
             self.share,
             holding.data,
@@ -250,11 +268,20 @@ class Member:
         if verdict.close is not None and verdict.close in self.links:
             self.links[verdict.close].close(ByeCode.DUPLICATE)
         self.links[number] = link
+        trace = self.services.trace
+        trace.event("link", node=link.node.hex(), address=str(link.address), dialled=link.dialled)
         self._show(link)
         try:
             ending = await link.run()
         finally:
             self._left(link)
+        trace.event(
+            "unlink",
+            node=link.node.hex(),
+            reason=ending.reason,
+            received=link.received_bytes,
+            sent=link.sent_bytes,
+        )
         self.book.disconnected(number, trio.current_time(), clean=ending.code is not None)
         self._look_back(link, ending)
 
@@ -267,6 +294,7 @@ class Member:
         except RemoteProtocolError as error:
             link.close(ByeCode.PROTOCOL, str(error))
             return
+        link.joined = True
         if link.pieces is not None:
             self._available.join(link.pieces)
         link.show(self.holding.have)
@@ -281,12 +309,13 @@ class Member:
         if not self.links:
             self._alone.set()
         self._throttle.left(link.id)
-        if link.pieces is not None:
-            self._available.leave(link.pieces)
-        if self.outflow is not None:
-            self.outflow.left(link)
-        if self.intake is not None:
-            self.intake.left(link)
+        if link.joined:
+            if link.pieces is not None:
+                self._available.leave(link.pieces)
+            if self.outflow is not None:
+                self.outflow.left(link)
+            if self.intake is not None:
+                self.intake.left(link)
         if self.holding is None:
             self._ask_manifest(self.quest.left(link.id, trio.current_time()))
         if self._choking is not None:
@@ -384,6 +413,10 @@ class Member:
     def link_sent(self, link: Link, outgoing: Outgoing) -> None:
         if self.outflow is not None:
             self.outflow.sent(outgoing)
+        if outgoing.piece is not None and outgoing.offset + outgoing.payload == outgoing.total:
+            self.services.trace.event(
+                "sent", piece=outgoing.piece, bytes=outgoing.total, node=link.node.hex()
+            )
 
     def link_unreadable(self, link: Link, outgoing: Outgoing, error: OSError | EOFError) -> None:
         if outgoing.piece is not None:

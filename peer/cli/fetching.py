@@ -1,5 +1,6 @@
 """The work of `peer get`: a member that fetches, a display that follows it, and when to give up."""
 
+import os
 import sys
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from peer.cli.display import Source as ShownPeer
 from peer.cli.get import WATCH_EVERY_S, GetOptions, result_line
 from peer.cli.run import Stop
 from peer.cli.start import NetworkOptions, Started, start
+from peer.diagnosis import what_limits
 from peer.errors import ContentError, ExitCode, NoSourceError, StorageError
 from peer.ids import KnownPeer
 from peer.magnet import MagnetLink, parse
@@ -19,12 +21,14 @@ from peer.member_statistics import MemberStatistics, member_statistics, why_no_p
 from peer.paths import printable
 from peer.store.files import open_folder
 from peer.store.filesystem import Folder
+from peer.store.trouble import trouble
 from peer.swarm.known import Source
 from peer.target import Target
 from peer.units import format_bytes, format_duration, format_rate
 from peer.workers import Lane
 
 SOURCES_SHOWN_MAX = 6
+EXPLAIN_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Fetching:
         self._stop = stop
         self._link: MagnetLink = parse(options.link)
         self._name = self._link.name or f"share-{self._link.share.hex()[:16]}"
-        self._done = False
+        self._explained_at = -EXPLAIN_EVERY_S
 
     async def run(self) -> Outcome:
         """Fetch, report, perhaps seed. Raises ManyhandsError for what ends it early."""
@@ -100,6 +104,9 @@ class Fetching:
             else:
                 statistics = member_statistics(member)
                 self._show(statistics, display, now)
+                if self._options.verbose and now - self._explained_at >= EXPLAIN_EVERY_S:
+                    self._explained_at = now
+                    display.say(f"limited by {what_limits(member)}, {format_rate(statistics.rate_down)}")
                 if statistics.seconds_idle > self._options.timeout_s:
                     raise self._stuck(member, statistics)
             with trio.move_on_after(WATCH_EVERY_S):
@@ -171,4 +178,6 @@ class Fetching:
 
 def make_folder(path: str) -> Folder:
     """The folder to fetch into, made where it is missing. Raises StorageError."""
-    return open_folder(path, create=True)
+    absolute = os.path.abspath(path)
+    with trouble(absolute):
+        return open_folder(absolute, create=True)

@@ -33,6 +33,7 @@ class GetOptions:
     only: tuple[str, ...]
     timeout_s: float
     as_json: bool
+    verbose: bool
 
 
 @click.command("get", short_help="Fetch a share by its link.")
@@ -79,6 +80,7 @@ class GetOptions:
     metavar="TIME",
     help="Give up after this long without progress (default: 2m).",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Say each second what limits the transfer now.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
 @network_options
 @home_option
@@ -91,12 +93,14 @@ def command(
     seed_for: float | None,
     only: tuple[str, ...],
     timeout: float,
+    verbose: bool,
     as_json: bool,
     trackers: tuple[Address, ...],
     host: str | None,
     up: float | None,
     down: float | None,
     progress: str,
+    trace: Path | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -111,8 +115,8 @@ def command(
     if seed and seed_for is not None:
         raise click.UsageError("--seed seeds until stopped, --seed-for for a time: give one of them")
     seed_s = float("inf") if seed else seed_for
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress)
-    options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json)
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace)
+    options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose)
 
     async def work(stop: Stop) -> int:
         from peer.cli.fetching import Fetching

@@ -1,5 +1,7 @@
 """`peer inspect`: the files, sizes and checksums of a share."""
 
+from pathlib import Path
+
 import click
 
 from peer.cli.options import PEER_PORT, AddressType, DurationType, home_option, network_options
@@ -42,6 +44,7 @@ def command(
     up: float | None,
     down: float | None,
     progress: str,
+    trace: Path | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -50,7 +53,7 @@ def command(
     For a link the list is fetched from any peer that has it, and checked against the link. For a path it is
     made by hashing, and the link's identity is printed without sharing anything.
     """
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress)
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace)
 
     async def work(stop: Stop) -> int:
         from peer.cli.display import make_display

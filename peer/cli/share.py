@@ -42,6 +42,7 @@ def command(
     up: float | None,
     down: float | None,
     progress: str,
+    trace: Path | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -51,7 +52,7 @@ def command(
     folder are not followed: they are named and left out. A file that changes while it is shared is noticed
     and no longer sent.
     """
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress)
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace)
     options = ShareOptions(path, port, announce)
 
     async def work(stop: Stop) -> int:

@@ -1,6 +1,9 @@
 """What `share` and `get` do alike before their work begins: home, identity, transport, node, port."""
 
+import atexit
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from random import SystemRandom
 
 from peer.cli.options import PEER_PORT
@@ -11,7 +14,12 @@ from peer.ids import Address, NodeId
 from peer.net.tcp import TcpTransport
 from peer.net.transport import Transport
 from peer.node import Node
+from peer.store.trouble import trouble
+from peer.trace import EventTrace, LineTrace
 from peer.workers import ThreadWorkers, Workers
+
+TRACE_BUFFER_BYTES = 1 << 16
+"""A trace is written in blocks of this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,7 @@ class NetworkOptions:
     down: float | None
     plain: bool
     progress: str
+    trace: Path | None = None
 
 
 @dataclass(slots=True)
@@ -45,6 +54,14 @@ def make_transport(options: NetworkOptions) -> Transport:
     return TcpTransport()
 
 
+def _open_trace(path: Path, node: NodeId) -> EventTrace:
+    """A trace into a file, which the end of the process closes."""
+    with trouble(str(path)):
+        file = path.open("w", encoding="utf-8", buffering=TRACE_BUFFER_BYTES)
+    atexit.register(file.close)
+    return LineTrace(file.write, time.time(), node.hex())
+
+
 async def start(options: NetworkOptions, port: int | None) -> Started:
     """Open the home and listen. port None: the well-known one if it is free, else any.
 
@@ -60,6 +77,7 @@ async def start(options: NetworkOptions, port: int | None) -> Started:
         SystemRandom(),
         up=options.up,
         down=options.down,
+        trace=_open_trace(options.trace, identity.node_id) if options.trace else None,
     )
     if port is not None:
         await node.listen(options.host, port)

@@ -41,6 +41,7 @@ def command(
     up: float | None,
     down: float | None,
     progress: str,
+    trace: Path | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -49,7 +50,7 @@ def command(
     DIR is the folder that the share was put into (as `get -o DIR`), or the share's own folder. Exit code 0 if
     everything is there and good, 4 if not.
     """
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress)
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace)
 
     async def work(stop: Stop) -> int:
         from peer.cli.display import make_display

@@ -9,7 +9,14 @@ from peer.cli.subject import Subject
 from peer.paths import printable
 from peer.store.check import Verdict, check
 from peer.store.files import open_folder
+from peer.store.filesystem import Folder
+from peer.store.trouble import trouble
 from peer.workers import Lane, ThreadWorkers
+
+
+def _open(path: str) -> Folder:
+    with trouble(path):
+        return open_folder(path)
 
 
 async def verify(subject: Subject, folder: Path, display: Display) -> tuple[list[str], bool]:
@@ -20,7 +27,7 @@ async def verify(subject: Subject, folder: Path, display: Display) -> tuple[list
     manifest = subject.manifest
     workers = ThreadWorkers()
     inside = (folder / subject.name).exists() or manifest.is_single_file
-    root = await workers.run(Lane.DISK, open_folder, str(folder))
+    root = await workers.run(Lane.DISK, _open, str(folder))
     prefix = (subject.name,) if inside else ()
 
     def progress(done: int, total: int) -> None:

@@ -84,7 +84,7 @@ class IncomingStore:
         self._partial = places.partial
         files = range(len(self._manifest.files)) if wanted is None else wanted
         self._wanted_files = frozenset(map(FileIndex, files))
-        self._wanted = self._pieces_of(self._wanted_files)
+        self._wanted = self._related = self._pieces_of(self._wanted_files)
         self._landing = Landing(places, self._wanted_files)
         self._ledger = Ledger(self.layout.piece_count)
         self._touched: set[FileIndex] = set()
@@ -108,7 +108,8 @@ class IncomingStore:
 
     @property
     def wanted(self) -> Bitfield:
-        """A copy: the pieces that have bytes of the wanted files."""
+        """A copy: the pieces that have bytes of the wanted files. Those aside that are not here, but are only
+        shared by files that are good at the target and files that are not wanted: nobody needs them."""
         return self._wanted.copy()
 
     @property
@@ -154,15 +155,6 @@ class IncomingStore:
         if known:
             self._hint(Lost((piece,)))
         return False
-
-    def adopt(self, files: Mapping[FileIndex, FileState]) -> None:
-        """Use these files where they lie at the target: they were hashed there, in these states."""
-        self._places.landed(files)
-        pieces = self._pieces_of(files)
-        with self._state:
-            for piece in map(PieceIndex, pieces.indices()):
-                if all(self._places.of(file) is Place.TARGET for file in self.layout.files_of(piece)):
-                    self._ledger.adopted(piece)
 
     # --- pieces in and out
 
@@ -298,7 +290,7 @@ class IncomingStore:
     def _leave_partial(self) -> tuple[PieceIndex, ...]:
         """Remove NAME.part, unless an earlier run left pieces there that nobody asked for this time."""
         with self._state:
-            others = list(self._wanted.missing_from(self._ledger.held))
+            others = list(self._related.missing_from(self._ledger.held))
             if not self._ledger.doubtful.is_empty or any(map(self._in_partial, others)):
                 return ()
         self._drop_journal()
@@ -309,6 +301,7 @@ class IncomingStore:
             dropped = tuple(filter(self._in_partial, map(PieceIndex, self._ledger.held.indices())))
             for piece in dropped:
                 self._ledger.dropped(piece)
+                self._wanted.discard(piece)
         return dropped
 
     def _in_partial(self, piece: int) -> bool:
@@ -362,7 +355,7 @@ class IncomingStore:
         check_target(self._places, wanted, good)
         existed = self._partial.exists()
         if not existed:
-            self.adopt(good)
+            self._adopt(good)
             check_space(self._places, wanted, extra_bytes)
         self._partial.acquire()
         try:
@@ -393,7 +386,19 @@ class IncomingStore:
             states = self._places.partial_states(sorted(files.difference(good)))
             self._places.found(states)
             judge(self._ledger, self.layout, contents, states, good)
-        self.adopt(good)
+        self._adopt(good)
+
+    def _adopt(self, good: Mapping[FileIndex, FileState]) -> None:
+        """Use these files where they lie at the target."""
+        self._places.landed(good)
+        wanted = self._related.copy()
+        for piece in map(PieceIndex, self._pieces_of(good).indices()):
+            elsewhere = [f for f in self.layout.files_of(piece) if self._places.of(f) is not Place.TARGET]
+            if not elsewhere:
+                self._ledger.adopted(piece)
+            elif self._wanted_files.isdisjoint(elsewhere):
+                wanted.discard(piece)
+        self._wanted = wanted
 
     def _start_journal(self, contents: Contents | None) -> None:
         header = Header(self._manifest.share_id, self.layout.piece_count)

@@ -42,15 +42,19 @@ def check_target(places: Places, wanted: Iterable[FileIndex], good: Container[Fi
 
 
 def check_space(places: Places, wanted: Iterable[FileIndex], extra_bytes: int) -> None:
-    """Make sure that the wanted files will fit. Raises StorageFullError with numbers."""
+    """Make sure that the wanted files will fit, where any are still to come.
+
+    extra_bytes: what else will be written then. Raises StorageFullError with numbers.
+    """
     folder = places.folder
     with trouble(folder.describe()):
         free = folder.free_bytes()
-    needed = extra_bytes
+    needed = 0
     for number in wanted:
         if places.of(number) is not Place.TARGET:
             size = -(-places.layout.sizes[number] // _BLOCK_BYTES) * _BLOCK_BYTES
             needed += max(0, size - places.taken_bytes(number))
+    needed += extra_bytes if needed else 0
     if needed > free:
         raise StorageFullError(
             f"{printable(folder.describe())}: {format_bytes(needed)} more are needed, {format_bytes(free)}"
@@ -96,7 +100,9 @@ class Landing:
             _move(self._folder, self._places.partial.data, self._places.top)
             self._land(self._wanted)
         else:
-            for number in self._places.partials(self._wanted):
+            numbers = self._places.partials(self._wanted)
+            self._make_folders(map(self._places.target_path, numbers))
+            for number in numbers:
                 path = self._places.target_path(number)
                 _move(self._folder, self._places.partial_path(number), path)
                 self._moved.add(path)
@@ -128,6 +134,17 @@ class Landing:
                 made.add(path)
         return made
 
+    def _make_folders(self, paths: Iterable[PathParts]) -> None:
+        """The folders that these names need, durably: a name that moves into a folder which a power loss
+        takes is lost from both places."""
+        folders = {path[:-1] for path in paths if len(path) > 1}
+        for path in sorted(folders):
+            with trouble(self._folder.describe(path)):
+                self._folder.make_folder(path)
+        if folders:
+            self._moved |= folders
+            self._sync()
+
     def _land(self, files: Iterable[FileIndex]) -> None:
         states = {}
         for number in files:
@@ -150,9 +167,8 @@ class Landing:
 
 
 def _move(folder: Folder, old: PathParts, new: PathParts) -> None:
-    """Move without replacing, making the new parents."""
+    """Move without replacing."""
     try:
-        folder.make_folder(new[:-1])
         folder.rename(old, new)
     except FileExistsError as error:
         raise _in_the_way(folder, new, "has appeared meanwhile") from error

@@ -130,6 +130,8 @@ class Places:
             try:
                 file = self.folder.create(path, executable=executable)
             except FileNotFoundError:
+                if self.folder.kind(self.partial.path) is None:
+                    raise  # somebody took NAME.part away: a second one without our files helps nobody
                 self.folder.make_folder(path[:-1])
                 file = self.folder.create(path, executable=executable)
         except FileExistsError:  # another thread was first, or an earlier run

@@ -32,6 +32,7 @@ class MemoryFile:
         self.data = data
         self.breaks_at = breaks_at
         self.is_closed = False
+        self.prefetched: list[int] = []
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         assert not self.is_closed
@@ -43,6 +44,7 @@ class MemoryFile:
 
     def prefetch(self, offset: int, count: int) -> None:
         assert not self.is_closed
+        self.prefetched.append(offset)
 
     def close(self) -> None:
         assert not self.is_closed, "closed once"
@@ -252,6 +254,14 @@ def test_the_order_in_which_runs_come_in_does_not_matter() -> None:
 
     digests = run(Layout(PIECE, lengths), Slow([data]), ThreadWorkers(), tasks=2)
     assert digests.files == [blake3(data).digest()]
+
+
+@pytest.mark.parametrize(("rate", "offsets"), [(0, []), (10**18, [2 * RUN, 3 * RUN])], ids=["cached", "cold"])
+def test_a_slow_disk_is_asked_ahead(monkeypatch: pytest.MonkeyPatch, rate: int, offsets: list[int]) -> None:
+    monkeypatch.setattr(hashing, "CACHED_BYTES_PER_S_MIN", rate)
+    files = MemoryFiles([bytes(4 * RUN), bytes(RUN)])
+    run(Layout(PIECE, [4 * RUN, RUN]), files, InlineWorkers(), tasks=1)
+    assert [file.prefetched for file in files.opened.values()] == [offsets, []]
 
 
 async def test_it_can_be_cancelled() -> None:

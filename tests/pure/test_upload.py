@@ -411,6 +411,18 @@ def test_a_link_that_takes_nothing_keeps_nobody_waiting() -> None:
     assert steady.deferred_for(1) == pytest.approx(DEFER_STALL_S, abs=0.1)
 
 
+def test_a_first_copy_that_was_cut_is_one_again() -> None:
+    steady = Steady()
+    steady.ask(2, 1)
+    assert isinstance(steady.upload.next_chunk(LinkId(2), steady.now), Chunk)
+    steady.ask(1, 0)
+    steady.ask(3, 1)
+    steady.upload.deferred(LinkId(1), steady.now)  # looks, and finds that no first copy waits
+    steady.upload.cancel(LinkId(2), RequestId(1))
+    steady.upload.check_invariants()
+    assert steady.upload.deferred(LinkId(1), steady.now) is not None
+
+
 def test_nobody_is_deferred_until_he_takes_us_for_dead() -> None:
     steady = Steady()
     steady.ask(1, 0)

@@ -30,12 +30,21 @@ async def world(seed: int) -> Trace:
             for host in hosts:
                 (listener,) = await host.transport().listen(None, 7701)
                 nursery.start_soon(trio.serve_listeners, serve, [listener])
+            for number in range(HOSTS):
+                nursery.start_soon(tick, number, trace)
             nursery.start_soon(trouble, network, hosts, random.Random(rng.random()))
             async with trio.open_nursery() as fetchers:
                 for host in hosts:
                     fetchers.start_soon(fetch, host, hosts, random.Random(rng.random()), trace)
             nursery.cancel_scope.cancel()
     return trace
+
+
+async def tick(number: int, trace: Trace) -> None:
+    """Many tasks with one deadline: whoever is first, is first in every run."""
+    while True:
+        await trio.sleep_until(trio.current_time() // 1 + 1)
+        trace.add("tick", number)
 
 
 async def serve(stream: Stream) -> None:

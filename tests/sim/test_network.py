@@ -264,6 +264,20 @@ async def test_a_link_can_change(network: SimNetwork) -> None:
 
 
 @simulated
+async def test_a_way_that_gets_shorter_keeps_the_order(network: SimNetwork) -> None:
+    a, b = network.add_host("a", latency=0.5), network.add_host("b")
+    one, two = await join(a, b)
+    await one.send_all(b"first, ")
+    await trio.testing.wait_all_tasks_blocked()
+    a.shape(up=None, down=None, latency=0.0)
+    await one.send_all(b"second")
+    received = b""
+    while len(received) < 13:
+        received += await two.receive_some()
+    assert received == b"first, second"
+
+
+@simulated
 async def test_a_simulated_mib_costs_few_events(network: SimNetwork) -> None:
     one = network.add_host("one", up=mbit(8), latency=LATENCY)
     two = network.add_host("two", down=mbit(8), latency=LATENCY)
