@@ -117,6 +117,10 @@ class DialError(ConnectionLost):
     """An address that could not be reached."""
 
 
+class HandshakeError(ConnectionLost):
+    """The other side is not of this swarm, does not speak this protocol, or cannot prove who it is."""
+
+
 class RejectCode(IntEnum):
     """Why a request gets no data; sent in `reject`."""
 

@@ -2,11 +2,17 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from peer.errors import StorageError
+from peer.ids import ShareId
+from peer.limits import MANIFESTS_KEPT_MAX
 
 ENVIRONMENT_VARIABLE = "MANYHANDS_HOME"
+
+MANIFESTS = "manifests"
+"""Folder of the manifests that this node has seen, by share id."""
 
 
 def home_path(option: str | None) -> Path:
@@ -44,6 +50,25 @@ class Home:
                 f"another peer is running with the home {self.path}: give this one its own with --home DIR"
             ) from None
         self._lock = descriptor
+
+    def recall_manifest(self, share: ShareId) -> bytes | None:
+        """A manifest that was fetched or made before; whether it is the right one, the caller checks."""
+        try:
+            return (self.path / MANIFESTS / share.hex()).read_bytes()
+        except OSError:
+            return None
+
+    def remember_manifest(self, share: ShareId, data: bytes) -> None:
+        """Keep a manifest, so that `inspect` and `verify` need no swarm. A full disk only forgets it."""
+        folder = self.path / MANIFESTS
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            aside = folder / f"{share.hex()}.{os.getpid()}"
+            aside.write_bytes(data)
+            aside.replace(folder / share.hex())
+            kept = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+            for old in kept[:-MANIFESTS_KEPT_MAX]:
+                old.unlink()
 
     def close(self) -> None:
         """Give the home back; the lock file stays."""

@@ -6,7 +6,7 @@ bytes may wait for that is bounded: beyond it the readers of all links pause, an
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,15 +15,22 @@ import trio
 from peer.alarm import Alarm
 from peer.bitfield import Bitfield
 from peer.buffers import Buffers
-from peer.errors import ByeCode, StorageFullError
-from peer.ids import LinkId, PieceIndex
-from peer.limits import CHECKPOINT_BYTES, CHECKPOINT_S, DISK_RETRY_S, UNVERIFIED_BYTES_MAX
+from peer.errors import ByeCode, StorageError, StorageFullError
+from peer.ids import LinkId, NodeId, PieceIndex
+from peer.limits import (
+    CHECKPOINT_BYTES,
+    CHECKPOINT_S,
+    DISK_RETRY_S,
+    SYNC_FAILURES_MAX,
+    UNVERIFIED_BYTES_MAX,
+)
 from peer.link import Link
 from peer.manifest import Manifest
 from peer.store.layout import Layout
 from peer.store.verify import piece_matches
 from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
 from peer.swarm.download import Download, DownloadStatistics, PieceState
+from peer.trace import EventTrace
 from peer.wire.session import Answered, DataProgress, Rejected
 from peer.workers import Lane, Workers
 
@@ -36,6 +43,9 @@ class PieceWriter(Protocol):
 
     def checkpoint(self) -> None:
         """Make what was written so far durable, then say so in the journal. Raises StorageError."""
+
+    def take_lost(self) -> Sequence[PieceIndex]:
+        """Pieces that were written and must not be believed any more; each once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,9 @@ class Intake:
         workers: Workers,
         buffers: Buffers,
         alarm: Alarm,
+        trace: EventTrace,
+        wanted_bytes: int,
+        resumed_bytes: int,
         held: Callable[[PieceIndex], None],
         expelled: Callable[[Link, str], None],
     ) -> None:
@@ -73,6 +86,7 @@ class Intake:
         self._workers = workers
         self._buffers = buffers
         self._alarm = alarm
+        self._trace = trace
         self._tick_at = math.inf
         self._held = held
         self._expelled = expelled
@@ -85,8 +99,12 @@ class Intake:
         self._unsaved_bytes = 0
         self._room = trio.Event()
         self._due = trio.Event()
+        self._failed_syncs = 0
         self._nursery: trio.Nursery | None = None
-        self.sources: dict[bytes, int] = {}
+        self.wanted_bytes = wanted_bytes
+        self.resumed_bytes = resumed_bytes
+        """What of it was here before this run."""
+        self.sources: dict[NodeId, int] = {}
         """Verified payload bytes by the id of the node that sent them."""
 
     # --- lifetime
@@ -96,8 +114,6 @@ class Intake:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_durable)
-            for link in list(self._links.values()):
-                self.joined(link)
             if self.download.finished:
                 self.finished.set()
             await self.finished.wait()
@@ -111,7 +127,21 @@ class Intake:
             self._due = trio.Event()
             if self._unsaved_bytes:
                 self._unsaved_bytes = 0
-                await self._on_disk(self._store.checkpoint)
+                await self._save()
+
+    async def _save(self) -> None:
+        """Make durable. What a failed sync may have lost is fetched again, unless syncs go on failing."""
+        try:
+            await self._on_disk(self._store.checkpoint)
+        except StorageError:
+            self._failed_syncs += 1
+            if self._failed_syncs == SYNC_FAILURES_MAX:
+                raise
+            for piece in self._store.take_lost():
+                self._have.discard(piece)
+                self.perform(self.download.lost(piece, trio.current_time()))
+        else:
+            self._failed_syncs = 0
 
     async def _on_disk(self, job: Callable[[], None]) -> None:
         """Run a storage job; a full disk only makes us wait."""
@@ -152,7 +182,7 @@ class Intake:
             self.perform(self.download.bitfield(link.id, link.pieces, trio.current_time()))
 
     def got_haves(self, link: Link, pieces: Iterable[PieceIndex]) -> None:
-        self.perform(self.download.have(link.id, tuple(pieces), trio.current_time()))
+        self.perform(self.download.have_pieces(link.id, tuple(pieces), trio.current_time()))
 
     def choked(self, link: Link, on: bool) -> None:
         self.perform(self.download.choked(link.id, on, trio.current_time()))
@@ -246,9 +276,11 @@ class Intake:
             self._room = trio.Event()
         now = trio.current_time()
         if not good:
+            self._trace.event("bad", piece=piece, node=link.node.hex())
             self.perform(self.download.failed(link.id, piece, now))
             return
         self._have.add(piece)
+        self._trace.event("got", piece=piece, bytes=size, node=link.node.hex())
         self.sources[link.node] = self.sources.get(link.node, 0) + size
         self._unsaved_bytes += size
         if self._unsaved_bytes >= CHECKPOINT_BYTES:

@@ -33,6 +33,26 @@ MANIFEST_BYTES_MAX: Final = 32 * MIB
 SHARE_BYTES_MAX: Final = 8 * 1024 * GIB
 """PIECES_MAX pieces of PIECE_BYTES_MAX; also keeps every offset far below 2^63."""
 
+HASH_RUN_BYTES: Final = 2 * MIB
+"""What a hashing thread reads at once: it is hashed twice, and the second time should find it in the cache
+(measured: 1 to 4 MiB take equal time, 8 MiB a tenth more)."""
+HASH_AHEAD_BYTES: Final = 16 * MIB
+"""How far ahead of a hashing thread the disk is asked to read: several threads in one file look like random
+reading to the kernel, which then does not read ahead itself (measured on a cold file: half the time)."""
+
+CACHED_BYTES_PER_S_MIN: Final = 2 * GIB
+"""Reading slower than this takes a disk; a copy from the page cache runs at 8 GB/s."""
+
+HASH_JOB_BYTES: Final = 32 * MIB
+"""What a hashing thread does before it returns: some 15 ms, so that the hop does not show and a cancellation
+is not felt."""
+
+HASH_TASKS_MAX: Final = 8
+"""Hashing threads: this many outrun every disk."""
+
+HASH_MEMORY_BYTES: Final = 64 * MIB
+"""All buffers of one hashing together, whatever the share's size and the machine's cores."""
+
 # --- names
 
 NAME_BYTES_MAX: Final = 240
@@ -77,10 +97,10 @@ HEADER_FIELDS_MAX: Final = 64
 HEADER_TEXT_BYTES_MAX: Final = 4 * KIB
 """Any text or bytes in a header, known field or not: nothing in a header is bulk."""
 
-HAVES_PER_MESSAGE_MAX: Final = 1024
+HAVES_PER_MESSAGE_MAX: Final = 256
 """Also the longest array that a header may carry. msgpack allocates an array when it reads its length, before
-its elements, and arrays nest 1024 deep: with 1024 a hostile 3 KiB header costs 8 MiB and 5 ms, with 4096 four
-times that (measured)."""
+its elements, and arrays nest 1024 deep: with 256 a hostile 3 KiB header costs 2 MiB and 1 ms, with 4096 it
+would be 32 MiB and 20 ms (measured). A burst of more haves goes in more messages."""
 
 PEERS_PER_MESSAGE_MAX: Final = 50
 """As libtorrent's peer exchange: enough to find the swarm, useless as an amplifier."""
@@ -118,6 +138,9 @@ WINDOW_DEFAULT: Final = 256
 
 # --- manifest
 
+MANIFESTS_KEPT_MAX: Final = 256
+"""Manifests kept in the home for `inspect` and `verify`; the oldest go first."""
+
 MANIFEST_ASKS_MAX: Final = 2
 """Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
 
@@ -150,6 +173,9 @@ OUTBOX_BYTES_MAX: Final = 1 * MIB
 TICK_S: Final = 0.5
 """How often a swarm looks for what is overdue."""
 
+LINKS_ENOUGH: Final = 8
+"""A getter with fewer connected peers asks its trackers for more before the interval is over."""
+
 NEWS_DELAY_S: Final = 0.2
 """Haves are gathered this long: each message costs a packet on every link."""
 
@@ -160,6 +186,12 @@ SNUB_S: Final = 30.0
 
 UNVERIFIED_BYTES_MAX: Final = 32 * MIB
 """Pieces that wait to be hashed and written; beyond it the readers pause. Part of the memory bar."""
+
+CHECKS_AT_ONCE_MAX: Final = 8
+"""Pieces of an earlier run hashed at once; the compute lane lets as many through as there are cores."""
+
+SYNC_FAILURES_MAX: Final = 3
+"""Failed syncs in a row after which the disk is not believed to recover."""
 
 DISK_RETRY_S: Final = 2.0
 """A full disk is tried again after this long: soon enough to notice within 30 s that there is room."""
@@ -274,9 +306,6 @@ CHUNK_S: Final = 0.075
 CHUNK_BYTES_MIN: Final = 16 * KIB
 """Below this the fixed cost of a frame and a system call shows."""
 
-CHUNK_BYTES_FIRST: Final = 64 * KIB
-"""Chunk of a link whose rate is not known yet."""
-
 CHUNK_BYTES_MAX: Final = MIB
 """Above this larger chunks measure no faster."""
 
@@ -289,16 +318,25 @@ REPEATS_SHARE: Final = 16
 PATIENCE_S: Final = 5.0
 """A request that rarer pieces have overtaken for so long is next, or its asker would give us up."""
 
-DEFER_S: Final = 0.02
+CHOICE_MAX: Final = 32
+"""Oldest requests of a link among which the next answer is chosen: bounds the work for one choice."""
+
+DEFER_S: Final = 0.05
 """When to look again at a link whose second copies wait for another link's first copies."""
 
-DEFER_FULL_SHARE: Final = 0.9
-"""Second copies wait only while the uplink runs at this share of its recent best without them."""
+DEFER_STALL_S: Final = 1.0
+"""A link that has taken nothing for so long keeps nobody waiting, whatever it asks for."""
 
 # --- swarm: choking
 
 CHOKE_ROUND_S: Final = 5.0
-"""How often slots are given anew. BitTorrent's 10 s is half the life of a small swarm on a fast network."""
+"""How often slots are given anew. BitTorrent's 10 s is a fifth of the life of a small swarm on fast links."""
+
+CHOKE_ROUND_EARLY_S: Final = 1.0
+"""The same at the beginning, when every second teaches much about the uplink and the others."""
+
+CHOKE_ROUNDS_EARLY: Final = 5
+"""Rounds that are so short."""
 
 OPTIMISTIC_S: Final = 10.0
 """How long an optimistic slot stays: two rounds, so that the other side can answer in kind."""
@@ -306,8 +344,9 @@ OPTIMISTIC_S: Final = 10.0
 SLOTS_MIN: Final = 4
 """One shaped uplink needs three flows to be 0.955 busy; the fourth tries somebody new."""
 
-SLOTS_FIRST: Final = 8
-"""Before the uplink's rate is known (libtorrent's default)."""
+SLOTS_FIRST: Final = 40
+"""Before the uplink's rate is known. Generous: an origin that serves few at first sets them seconds ahead of
+the others, which is never made good (model: 30 peers, 1.015 of the bound with 40, 1.06 with 8)."""
 
 SLOTS_MAX: Final = 100
 """Half of all connections: beyond, every slot is too thin to finish a piece in useful time."""
@@ -381,9 +420,21 @@ PORT_PRIVILEGED_MAX: Final = 1023
 
 # --- transport
 
-UNSENT_BYTES: Final = 128 * KIB
-"""What the kernel holds of a stream beyond what the network has taken. The writer chooses what to send when
-there is room again, so its choice lies this far behind: 13 ms at 80 Mbit/s. Much less costs bulk speed."""
+UNSENT_S: Final = 0.02
+"""What the kernel holds of a stream beyond what the network has taken, in time at the stream's rate. The
+writer chooses what to send when there is room again: so far does its choice lie behind."""
+
+UNSENT_BYTES_MIN: Final = 16 * KIB
+"""As trio's own streams: less would leave a slow link idle between two wake-ups."""
+
+UNSENT_BYTES_MAX: Final = 1 * MIB
+"""More saves nothing even at memory speed."""
+
+UNSENT_BYTES: Final = 64 * KIB
+"""Before the rate is known."""
+
+UNSENT_SAMPLE_S: Final = 0.1
+"""How often a stream's rate is looked at."""
 
 TURN_BYTES: Final = 1 * MIB
 """A stream that never has to wait lets other tasks run after this much: about a millisecond."""
@@ -394,6 +445,9 @@ TURN_CALL_BYTES: Final = 8 * KIB
 COPY_BYTES: Final = 128 * KIB
 """Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
 enough to stay in the processor's cache."""
+
+CLOSE_NOTIFY_S: Final = 1.0
+"""How long a close waits to tell the other side so: it may not be reading, and we are leaving."""
 
 ACCEPT_RETRY_S: Final = 0.1
 """Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
@@ -434,7 +488,7 @@ ANNOUNCE_INTERVAL_S_MAX: Final = 1800
 
 ANNOUNCES_PER_S_TARGET: Final = 250
 """The interval grows with the number of members so that they report no faster than this in all: about a
-quarter of one core."""
+sixth of one core (0.6 ms for an exchange with 50 peers in the answer, measured)."""
 
 MEMBER_INTERVALS: Final = 2.5
 """A member is forgotten after this many of the intervals that it was told: one lost announce is forgiven."""
@@ -452,6 +506,9 @@ TRACKER_CONNECTIONS_MAX: Final = 512
 
 TRACKER_CONNECTIONS_PER_ADDRESS_MAX: Final = 64
 """Of these from one address; more wait their turn, and the caller's back-off is a second."""
+
+TRACKER_DESCRIPTORS_RESERVED: Final = 32
+"""Of the process's descriptors, kept from connections: listeners, the event loop, the next accept."""
 
 TRACKER_REQUEST_S: Final = 10.0
 """From a connection (or its last answer) to a whole announce: who is slow or silent loses the slot."""
@@ -498,6 +555,17 @@ TRACKER_MORE_S_MAX: Final = 60.0
 TRACKER_STOP_S: Final = 1.0
 """What saying `stopped` may cost at the end; a tracker that misses it forgets us by itself."""
 
+# --- identity
+
+KEY_FILE_BYTES_MAX: Final = 4 * KIB
+"""A node's key file; an Ed25519 key in PEM takes 119 bytes."""
+
+SWARM_SECRET_BYTES_MIN: Final = 8
+"""A shorter secret of a private swarm is guessed in no time, whatever a guess costs."""
+
+SWARM_SECRET_BYTES_MAX: Final = 4 * KIB
+"""A key file by mistake, a disk image by accident."""
+
 # --- relations
 
 RELATIONS: tuple[tuple[bool, str], ...] = (
@@ -505,6 +573,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
+    (2 * PIECE_BYTES_MAX <= HASH_MEMORY_BYTES, "hashing must be able to read while it hashes"),
     (FOLDERS_MAX >= FILES_MAX, "every file may have a folder of its own"),
     (PIECES_MAX // 8 + 1 <= PAYLOAD_BYTES_MAX, "a bitfield of the largest share must fit into a payload"),
     (SHARE_BYTES_MAX >= PIECES_MAX * PIECE_BYTES_MAX, "the largest piece list must be a legal share"),
@@ -540,14 +609,19 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (ENDGAME_TICK_S <= DOWNLOAD_TICK_S, "the end must not be watched less closely than the middle"),
     (2 * LIMIT_QUANTUM_S <= LIMIT_CATCH_UP_S, "a limiter must be able to save up for one grant and be late"),
     (LIMIT_BURST_S + LIMIT_QUANTUM_S <= 0.02 * 5, "a limit must be exact within 2 % over 5 s"),
-    (CHUNK_BYTES_MIN <= CHUNK_BYTES_FIRST <= CHUNK_BYTES_MAX, "chunk sizes must be in order"),
+    (CHUNK_BYTES_MIN <= CHUNK_BYTES_MAX, "chunk sizes must be in order"),
     (CHUNK_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a chunk must fit into one frame's payload"),
     (SLOTS_MIN <= SLOTS_FIRST <= SLOTS_MAX <= LINKS_MAX, "slots must be in order and below the connections"),
-    (CHOKE_ROUND_S <= OPTIMISTIC_S, "an optimistic slot must outlive a round"),
+    (CHOKE_ROUND_EARLY_S <= CHOKE_ROUND_S <= OPTIMISTIC_S, "an optimistic slot must outlive a round"),
     (HALF_OPEN_UNTRUSTED_MAX < HALF_OPEN_MAX, "addresses that the user named must find a free dial"),
     (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
     (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
+    (
+        UNSENT_BYTES_MIN <= UNSENT_BYTES <= UNSENT_BYTES_MAX,
+        "a stream begins with a queue that it could also be given later",
+    ),
+    (UNSENT_S < UNSENT_SAMPLE_S, "a rate is measured over longer than the queue that it sets"),
     (TURN_CALL_BYTES < TURN_BYTES, "a single call must not end a turn"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
     (SWARM_MEMBERS_MAX <= MEMBERS_MAX, "one swarm alone must fit into the table"),

@@ -119,6 +119,8 @@ class Link:
         self.choked = True
         self.wants_us = False
         self.wanted = False
+        self.joined = False
+        """Whether the policies of the share know this link."""
         self.pieces: Bitfield | None = None
         """What the other side holds; None until it and the manifest are both known."""
         self._owner = owner

@@ -21,10 +21,12 @@ from peer.greeting import Greeted
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import GOODBYE_GRACE_S, NEWS_DELAY_S, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
+from peer.limits import GOODBYE_GRACE_S, LINKS_ENOUGH, NEWS_DELAY_S, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
 from peer.link import Link
+from peer.manifest import Manifest
 from peer.outflow import Outflow
 from peer.services import AGENT, Services
+from peer.swarm.availability import Availability
 from peer.swarm.download import Download
 from peer.swarm.known import Source
 from peer.swarm.metadata import AskManifest, ManifestQuest
@@ -46,7 +48,7 @@ class Phase(Enum):
 
 
 class Member:
-    """See the module. A sharer gives ``holding``, a getter ``target``; exactly one of them."""
+    """See the module. A sharer gives ``holding``, a getter ``target``; with neither it finds the manifest."""
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class Member:
     ) -> None:
         self.share = share
         self.services = services
-        self.phase = Phase.LOOKING
+        self._phase = Phase.LOOKING
         self.links: dict[LinkId, Link] = {}
         self.complete = trio.Event()
         """Everything wanted is here, verified and in its place."""
@@ -83,11 +85,23 @@ class Member:
         self._choking: Choking | None = None
         self._throttle = Throttle(share, services.down)
         self._numbers = count(1)
-        self._found = trio.Event()
+        self.found = trio.Event()
+        """The manifest is known, or known to be bad."""
+        self.manifest: tuple[Manifest, bytes] | None = None
         self._bad_manifest: ContentError | None = None
+        self._available = Availability(0)
         self._news_due = False
         self._nursery: trio.Nursery | None = None
         self._alone = trio.Event()
+
+    @property
+    def phase(self) -> Phase:
+        """What it is busy with."""
+        return self._phase
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self.services.trace.event("phase", phase=phase.name.lower())
 
     # --- lifetime
 
@@ -113,7 +127,7 @@ class Member:
             nursery.start_soon(self._keep_time)
             if self._given is None:
                 await self._fetch()
-            self.phase = Phase.SEEDING
+            self._enter(Phase.SEEDING)
             self.complete.set()
             try:
                 await trio.sleep_forever()
@@ -137,15 +151,14 @@ class Member:
         return True
 
     async def _fetch(self) -> None:
-        target = self._target
-        if target is None:
-            raise ContentError("nothing to share and nowhere to fetch to")
-        await self._found.wait()
+        await self.found.wait()
         if self._bad_manifest is not None:
             raise self._bad_manifest
-        manifest, data = target.manifest
-        self.phase = Phase.CHECKING
-        holding, wanted = await target.prepare(manifest, data)
+        target = self._target
+        if target is None or self.manifest is None:  # the manifest was all that was wanted
+            await trio.sleep_forever()
+        self._enter(Phase.CHECKING)
+        holding, wanted = await target.prepare(*self.manifest)
         download = Download(holding.layout.piece_length, holding.have, wanted, self.services.rng)
         self.intake = Intake(
             holding.manifest,
@@ -157,14 +170,17 @@ class Member:
             workers=self.services.workers,
             buffers=self.services.buffers,
             alarm=self.services.alarm,
+            trace=self.services.trace,
+            wanted_bytes=target.wanted_bytes,
+            resumed_bytes=target.resumed_bytes,
             held=self._held,
             expelled=self._expel,
         )
-        self.phase = Phase.FETCHING
+        self._enter(Phase.FETCHING)
         self.progressed_at = trio.current_time()
         self._open(holding)
         await self.intake.run()
-        self.phase = Phase.COMPLETING
+        self._enter(Phase.COMPLETING)
         await target.complete()
         if self.trackers is not None:
             self.trackers.completed()
@@ -173,6 +189,15 @@ class Member:
         """From now on the manifest is known and pieces can be served."""
         services = self.services
         self.holding = holding
+        self._available = Availability(holding.layout.piece_count)
+        services.trace.event(
+            "share",
+            share=self.share.hex(),
+            pieces=holding.layout.piece_count,
+            piece_bytes=holding.manifest.piece_bytes,
+            bytes=holding.layout.total_bytes,
+            held=holding.have.count,
+        )
         self.outflow = Outflow(
             self.share,
             holding.data,
@@ -180,7 +205,7 @@ class Member:
             holding.reader,
             holding.have,
             links=self.links,
-            holders=self._holders,
+            holders=self._available,
             pacer=services.up,
             alarm=services.alarm,
             lost=self._lost,
@@ -209,6 +234,8 @@ class Member:
                 self._choking.tick(now)
             if self.complete.is_set():
                 self._part_with_the_useless()
+            elif self.trackers is not None and self._given is None and len(self.links) < LINKS_ENOUGH:
+                self.trackers.more()
             await trio.sleep(TICK_S)
 
     # --- links: from greeting to end
@@ -241,11 +268,20 @@ class Member:
         if verdict.close is not None and verdict.close in self.links:
             self.links[verdict.close].close(ByeCode.DUPLICATE)
         self.links[number] = link
+        trace = self.services.trace
+        trace.event("link", node=link.node.hex(), address=str(link.address), dialled=link.dialled)
         self._show(link)
         try:
             ending = await link.run()
         finally:
             self._left(link)
+        trace.event(
+            "unlink",
+            node=link.node.hex(),
+            reason=ending.reason,
+            received=link.received_bytes,
+            sent=link.sent_bytes,
+        )
         self.book.disconnected(number, trio.current_time(), clean=ending.code is not None)
         self._look_back(link, ending)
 
@@ -258,6 +294,9 @@ class Member:
         except RemoteProtocolError as error:
             link.close(ByeCode.PROTOCOL, str(error))
             return
+        link.joined = True
+        if link.pieces is not None:
+            self._available.join(link.pieces)
         link.show(self.holding.have)
         self.outflow.joined(link)
         if self.intake is not None:
@@ -270,10 +309,13 @@ class Member:
         if not self.links:
             self._alone.set()
         self._throttle.left(link.id)
-        if self.outflow is not None:
-            self.outflow.left(link)
-        if self.intake is not None:
-            self.intake.left(link)
+        if link.joined:
+            if link.pieces is not None:
+                self._available.leave(link.pieces)
+            if self.outflow is not None:
+                self.outflow.left(link)
+            if self.intake is not None:
+                self.intake.left(link)
         if self.holding is None:
             self._ask_manifest(self.quest.left(link.id, trio.current_time()))
         if self._choking is not None:
@@ -309,10 +351,14 @@ class Member:
             self._ask_manifest(self.quest.offered(link.id, trio.current_time()))
             return
         link.learn_size(self.holding.layout.piece_count)
+        if link.pieces is not None:
+            self._available.join(link.pieces)
         if self.intake is not None:
             self.intake.offered(link)
 
     def link_has(self, link: Link, pieces: tuple[PieceIndex, ...]) -> None:
+        if link.pieces is not None:
+            self._available.gain(pieces, link.pieces)
         if self.intake is not None:
             self.intake.got_haves(link, pieces)
 
@@ -338,7 +384,7 @@ class Member:
             return
         data = bytes(event.buffer)
         self.services.buffers.release(event.buffer)
-        if not event.cancelled and not self._found.is_set():
+        if not event.cancelled and not self.found.is_set():
             self._got_manifest(link, data)
 
     def link_rejected(self, link: Link, event: Rejected) -> None:
@@ -367,6 +413,10 @@ class Member:
     def link_sent(self, link: Link, outgoing: Outgoing) -> None:
         if self.outflow is not None:
             self.outflow.sent(outgoing)
+        if outgoing.piece is not None and outgoing.offset + outgoing.payload == outgoing.total:
+            self.services.trace.event(
+                "sent", piece=outgoing.piece, bytes=outgoing.total, node=link.node.hex()
+            )
 
     def link_unreadable(self, link: Link, outgoing: Outgoing, error: OSError | EOFError) -> None:
         if outgoing.piece is not None:
@@ -393,7 +443,7 @@ class Member:
             manifest, others = self.quest.answered(link.id, data)
         except ManifestError as error:
             self._bad_manifest = error
-            self._found.set()
+            self.found.set()
             return
         if manifest is None:
             reason = "sent another manifest than the link names"
@@ -402,9 +452,8 @@ class Member:
             return
         for other in others:
             self.links[other.link].withdraw(None)
-        if self._target is not None:
-            self._target.manifest = (manifest, data)
-        self._found.set()
+        self.manifest = (manifest, data)
+        self.found.set()
 
     # --- pieces
 
@@ -426,9 +475,6 @@ class Member:
         if self.holding is not None:
             self.holding.have.discard(piece)
         self.unreadable.setdefault(str(error))
-
-    def _holders(self, piece: PieceIndex) -> int:
-        return sum(link.pieces is not None and piece in link.pieces for link in self.links.values())
 
     # --- discovery
 

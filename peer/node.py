@@ -20,6 +20,7 @@ from peer.member import Member
 from peer.net.transport import Listener, Stream, Transport
 from peer.pacing import Pacer
 from peer.services import Services
+from peer.trace import EventTrace, NoTrace
 from peer.wire.messages import Hello
 from peer.wire.session import Session
 from peer.workers import Workers
@@ -42,6 +43,7 @@ class Node:
         *,
         up: float | None = None,
         down: float | None = None,
+        trace: EventTrace | None = None,
     ) -> None:
         alarm = Alarm()
         self.services = Services(
@@ -53,6 +55,7 @@ class Node:
             alarm=alarm,
             up=Pacer(up, alarm),
             down=Pacer(down, alarm),
+            trace=trace or NoTrace(),
         )
         self.members: dict[ShareId, Member] = {}
         self.addresses: tuple[Address, ...] = ()

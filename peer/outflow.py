@@ -121,10 +121,14 @@ class Outflow:
         """The next chunk for this link, if there is one and it may go now; else its writer is woken later."""
         if not self.upload.has_work(link.id):
             return None
+        now = trio.current_time()
+        deferred = self.upload.deferred(link.id, now)
+        if deferred is not None:  # before the limiter is asked: tokens shall not wait with us
+            self._alarm.at(deferred.until, link.connection.wake)
+            return None
         allowed = self._allowance(link)
         if allowed == 0:
             return None
-        now = trio.current_time()
         chunk = self.upload.next_chunk(link.id, now, allowed)
         if isinstance(chunk, Chunk):
             self._settle(link, chunk.length)
@@ -168,7 +172,7 @@ class Outflow:
         try:
             slices = tuple(self._store.slices(chunk.piece, chunk.offset, chunk.length))
         except StorageError as error:
-            self.upload.unreadable(link.id, chunk.request)
+            self.upload.unreadable(link.id, chunk)
             link.reject(chunk.request, RejectCode.UNREADABLE)
             self._lost(chunk.piece, error)
             return None

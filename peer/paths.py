@@ -197,10 +197,15 @@ def _printable_char(char: str) -> str:
 
 def shortened(text: str, length_max: int = 60) -> str:
     """The text cut in its middle, for messages of one line; made printable."""
-    if len(text) > length_max:
-        half = (length_max - 3) // 2
-        text = f"{text[:half]}...{text[-half:]}"
-    return printable(text)
+    # Cut again, because escapes are up to ten times as long as what they stand for.
+    return _cut(printable(_cut(text, length_max)), length_max)
+
+
+def _cut(text: str, length_max: int) -> str:
+    if len(text) <= length_max:
+        return text
+    half = (length_max - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
 
 
 def shown_path(parts: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from peer.buffers import Buffers
 from peer.ids import NodeId
 from peer.net.transport import Transport
 from peer.pacing import Pacer
+from peer.trace import EventTrace
 from peer.workers import Workers
 
 AGENT = "manyhands/0.1"
@@ -25,4 +26,5 @@ class Services:
     alarm: Alarm
     up: Pacer
     down: Pacer
+    trace: EventTrace
     port: int = 0

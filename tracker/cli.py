@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trio import CancelScope
 
     from peer.net.transport import Transport
-    from tracker.server import ServerStatistics, TrackerServer
+    from tracker.server import ServerLimits, ServerStatistics, TrackerServer
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,7 +63,7 @@ async def _serve(transport: Transport, host: str | None, port: int) -> None:
 
     from tracker.server import TrackerServer
 
-    server = TrackerServer(transport, SystemRandom())
+    server = TrackerServer(transport, SystemRandom(), bounds=_bounds())
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         for address in await server.listen(host, port):
             click.echo(f"listening on {address}", err=True)
@@ -72,6 +72,22 @@ async def _serve(transport: Transport, host: str | None, port: int) -> None:
             await server.run()
             nursery.cancel_scope.cancel()
     click.echo(_summary(server.statistics()), err=True)
+
+
+def _bounds() -> ServerLimits:
+    """Fewer connections where this process may open fewer files (macOS: 256): a full house makes room for
+    newcomers, a process out of descriptors cannot."""
+    import resource
+
+    from peer.limits import TRACKER_DESCRIPTORS_RESERVED
+    from tracker.server import ServerLimits
+
+    usual = ServerLimits()
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return usual
+    connections = min(usual.connections, max(descriptors - TRACKER_DESCRIPTORS_RESERVED, 4))
+    return ServerLimits(connections, min(usual.connections_per_address, connections // 4))
 
 
 async def _stop_on_signal(
@@ -87,8 +103,8 @@ async def _stop_on_signal(
 def _summary(statistics: ServerStatistics) -> str:
     registry = statistics.registry
     return (
-        f"stopped: {statistics.answered} announces answered, "
-        f"{registry.members} members in {registry.swarms} swarms at the end"
+        f"stopped; announces answered: {statistics.answered}, "
+        f"at the end members: {registry.members}, swarms: {registry.swarms}"
     )
 
 

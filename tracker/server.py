@@ -14,6 +14,7 @@ that conversation and is counted; a bug of ours is logged as well.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -176,6 +177,13 @@ class TrackerServer:
             failures=counts.failures,
             registry=self._registry.statistics(),
         )
+
+    def check_invariants(self) -> None:
+        """The places that are taken are those of the visitors, and no more than there are."""
+        assert len(self._visitors) <= self._bounds.connections
+        assert self._per_network == Counter(visitor.network for visitor in self._visitors)
+        assert all(count <= self._bounds.connections_per_address for count in self._per_network.values())
+        self._registry.check_invariants()
 
     # --- the door
 

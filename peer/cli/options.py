@@ -1,6 +1,7 @@
 """Option types and options that several commands share. Each mistake is one line that says what is meant."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -89,6 +90,18 @@ def network_options(command: Command) -> Command:
         ),
         click.option("--up", type=RateType(), metavar="RATE", help="Send at most this: 4mbit, 500kbit, 1MB."),
         click.option("--down", type=RateType(), metavar="RATE", help="Receive at most this."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "bars", "lines", "json", "none"]),
+            default="auto",
+            help="How to show progress on stderr (default: bars on a terminal, else lines).",
+        ),
+        click.option(
+            "--trace",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Write an event trace (JSON lines): who sent which piece to whom, when.",
+        ),
         click.option("--plain", is_flag=True, help="No encryption: for labs and trusted links."),
     ]
     for option in reversed(options):

@@ -25,7 +25,11 @@ from peer.errors import ManyhandsError, RemoteProtocolError
 from peer.ids import Address, NodeId, ShareId
 from peer.net.channel import MessageChannel
 from peer.net.transport import Transport
+from peer.paths import printable
 from peer.wire.messages import Announce, Announced, AnnounceEvent, Bye, KnownPeer
+
+LEAST_JITTER = 0.75
+"""A back-off is between this part of its full length and all of it."""
 
 REFUSAL = "the tracker refuses"
 
@@ -59,7 +63,7 @@ class _Contact:
         self.error: str | None = None
         self.failures = 0
         self.listed = False
-        """It may have us in its list: an announce was sent, `stopped` was not."""
+        """It may have us in its list: an announce was sent."""
         self.completed = False
         """It has not heard yet that we have everything now."""
         self.more = False
@@ -153,18 +157,31 @@ class TrackerClient:
 
     async def _report(self, contact: _Contact) -> None:
         """One announce, come what may; then set the time of the next."""
-        early, event = contact.more, contact.event
+        event = contact.event
         try:
             with trio.fail_after(limits.TRACKER_EXCHANGE_S):
                 answer, informant = await self._exchange(contact, event)
         except Exception as error:  # whatever it did, it is a tracker's trouble and not the node's
-            contact.failures += 1
             contact.error = _one_line(error)
-            pause = limits.TRACKER_BACKOFF_S_MIN * 2.0 ** min(contact.failures - 1, 30)
-            pause = min(pause, limits.TRACKER_BACKOFF_S_MAX) * self._rng.uniform(1.0, 1.25)
+            pause = limits.TRACKER_BACKOFF_S_MIN / LEAST_JITTER * 2.0 ** min(contact.failures, 30)
+            pause = min(pause, limits.TRACKER_BACKOFF_S_MAX) * self._rng.uniform(LEAST_JITTER, 1.0)
             contact.regular_at = trio.current_time() + pause
+            contact.failures += 1
             return
+        self._answered(contact, event, answer)
+        peers = [peer for peer in answer.peers if peer.node != self._node]
+        if peers:
+            self._found(peers, informant)
+
+    def _answered(self, contact: _Contact, event: AnnounceEvent, answer: Announced) -> None:
+        """Note an answer, and when to ask again."""
         now = trio.current_time()
+        still_needed = contact.more and contact.answer is not None
+        contact.more_gap = (
+            min(2 * contact.more_gap, limits.TRACKER_MORE_S_MAX)
+            if still_needed
+            else limits.TRACKER_MORE_S_MIN
+        )
         contact.answer, contact.answered_at = answer, now
         contact.error, contact.failures = None, 0
         contact.more = False
@@ -172,13 +189,7 @@ class TrackerClient:
             contact.completed = False
         interval = min(max(answer.interval, limits.TRACKER_REPORT_S_MIN), limits.TRACKER_REPORT_S_MAX)
         contact.regular_at = now + interval * self._rng.uniform(0.85, 1.0)
-        contact.more_gap = (
-            min(2 * contact.more_gap, limits.TRACKER_MORE_S_MAX) if early else limits.TRACKER_MORE_S_MIN
-        )
         contact.early_at = now + contact.more_gap * self._rng.uniform(1.0, 1.25)
-        peers = [peer for peer in answer.peers if peer.node != self._node]
-        if peers:
-            self._found(peers, informant)
 
     async def _exchange(self, contact: _Contact, event: AnnounceEvent) -> tuple[Announced, Address]:
         """Dial, announce, be answered: what it says, and where the socket saw it."""
@@ -195,7 +206,7 @@ class TrackerClient:
                 left=self._left(),
                 want=0 if stopped else limits.TRACKER_ANSWER_PEERS_WANTED,
             )
-            contact.listed = not stopped
+            contact.listed = True
             await channel.send(announce)
             answer = await channel.receive()
         finally:
@@ -232,4 +243,4 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, trio.TooSlowError):
         return f"no answer within {limits.TRACKER_EXCHANGE_S:.0f} s"
     text = str(error) if isinstance(error, ManyhandsError) else f"{type(error).__name__}: {error}"
-    return "".join(c if c.isprintable() else "?" for c in text)[: limits.REASON_BYTES_MAX] or "failed"
+    return printable(text[: limits.REASON_BYTES_MAX]) or "failed"

@@ -5,9 +5,8 @@ the system call, and waiting only where it would block. trio's own socket method
 call, and have no sendfile (trio issue #45; the worry there is a disk that blocks: the node prefetches a piece
 before it is sent).
 
-`TCP_NOTSENT_LOWAT` bounds what the kernel holds but has not sent: the writer chooses at the last moment which
-piece goes next, and a deep queue would make each choice old. What is in flight on the network is not counted.
-The buffers' sizes are left to the kernel, which tunes them to each path; setting one switches that off.
+The kernel's queue of unsent bytes is kept short (`sendqueue.py`); the buffers' sizes are left to the kernel,
+which tunes them to each path: setting one switches that off.
 """
 
 import errno
@@ -22,7 +21,8 @@ import trio
 
 from peer.errors import DialError, UsageError
 from peer.ids import Address, NodeId
-from peer.limits import ACCEPT_RETRY_S, COPY_BYTES, LISTEN_TRIES_MAX, TURN_BYTES, UNSENT_BYTES
+from peer.limits import ACCEPT_RETRY_S, COPY_BYTES, LISTEN_TRIES_MAX, TURN_BYTES
+from peer.net.sendqueue import SendQueue
 from peer.net.transport import Listener, Stream
 from peer.net.turn import Exclusive, Turn
 from peer.store.filesystem import File
@@ -66,24 +66,16 @@ def observed_address(name: tuple[object, ...]) -> Address:
     return Address(host, port)
 
 
-def set_stream_options(sock: socket.socket) -> None:
-    """No Nagle delay, and a short queue of unsent bytes where the system knows how."""
-    with suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    lowat = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if lowat is not None:
-        with suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, lowat, UNSENT_BYTES)
-
-
 class TcpStream(Stream):
     """One TCP connection. Takes over a connected socket; raises OSError if it is connected no longer."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        set_stream_options(sock)
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._remote = observed_address(sock.getpeername())
         self._socket = sock
+        self._queue = SendQueue(sock)
         self._turn = Turn()
         self._sending = Exclusive("another task is sending on this connection")
         self._eof_sent = False
@@ -166,6 +158,7 @@ class TcpStream(Stream):
                     self._turn.waited()
                     continue
                 self._turn.spend(count)
+                self._queue.sent(count)
                 view = view[count:]
 
     async def _sendfile(self, descriptor: int, offset: int, count: int) -> int:
@@ -196,6 +189,7 @@ class TcpStream(Stream):
             if moved == 0:
                 raise EOFError(f"the file ends at {offset + sent}, {count - sent} bytes too early")
             self._turn.spend(moved)
+            self._queue.sent(moved)
             sent += moved
         return sent
 

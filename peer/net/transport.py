@@ -67,4 +67,9 @@ class Transport(Protocol):
         free one, the same for all. Raises `UsageError` that names the port when it is taken."""
 
     async def accept(self, stream: Stream) -> Stream:
-        """Finish what must be done before an accepted stream is used (a handshake); may return another."""
+        """Finish what must be done before an accepted stream is used (a handshake); may return another.
+
+        The given stream is taken over, also when this raises `HandshakeError` or is cancelled. The caller
+        sets the deadline. On the dialling side the other's refusal may show only at the first read: a dialled
+        stream is up when something has been received on it.
+        """

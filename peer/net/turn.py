@@ -10,8 +10,8 @@ from peer.limits import TURN_BYTES, TURN_CALL_BYTES
 class Turn:
     """Counts what a stream moved without waiting, and says when it is somebody else's turn.
 
-    A checkpoint costs about ten microseconds and a pass over every ready task: one for each block would cost
-    bulk transfers a tenth of their speed, none at all would starve the other streams.
+    A checkpoint costs some microseconds and a pass over every ready task and descriptor: one for each read
+    would cost bulk transfers several percent, none at all would starve the other streams.
     """
 
     __slots__ = ("_left",)

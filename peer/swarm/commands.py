@@ -23,14 +23,6 @@ class Withdraw:
 
 
 @dataclass(frozen=True, slots=True)
-class Verify:
-    """Check the bytes that have just arrived on this link, store them, and tell how it went."""
-
-    link: LinkId
-    piece: PieceIndex
-
-
-@dataclass(frozen=True, slots=True)
 class Express:
     """Tell this link whether it holds something that we need."""
 
@@ -58,4 +50,4 @@ class Finished:
     """Everything that is wanted is here and verified. Comes again if more was wanted meanwhile."""
 
 
-Command: TypeAlias = Ask | Withdraw | Verify | Express | Expel | Announce | Finished
+Command: TypeAlias = Ask | Withdraw | Express | Expel | Announce | Finished

@@ -25,14 +25,14 @@ from peer.limits import (
     RANDOM_FIRST_PIECES,
     REJECT_REST_S,
 )
-from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Verify, Withdraw
+from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
 from peer.swarm.endgame import late_piece, losers
 from peer.swarm.picker import Picker
 from peer.swarm.supplier import Asked, Supplier
 
 __all__ = [
     "Announce", "Ask", "Command", "Download", "DownloadStatistics", "Expel", "Express", "Finished",
-    "PieceState", "Verify", "Withdraw",
+    "PieceState", "Withdraw",
 ]  # fmt: skip
 
 
@@ -139,7 +139,7 @@ class Download:
             self._fill(supplier, now, out)
         return out
 
-    def have(self, link: LinkId, pieces: Iterable[PieceIndex], now: float) -> list[Command]:
+    def have_pieces(self, link: LinkId, pieces: Iterable[PieceIndex], now: float) -> list[Command]:
         """The link holds these as well."""
         out: list[Command] = []
         supplier = self._supplier(link)
@@ -202,8 +202,8 @@ class Download:
         return out
 
     def arrived(self, link: LinkId, piece: PieceIndex, now: float) -> list[Command]:
-        """The answer is complete. For a piece that we still want the commands hold a `Verify`, and the caller
-        owes `verified`, `failed` or `unstored`; otherwise the bytes are to be thrown away."""
+        """The answer is complete. A piece that becomes VERIFYING by this is to be checked and stored, and the
+        caller owes `verified`, `failed` or `unstored` for it; otherwise the bytes are of no use."""
         supplier = self._supplier(link)
         asked = supplier.asks.get(piece)
         if asked is None:
@@ -224,7 +224,6 @@ class Download:
         if live:
             self._state[piece] = PieceState.VERIFYING
             self._verifying[piece] = asked.length
-            out.append(Verify(link, piece))
             self._withdraw(self._flights.pop(piece, []), now, out)
         self._fill(supplier, now, out)
         return out
@@ -373,6 +372,10 @@ class Download:
             wasted_bytes=self._duplicate_bytes + self._partial_bytes + self._corrupt_bytes,
             finished=self.finished,
         )
+
+    def availability(self, piece: PieceIndex) -> int:
+        """How many connected peers hold the piece."""
+        return self._picker.availability(piece)
 
     def rate(self, link: LinkId) -> float:
         """Bytes a second that the link gave while it was asked; 0 if not known."""

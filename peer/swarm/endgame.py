@@ -22,14 +22,20 @@ from math import inf
 from peer.limits import ENDGAME_ASKS_MAX, ENDGAME_GAIN_MIN, ENDGAME_LOOKS_MAX, ENDGAME_TIE_S
 from peer.swarm.supplier import Asked, Supplier
 
+TIE_GAIN = 1.0
+
 
 def expected_end(asked: Asked, now: float, guess: float) -> float:
     """Seconds until this answer is complete, as far as one can know; inf where nothing is to be expected."""
     supplier = asked.supplier
-    # What is asked of a link is answered in order, so a piece that has begun is the next to end; one that has
-    # not is taken as the last of its link's queue, which errs on the side of asking again.
-    count = asked.remaining if asked.received else supplier.outstanding
-    return supplier.seconds_for(count, now, guess)
+    if asked.received:
+        return supplier.seconds_for(asked.remaining, now, guess)
+    if supplier.choked or supplier.silent or supplier.expelled:
+        return inf
+    if asked.due_at == asked.asked_at:
+        wait = asked.supplier.outstanding / guess if guess else inf
+        return max(asked.asked_at + wait - now, now - asked.asked_at)
+    return max(asked.due_at - now, now - asked.due_at)
 
 
 def late_piece(
@@ -58,10 +64,11 @@ def late_piece(
         if end <= best_end:
             continue
         begun = max(asked.received for asked in flight)
-        if begun:
-            ours = supplier.seconds_for(supplier.outstanding + first.length, now, guess)
-            if begun > budget or ours * ENDGAME_GAIN_MIN > end:
-                continue
+        ours = supplier.seconds_for(supplier.outstanding + first.length, now, guess)
+        if ours * (ENDGAME_GAIN_MIN if begun else TIE_GAIN) > end:
+            continue
+        if begun > budget:
+            continue
         best, best_end = first, end
         if end == inf:
             break

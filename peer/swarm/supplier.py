@@ -24,7 +24,7 @@ from peer.limits import (
 class Asked:
     """One request for one piece on one link, open until its last byte, its rejection, or the link's end."""
 
-    __slots__ = ("asked_at", "length", "live", "piece", "received", "supplier", "withdrawn")
+    __slots__ = ("asked_at", "due_at", "length", "live", "piece", "received", "supplier", "withdrawn")
 
     def __init__(self, supplier: "Supplier", piece: PieceIndex, length: int, now: float) -> None:
         self.supplier = supplier
@@ -32,6 +32,7 @@ class Asked:
         self.length = length
         self.received = 0
         self.asked_at = now
+        self.due_at = now  # when it was expected to be complete, when it was asked for
         self.live = True  # we count on the answer
         self.withdrawn = False  # we have cancelled it
 
@@ -109,6 +110,8 @@ class Supplier:
         asked = self.asks[piece] = Asked(self, piece, length, now)
         self.live_count += 1
         self.outstanding += length
+        if self.rate:
+            asked.due_at = now + self.outstanding / self.rate
         return asked
 
     def got(self, asked: Asked, count: int, now: float) -> None:

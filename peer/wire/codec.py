@@ -12,7 +12,7 @@ that msgpack raises TypeError, UnicodeDecodeError and RecursionError besides its
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]
 
@@ -146,17 +146,23 @@ def _pieces(value: object) -> tuple[int, ...]:
 
 
 def _known_peers(value: object) -> tuple[KnownPeer, ...]:
-    if type(value) is not list or len(value) > PEERS_PER_MESSAGE_MAX:
-        raise ValueError(f"a list of at most {PEERS_PER_MESSAGE_MAX} peers")
-    return tuple(map(_known_peer, value))
+    try:
+        if type(value) is list and len(value) <= PEERS_PER_MESSAGE_MAX:
+            return tuple(map(_known_peer, value))
+    except ValueError:
+        pass
+    raise ValueError(
+        f"a list of at most {PEERS_PER_MESSAGE_MAX} peers, each with a host of 1 to {HOST_BYTES_MAX} letters,"
+        " digits and . _ : % -, a port, and a node id or nil"
+    )
 
 
 def _known_peer(value: object) -> KnownPeer:
-    if type(value) is not list or len(value) != 3:
-        raise ValueError("a list of [host, port, node] lists")
+    if type(value) is not list:
+        raise ValueError
     host, port, node = value
     if type(host) is not str or len(host) > HOST_BYTES_MAX or not _HOST.fullmatch(host):
-        raise ValueError(f"hosts of 1 to {HOST_BYTES_MAX} letters, digits and . _ : % -")
+        raise ValueError
     return KnownPeer(Address(host, _PORT(port)), None if node is None else NodeId(_id(node)))
 
 
@@ -173,8 +179,7 @@ _EVENTS = frozenset(map(str, AnnounceEvent))
 # --- the table
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(NamedTuple):
     name: str
     load: _Load
     dump: _Dump | None = None
@@ -258,8 +263,6 @@ KINDS: Final = (
 _BY_NAME: Final = {kind.name: kind for kind in KINDS}
 _BY_CLASS: Final = {kind.message: kind for kind in KINDS}
 
-_T = TypeVar("_T")
-
 
 def decode(header: bytes | bytearray | memoryview) -> Message | Unknown:
     """Read one header (without its length prefix).
@@ -275,14 +278,14 @@ def decode(header: bytes | bytearray | memoryview) -> Message | Unknown:
     if kind is None:
         return Unknown(name, _payload_of_unknown(fields))
     values = {}
-    for field in kind.fields:
+    for field, load, _, optional in kind.fields:
         try:
-            values[field.name] = field.load(fields[field.name])
+            values[field] = load(fields[field])
         except KeyError:
-            if not field.optional:
-                raise RemoteProtocolError(f"{name} has no {field.name}") from None
+            if not optional:
+                raise RemoteProtocolError(f"{name} has no {field}") from None
         except ValueError as error:
-            raise RemoteProtocolError(f"{name}.{field.name} is not {error}") from None
+            raise RemoteProtocolError(f"{name}.{field} is not {error}") from None
     if not kind.payload and "payload" in fields and fields["payload"] != 0:
         raise RemoteProtocolError(f"{name} has a payload, which this kind never has")
     message: Message = kind.message(**values)
@@ -296,17 +299,17 @@ def encode(message: Message) -> bytes:
     """
     kind = _BY_CLASS[type(message)]
     fields: dict[str, object] = {"kind": kind.name}
-    for field in kind.fields:
-        value = getattr(message, field.name)
-        if field.dump is not None:
-            value = field.dump(value)
+    for field, load, dump, _ in kind.fields:
+        value = getattr(message, field)
+        if dump is not None:
+            value = dump(value)
         try:
-            field.load(value)
+            load(value)
         except WrongVersionError:
             pass  # a test may well speak another version
         except ValueError as error:
-            raise LocalProtocolError(f"{kind.name}.{field.name} is not {error}") from None
-        fields[field.name] = value
+            raise LocalProtocolError(f"{kind.name}.{field} is not {error}") from None
+        fields[field] = value
     header: bytes = msgpack.packb(fields)
     return len(header).to_bytes(FRAME_PREFIX_BYTES, "big") + header
 

@@ -1,9 +1,9 @@
 """The requests that one side of a connection has open.
 
 A request is open from its `Request` to its last `Data` or its `Reject`. A cancel does not close it, because
-the answer may be on its way already: freeing the slot at once would let the asker overrun the window of a peer
-that did nothing wrong. Answers may come in any order but do not interleave, so a connection needs memory for
-one answer at a time.
+the answer may be on its way already: freeing the slot at once would let the asker overrun the window of a
+peer that did nothing wrong. Answers may come in any order but do not interleave, so a connection needs memory
+for one answer at a time.
 """
 
 from dataclasses import dataclass

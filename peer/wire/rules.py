@@ -15,7 +15,7 @@ cancelling what has just been answered (nothing happens).
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Final
 
 from peer.limits import PINGS_OPEN_MAX, WINDOW_MAX
@@ -39,8 +39,8 @@ from peer.wire.messages import (
 from peer.wire.requests import Answer, OpenRequests, RuleError
 
 
-class State(Enum):
-    """Where one side of a connection stands."""
+class State(StrEnum):
+    """Where one side of a connection stands. (A text, because an `Enum` is hashed in Python: slowly.)"""
 
     SILENT = "silent"
     GREETED = "greeted"

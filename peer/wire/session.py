@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from peer.buffers import Buffers
-from peer.errors import LocalProtocolError, RejectCode, RemoteProtocolError
+from peer.errors import LocalProtocolError, ProtocolError, RejectCode, RemoteProtocolError
 from peer.ids import PieceIndex, RequestId
 from peer.limits import MANIFEST_BYTES_MAX, PIECE_BYTES_MAX, WINDOW_MAX
 from peer.wire.codec import clip_text, encode
@@ -110,7 +110,7 @@ class Session:
         self._them = Side()
         self._arriving: Data | Bitfield | None = None  # whose payload is due
         self._bits = bytearray()
-        self._failure: RemoteProtocolError | None = None
+        self._failure: ProtocolError | None = None  # why nothing can be received any more
         self._data_received = self._data_dropped = 0
         self._frames_sent = self._bytes_sent = self._data_sent = 0
 
@@ -250,8 +250,10 @@ class Session:
         self._reader.eof()
 
     def close(self) -> None:
-        """Give back all memory. Only when nobody receives any more."""
+        """Give back all memory. Only when nobody is receiving any more."""
         self._us.state = self._them.state = State.CLOSED
+        self._arriving = None
+        self._failure = self._failure or LocalProtocolError("this session is closed")
         for answer in self._us.requests.close_all():
             self._give_back(answer)
         self._them.requests.close_all()

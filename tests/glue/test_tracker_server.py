@@ -52,6 +52,7 @@ class House:
     async def counts(self) -> ServerStatistics:
         """The server's counts when it has come to rest."""
         await wait_all_tasks_blocked()
+        self.server.check_invariants()
         return self.server.statistics()
 
 
@@ -95,6 +96,7 @@ async def test_several_exchanges_on_one_connection_but_not_for_ever(autojump_clo
             assert isinstance(await channel.receive(), Announced)
         with pytest.raises(ConnectionLost):
             await channel.receive()
+        assert trio.current_time() == 0
 
 
 async def test_every_exchange_has_its_own_patience(autojump_clock: MockClock) -> None:

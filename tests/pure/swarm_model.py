@@ -6,7 +6,7 @@ round by chunk or by piece; every message takes `latency`. What is not: TCP, hea
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
@@ -14,18 +14,12 @@ from typing import Any
 
 from peer.bitfield import Bitfield
 from peer.errors import RejectCode
-from peer.ids import LinkId, PieceIndex
-from peer.swarm.download import (
-    Announce,
-    Ask,
-    Command,
-    Download,
-    Expel,
-    Express,
-    Finished,
-    Verify,
-    Withdraw,
-)
+from peer.ids import LinkId, PieceIndex, RequestId
+from peer.limits import CHOKE_ROUND_S, LIMIT_QUANTUM_S
+from peer.swarm.choker import Choker, PeerView, UplinkView
+from peer.swarm.download import Announce, Ask, Command, Download, Express, Finished, PieceState, Withdraw
+from peer.swarm.rates import RateMeter
+from peer.swarm.upload import Chunk, Deferred, Upload
 
 MBIT = 125_000
 MIB = 1 << 20
@@ -59,86 +53,81 @@ class Outcome:
         )
 
 
-class Uplink:
-    """Serves the requests of all links of one node, one chunk at a time.
+Packet = tuple[int, Callable[..., None], tuple[Any, ...]]
+"""Bytes, and what happens when they have been carried."""
 
-    by_piece: a piece that has begun is finished before the next link's turn, on each of `lanes` lanes.
+
+class Uplink:
+    """The sending side of one node: the real upload policy, and a line that carries one packet at a time.
+
+    kernel_bytes: what each link's socket takes before the line has carried it, and no cancel can call back.
+    With 0 a chunk is chosen when the line is free for it, as under our own rate limit.
     """
 
-    def __init__(self, rate: float, chunk: int, *, spread: bool, lanes: int) -> None:
+    def __init__(
+        self, node: int, rate: float, upload: Upload, kernel_bytes: int, deliver: Callable[..., None]
+    ) -> None:
+        self.deliver = deliver
+        self.node = node
         self.rate = rate
-        self.chunk = chunk
-        self.spread = spread  # pieces sent least often first (an origin)
-        self.lanes = lanes
-        self.queues: dict[int, dict[int, int]] = {}  # peer -> piece -> bytes still to send
-        self.turn: deque[int] = deque()  # peers waiting for a lane
-        self.active: deque[tuple[int, int]] = deque()  # (peer, piece) being sent
-        self.sent_count: dict[int, int] = {}
-        self.busy = False
-        self.busy_until = 0.0
-        self.busy_seconds = 0.0
+        self.upload = upload
+        self.kernel_bytes = kernel_bytes
+        self.quantum = max(2048, min(16 * 1024, int(rate * LIMIT_QUANTUM_S)))
+        self.requests: dict[tuple[int, int], RequestId] = {}
+        self.turn: deque[int] = deque()  # peers with something to send, whose turn is next first
+        self.sockets: dict[int, deque[Packet]] = {}  # what the kernel holds for each peer
+        self.filled: dict[int, int] = {}
+        self.carries = -1  # the peer whose packet is on the line
+        self.carries_until = 0.0
         self.sent_bytes = 0
+        self.sent_to: dict[int, int] = {}
+        self.wake_at = float("inf")
 
-    def add(self, peer: int, piece: int, length: int) -> None:
-        queue = self.queues.setdefault(peer, {})
-        if not queue:
-            self.turn.append(peer)
-        queue[piece] = length
-
-    def cancel(self, peer: int, piece: int) -> None:
-        queue = self.queues[peer]
-        if piece in queue:
-            del queue[piece]
-            if (peer, piece) in self.active:
-                self.active.remove((peer, piece))
-                if queue:
-                    self.turn.append(peer)
-            elif not queue:
-                self.turn.remove(peer)
-
-    def next_chunk(self) -> tuple[int, int, int] | None:
-        """(peer, piece, bytes) to send now."""
-        while len(self.active) < self.lanes and self.turn:
-            self.active.append(self._next_piece())
-        if not self.active:
-            return None
-        peer, piece = self.active.popleft()
-        queue = self.queues[peer]
-        size = min(self.chunk, queue[piece])
-        queue[piece] -= size
-        if queue[piece]:
-            self.active.append((peer, piece))
-        else:
-            del queue[piece]
-            self.sent_count[piece] = self.sent_count.get(piece, 0) + 1
-            if queue:
-                self.turn.append(peer)
-        return peer, piece, size
-
-    def _next_piece(self) -> tuple[int, int]:
-        if not self.spread:
+    def packet(self, now: float) -> tuple[int, Packet] | float | None:
+        """The peer and the packet to carry now; or when to ask again; or None."""
+        until = float("inf")
+        for _ in range(len(self.turn)):
             peer = self.turn.popleft()
-            return peer, next(iter(self.queues[peer]))
-        sent = self.sent_count
-        begun = {piece for _, piece in self.active}
-        best = None
-        for i, peer in enumerate(self.turn):
-            for piece in self.queues[peer]:
-                key = sent.get(piece, 0) + (piece in begun)
-                if best is None or key < best[0]:
-                    best = (key, i, peer, piece)
-                if key == 0:
-                    break
-            if best and best[0] == 0:
+            chosen = self._chunk(peer, now)
+            if isinstance(chosen, tuple):
+                self.turn.append(peer)
+                return peer, chosen
+            if chosen is not None:
+                until = min(until, chosen)
+                self.turn.append(peer)
+        return None if until == float("inf") else until
+
+    def _chunk(self, peer: int, now: float) -> Packet | float | None:
+        upload = self.upload
+        link = LinkId(peer)
+        socket = self.sockets.get(peer)
+        if socket is None:
+            socket = self.sockets[peer] = deque()
+            self.filled[peer] = 0
+        deferred: float | None = None
+        while not socket or self.filled[peer] < self.kernel_bytes:
+            chosen = upload.next_chunk(link, now, self.quantum)
+            if isinstance(chosen, Deferred):
+                deferred = chosen.until
                 break
-        assert best is not None
-        _, i, peer, piece = best
-        del self.turn[i]
-        return peer, piece
+            if not isinstance(chosen, Chunk):
+                break
+            assert chosen.piece is not None
+            socket.append(
+                (chosen.length, self.deliver, (self.node, peer, chosen.piece, chosen.length, chosen.last))
+            )
+            self.filled[peer] += chosen.length
+            if chosen.last:
+                del self.requests[peer, chosen.piece]
+        if not socket:
+            return deferred
+        packet = socket.popleft()
+        self.filled[peer] -= packet[0]
+        return packet
 
 
 class SwarmModel:
-    """Node 0 is the origin; the others begin empty and want everything."""
+    """Node 0 is the origin; the others begin empty and want everything. Link j of node i leads to node j."""
 
     def __init__(
         self,
@@ -148,16 +137,17 @@ class SwarmModel:
         seed: int = 1,
         pieces: int = 512,
         piece_bytes: int = 64 * 1024,
-        chunk: int = 16 * 1024,
         latency: float = 0.001,
-        lanes: int = 4,
-        origin_lanes: int = 4,
+        news_delay: float = 0.05,
+        kernel_bytes: int = 0,
+        choking: bool = True,
         window: int = 256,
         check: bool = False,
     ) -> None:
         self.piece_bytes = piece_bytes
         self.pieces = pieces
         self.latency = latency
+        self.news_delay = news_delay
         self.check = check
         self.now = 0.0
         self.heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -165,24 +155,40 @@ class SwarmModel:
         self.done: dict[int, float] = {}
         self.ups = ups
         self.origin = origin
-        rng = Random(seed)
+        self.rng = rng = Random(seed)
         lengths = [piece_bytes] * pieces
         everything = Bitfield(pieces, full=True)
-        self.uplinks = [Uplink(origin, chunk, spread=True, lanes=origin_lanes)]
-        self.uplinks += [Uplink(up, chunk, spread=False, lanes=lanes) for up in ups]
-        self.nodes = [Download(lengths, everything, everything, Random(rng.random()))]
-        self.nodes += [Download(lengths, Bitfield(pieces), everything, Random(rng.random())) for _ in ups]
-        self.ticks = [float("inf")] * len(self.nodes)
-        everyone = range(len(self.nodes))
-        for me in everyone[1:]:
-            for other in everyone:
-                if me != other:
-                    self.perform(me, self.nodes[me].joined(LinkId(other), window, 0.0))
-        for me in everyone[1:]:
-            self.perform(me, self.nodes[me].bitfield(LinkId(0), everything, 0.0))
-            for other in everyone:
-                if other != me:
-                    self.perform(me, self.nodes[me].choked(LinkId(other), False, 0.0))
+        nodes = range(len(ups) + 1)
+        self.nodes = [
+            Download(lengths, Bitfield(pieces, full=not i), everything, Random(rng.random())) for i in nodes
+        ]
+        self.uplinks = [
+            Uplink(i, rate, self._upload(i, lengths), kernel_bytes, self.received)
+            for i, rate in enumerate([origin, *ups])
+        ]
+        self.ticks = [float("inf")] * len(nodes)
+        self.news: list[list[PieceIndex]] = [[] for _ in nodes]
+        self.interest: list[dict[int, None]] = [{} for _ in nodes]  # who is interested in node i
+        self.meters = [{j: RateMeter(0.0) for j in nodes if j != i} for i in nodes]
+        self.chokers = [Choker(Random(rng.random()), piece_bytes) for _ in nodes]
+        self.unchoked: list[set[int]] = [set() for _ in nodes]
+        self.choking = choking
+        for i in nodes:
+            for j in nodes:
+                if i != j:
+                    self.perform(i, self.nodes[i].joined(LinkId(j), window, 0.0))
+                    self.uplinks[i].upload.joined(LinkId(j), window, 0.0)
+        for i in nodes:
+            if i:
+                self.perform(i, self.nodes[i].bitfield(LinkId(0), everything, 0.0))
+            if choking:
+                self.at(CHOKE_ROUND_S * rng.random(), self.choke_round, i)
+            else:
+                self.serve_only(i, [j for j in nodes if j != i])
+
+    def _upload(self, me: int, lengths: list[int]) -> Upload:
+        node = self.nodes[me]
+        return Upload(lengths.__getitem__, len(lengths), node.bits, available=node.availability)
 
     def run(self, until: float = 1e9) -> Outcome:
         peers = len(self.nodes) - 1
@@ -192,40 +198,40 @@ class SwarmModel:
                 break
             self.now = time
             call(*args)
-        bound = fluid_bound(self.pieces * self.piece_bytes, self.origin, self.ups)
         size = self.pieces * self.piece_bytes
-        for me in range(1, peers + 1):
-            self.done.setdefault(me, float("inf"))
         return Outcome(
-            bound,
-            [self.done[me] for me in range(1, peers + 1)],
-            [self.nodes[me].statistics().wasted_bytes / size for me in range(1, peers + 1)],
-            self.uplinks[0].sent_bytes / size,
-            1 - sum(u.sent_bytes for u in self.uplinks) / sum(u.rate for u in self.uplinks) / self.now,
-            self.count,
+            bound=fluid_bound(size, self.origin, self.ups),
+            done=[self.done.get(i, float("inf")) for i in range(1, peers + 1)],
+            wasted=[self.nodes[i].statistics().wasted_bytes / size for i in range(1, peers + 1)],
+            origin_bytes=self.uplinks[0].sent_bytes / size,
+            idle=1 - sum(u.sent_bytes for u in self.uplinks) / (self.origin + sum(self.ups)) / self.now,
+            events=self.count,
         )
 
     def at(self, time: float, call: Callable[..., None], *args: Any) -> None:
         self.count += 1
         heappush(self.heap, (time, self.count, call, args))
 
+    # --- the downloading side
+
     def perform(self, me: int, commands: list[Command]) -> None:
         if self.check:
             self.nodes[me].check_invariants()
-        soon = self.now + self.latency
         for command in commands:
             if isinstance(command, Ask):
-                self.at(soon, self.request, me, command.link, command.piece)
+                self.tell(me, command.link, self.request, me, command.link, command.piece)
             elif isinstance(command, Withdraw):
-                self.at(soon, self.cancel, me, command.link, command.piece)
+                self.tell(me, command.link, self.cancel, me, command.link, command.piece)
             elif isinstance(command, Announce):
-                self.at(soon, self.announce, me, command.piece)
-            elif isinstance(command, Verify):
-                self.perform(me, self.nodes[me].verified(command.link, command.piece, self.now))
+                if not self.news[me]:
+                    self.at(self.now + self.news_delay, self.announce, me)
+                self.news[me].append(command.piece)
             elif isinstance(command, Finished):
                 self.done[me] = self.now
+            elif isinstance(command, Express):
+                self.tell(me, command.link, self.interested, me, command.link, command.interested)
             else:
-                assert isinstance(command, Express | Expel)
+                raise AssertionError(f"{command} among honest peers")
         deadline = self.nodes[me].next_deadline(self.now)
         if deadline is not None and deadline < self.ticks[me]:
             self.ticks[me] = deadline
@@ -236,56 +242,140 @@ class SwarmModel:
             self.ticks[me] = float("inf")
             self.perform(me, self.nodes[me].tick(self.now))
 
+    def closed(self, me: int, holder: int, piece: int, code: RejectCode) -> None:
+        self.perform(me, self.nodes[me].rejected(LinkId(holder), PieceIndex(piece), code, self.now))
+
+    def received(self, holder: int, me: int, piece: int, size: int, last: bool) -> None:
+        node = self.nodes[me]
+        self.meters[me][holder].add(size, self.now)
+        self.perform(me, node.progressed(LinkId(holder), PieceIndex(piece), size, self.now))
+        if last:
+            index = PieceIndex(piece)
+            was = node.state(index)
+            self.perform(me, node.arrived(LinkId(holder), index, self.now))
+            if was is not PieceState.VERIFYING and node.state(index) is PieceState.VERIFYING:
+                self.perform(me, node.verified(LinkId(holder), index, self.now))
+
+    def choked(self, me: int, holder: int, on: bool) -> None:
+        self.perform(me, self.nodes[me].choked(LinkId(holder), on, self.now))
+
+    def announce(self, me: int) -> None:
+        news, self.news[me] = self.news[me], []
+        for other in range(len(self.nodes)):
+            if other != me:
+                self.tell(me, other, self.told, other, me, news)
+
+    def told(self, me: int, other: int, news: list[PieceIndex]) -> None:
+        commands = self.nodes[me].have_pieces(LinkId(other), news, self.now)
+        if commands:
+            self.perform(me, commands)
+
+    # --- the uploading side
+
     def request(self, asker: int, holder: int, piece: int) -> None:
-        self.uplinks[holder].add(asker, piece, self.piece_bytes)
+        uplink = self.uplinks[holder]
+        self.count += 1
+        request = RequestId(self.count)
+        code = uplink.upload.asked(LinkId(asker), request, PieceIndex(piece), self.now)
+        if code is not None:
+            self.reject(holder, asker, piece, code)
+            return
+        uplink.requests[asker, piece] = request
+        if asker not in uplink.turn:
+            uplink.turn.append(asker)
         self.serve(holder)
 
     def cancel(self, asker: int, holder: int, piece: int) -> None:
         uplink = self.uplinks[holder]
-        if piece in uplink.queues.get(asker, ()):
-            uplink.cancel(asker, piece)
-            # Messages of one link stay in order: the rejection follows the chunk that is on its way.
-            self.at(max(self.now, uplink.busy_until) + self.latency + 1e-9, self.closed, asker, holder, piece)
+        request = uplink.requests.pop((asker, piece), None)
+        if request is not None:
+            uplink.upload.cancel(LinkId(asker), request)
+            self.reject(holder, asker, piece, RejectCode.CANCELLED)
 
-    def closed(self, asker: int, holder: int, piece: int) -> None:
-        commands = self.nodes[asker].rejected(
-            LinkId(holder), PieceIndex(piece), RejectCode.CANCELLED, self.now
-        )
-        self.perform(asker, commands)
+    def reject(self, holder: int, asker: int, piece: int, code: RejectCode) -> None:
+        self.tell(holder, asker, self.closed, asker, holder, piece, code)
+
+    def tell(self, sender: int, to: int, call: Callable[..., None], *args: Any) -> None:
+        """Send a small message: it takes no time itself, but stays behind what the link's socket holds."""
+        uplink = self.uplinks[sender]
+        socket = uplink.sockets.get(to)
+        if socket:
+            socket.append((0, call, args))
+            return
+        wait = uplink.carries_until - self.now if uplink.carries == to else 0.0
+        self.at(self.now + wait + self.latency + 1e-9, call, *args)
 
     def serve(self, holder: int) -> None:
         uplink = self.uplinks[holder]
-        if uplink.busy:
+        if uplink.carries >= 0:
             return
-        chunk = uplink.next_chunk()
-        if chunk is None:
+        packet = uplink.packet(self.now)
+        if packet is None:
             return
-        peer, piece, size = chunk
-        uplink.busy = True
-        seconds = size / uplink.rate
-        uplink.busy_seconds += seconds
-        uplink.busy_until = self.now + seconds
+        if isinstance(packet, float):
+            if packet < uplink.wake_at:
+                uplink.wake_at = packet
+                self.at(packet, self.wake, holder)
+            return
+        peer, (size, call, args) = packet
+        uplink.carries = peer
+        uplink.carries_until = self.now + size / uplink.rate
         uplink.sent_bytes += size
-        last = piece not in uplink.queues[peer]
-        self.at(self.now + seconds, self.sent, holder, peer, piece, size, last)
+        uplink.sent_to[peer] = uplink.sent_to.get(peer, 0) + size
+        self.at(uplink.carries_until, self.sent, holder, call, args)
 
-    def sent(self, holder: int, peer: int, piece: int, size: int, last: bool) -> None:
-        self.uplinks[holder].busy = False
-        self.at(self.now + self.latency, self.received, holder, peer, piece, size, last)
+    def wake(self, holder: int) -> None:
+        self.uplinks[holder].wake_at = float("inf")
         self.serve(holder)
 
-    def received(self, holder: int, peer: int, piece: int, size: int, last: bool) -> None:
-        node = self.nodes[peer]
-        self.perform(peer, node.progressed(LinkId(holder), PieceIndex(piece), size, self.now))
-        if last:
-            self.perform(peer, node.arrived(LinkId(holder), PieceIndex(piece), self.now))
+    def sent(self, holder: int, call: Callable[..., None], args: tuple[Any, ...]) -> None:
+        self.uplinks[holder].carries = -1
+        self.at(self.now + self.latency, call, *args)
+        self.serve(holder)
 
-    def announce(self, me: int, piece: int) -> None:
-        for other in range(1, len(self.nodes)):
-            if other != me:
-                commands = self.nodes[other].have(LinkId(me), (PieceIndex(piece),), self.now)
-                if commands:
-                    self.perform(other, commands)
+    # --- choking
+
+    def interested(self, asker: int, holder: int, on: bool) -> None:
+        if on:
+            self.interest[holder][asker] = None
+        else:
+            self.interest[holder].pop(asker, None)
+        if self.choking:
+            self.serve_only(
+                holder, self.chokers[holder].refill(self.now, self.views(holder), self.seeds(holder))
+            )
+
+    def choke_round(self, me: int) -> None:
+        uplink = UplinkView(self.uplinks[me].upload.statistics(self.now).rate, self.uplinks[me].rate)
+        chosen = self.chokers[me].round(self.now, self.views(me), self.seeds(me), uplink)
+        self.serve_only(me, chosen)
+        self.at(self.now + CHOKE_ROUND_S, self.choke_round, me)
+
+    def seeds(self, me: int) -> bool:
+        return self.nodes[me].finished
+
+    def views(self, me: int) -> list[PeerView]:
+        sent_to = self.uplinks[me].sent_to
+        return [
+            PeerView(LinkId(j), j in self.interest[me], meter.rate(self.now), sent_to.get(j, 0), float(j))
+            for j, meter in self.meters[me].items()
+        ]
+
+    def serve_only(self, me: int, links: Iterable[int]) -> None:
+        chosen = set(links)
+        uplink = self.uplinks[me]
+        for peer in sorted(chosen ^ self.unchoked[me]):
+            if peer in chosen:
+                uplink.upload.unchoke(LinkId(peer))
+                self.tell(me, peer, self.choked, peer, me, False)
+                continue
+            self.tell(me, peer, self.choked, peer, me, True)
+            dropped = set(uplink.upload.choke(LinkId(peer)))
+            for (asker, piece), request in list(uplink.requests.items()):
+                if asker == peer and request in dropped:
+                    del uplink.requests[asker, piece]
+                    self.reject(me, asker, piece, RejectCode.CHOKED)
+        self.unchoked[me] = chosen
 
 
 if __name__ == "__main__":
@@ -293,9 +383,10 @@ if __name__ == "__main__":
     from time import perf_counter
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("--lanes", type=int, default=4)
-    parser.add_argument("--origin-lanes", type=int, default=4)
     parser.add_argument("--latency", type=float, default=0.001)
+    parser.add_argument("--news", type=float, default=0.05)
+    parser.add_argument("--kernel", type=int, default=0)
+    parser.add_argument("--open", action="store_true", help="choke nobody")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
@@ -307,8 +398,8 @@ if __name__ == "__main__":
         for seed in range(1, options.seeds + 1):
             start = perf_counter()
             model = SwarmModel(
-                ups, origin=40.0 * MBIT, seed=seed, lanes=options.lanes, origin_lanes=options.origin_lanes,
-                latency=options.latency, check=options.check,
+                ups, origin=40.0 * MBIT, seed=seed, latency=options.latency, news_delay=options.news,
+                kernel_bytes=options.kernel, choking=not options.open, check=options.check,
             )  # fmt: skip
             outcome = model.run()
             print(f"{name}: {outcome}  {perf_counter() - start:.1f} s")

@@ -16,7 +16,6 @@ from peer.swarm.download import (
     Express,
     Finished,
     PieceState,
-    Verify,
     Withdraw,
 )
 
@@ -69,9 +68,8 @@ class Bench:
     def deliver(self, link: int, piece: int) -> list[Command]:
         """The whole piece comes and is good."""
         out = self.do("arrived", LinkId(link), PieceIndex(piece))
-        for command in list(out):
-            if isinstance(command, Verify):
-                out = out + self.do("verified", command.link, command.piece)
+        if self.download.state(PieceIndex(piece)) is PieceState.VERIFYING:
+            out = out + self.do("verified", LinkId(link), PieceIndex(piece))
         return out
 
 
@@ -116,7 +114,7 @@ def test_a_piece_that_the_link_lacks_after_all_is_not_asked_there_again() -> Non
     bench = Bench("x")
     commands = bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.NOT_HELD)
     assert commands == [Express(LinkId(1), False)]
-    assert Ask(LinkId(1), PieceIndex(0)) in bench.do("have", LinkId(1), (PieceIndex(0),))
+    assert Ask(LinkId(1), PieceIndex(0)) in bench.do("have_pieces", LinkId(1), (PieceIndex(0),))
 
 
 def test_strangers_are_a_bug_of_ours() -> None:

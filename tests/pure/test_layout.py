@@ -1,5 +1,7 @@
 """Every byte of every file lies in exactly one piece, where docs/protocol.md says."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +96,21 @@ def test_part_of_a_piece_is_that_part_of_its_bytes(layout: Layout, data: st.Data
 
     assert places(layout.segments(piece, begin, end - begin)) == places(layout.segments(piece))[begin:end]
     assert layout.segments(piece, begin) == layout.segments(piece, begin, length - begin)
+
+
+@given(layouts, st.data())
+def test_a_run_of_pieces_is_its_pieces_joined(layout: Layout, data: st.DataObject) -> None:
+    begin = data.draw(st.integers(0, layout.piece_count))
+    end = data.draw(st.integers(begin, layout.piece_count))
+    segments = layout.segments_of(range(begin, end))
+    single = [segment for piece in range(begin, end) for segment in layout.segments(PieceIndex(piece))]
+    assert [(s.file, s.offset + i) for s in segments for i in range(s.length)] == [
+        (s.file, s.offset + i) for s in single for i in range(s.length)
+    ]
+    assert all(
+        first.file != second.file or first.offset + first.length != second.offset
+        for first, second in pairwise(segments)
+    )
 
 
 @given(layouts)

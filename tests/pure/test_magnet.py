@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.errors import LinkError
-from peer.ids import Address, NodeId, ShareId
+from peer.ids import Address, KnownPeer, NodeId, ShareId
 from peer.limits import LINK_CHARS_MAX, LINK_PEERS_MAX, LINK_TRACKERS_MAX, NAME_BYTES_MAX, SHARE_BYTES_MAX
-from peer.magnet import MagnetLink, PeerHint, parse
+from peer.magnet import MagnetLink, parse
 from peer.paths import check_component, printable
 
 HASH = "0123456789abcdef" * 4
@@ -27,7 +27,7 @@ def test_a_full_link_reads_and_writes() -> None:
         "an été & more+.iso",
         1234,
         (Address("tracker.example", 7700), Address("2001:db8::1", 7700)),
-        (PeerHint(Address("10.0.0.1", 7701)), PeerHint(Address("peer.example", 7701), NODE)),
+        (KnownPeer(Address("10.0.0.1", 7701)), KnownPeer(Address("peer.example", 7701), NODE)),
     )
     assert str(link) == FULL
     assert parse(FULL) == link
@@ -59,7 +59,7 @@ def test_variants_that_mean_the_same(text: str) -> None:
 def test_repeated_hints_count_once() -> None:
     link = parse(f"{BASE}&tr=a:1&tr=a:1&tr=b:1&x.pe=c:1&x.pe=c:1")
     assert link.trackers == (Address("a", 1), Address("b", 1))
-    assert link.peers == (PeerHint(Address("c", 1)),)
+    assert link.peers == (KnownPeer(Address("c", 1)),)
 
 
 BAD = {
@@ -159,7 +159,7 @@ hosts = st.sampled_from(
     ["a", "tracker.example", "10.0.0.1", "2001:db8::1", "::1", "xn--bcher-kva.example", "a_b-c"]
 )
 addresses = st.builds(Address, hosts, st.integers(1, 65535))
-hints = st.builds(PeerHint, addresses, st.none() | st.binary(min_size=32, max_size=32).map(NodeId))
+hints = st.builds(KnownPeer, addresses, st.none() | st.binary(min_size=32, max_size=32).map(NodeId))
 links = st.builds(
     MagnetLink,
     st.binary(min_size=32, max_size=32).map(ShareId),

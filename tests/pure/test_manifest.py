@@ -9,14 +9,18 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peer import manifest as manifest_module
+from peer import paths
 from peer.errors import ManifestError
 from peer.ids import ShareId
 from peer.limits import (
     FILES_MAX,
+    FOLDERS_MAX,
     GIB,
     KIB,
     MANIFEST_BYTES_MAX,
     MIB,
+    PATH_DEPTH_MAX,
     PIECE_BYTES_MIN,
     PIECES_MAX,
     SHARE_BYTES_MAX,
@@ -26,7 +30,6 @@ from peer.manifest import (
     FileEntry,
     Manifest,
     count_pieces,
-    decode,
     piece_bytes_for,
     share_id_of,
 )
@@ -253,6 +256,10 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "hash is text": (set_file(0, 2, "x" * 32), "wrong type"),
     "empty file with another hash": (set_file(4, 2, b"x" * 32), "empty file"),
     "file and its only piece differ": (set_file(2, 2, b"x" * 32), "differ"),
+    "the only small file and the last piece differ": (
+        lambda content: [content["files"][i].__setitem__(slice(1, 3), [0, EMPTY_DIGEST]) for i in (3,)],
+        "differ",
+    ),
     "executable is a number": (set_file(0, 3, 1), "wrong type"),
     "a file lacks a field": (lambda content: content["files"][0].pop(), "a file does not have"),
     "a file has one too many": (lambda content: content["files"][0].append(1), "a file does not have"),
@@ -347,16 +354,41 @@ def test_too_many_files_or_folders_are_refused() -> None:
         Manifest(PIECE, tuple(FileEntry(path, 0, EMPTY_DIGEST) for path in many), (), b"")
 
 
-def test_six_million_folders_in_thirteen_megabytes_are_refused() -> None:
-    paths = [(f"{i:06d}", *"abcdefghijklmnopqrstuvwxyz" * 2) for i in range(5_000)]
-    with pytest.raises(ManifestError, match="folders"):
-        Manifest(PIECE, tuple(FileEntry(path, 0, EMPTY_DIGEST) for path in paths), (), b"")
+def test_six_million_folders_in_thirteen_megabytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "FOLDERS_MAX", 200)
+    files = [FileEntry((f"{i}", *"abcdefghij", "file"), 0, EMPTY_DIGEST) for i in range(10)]
+    assert Manifest(PIECE, tuple(files[:9]), (), b"").files
+    assert Manifest(PIECE, (), tuple((f"{i:03d}",) for i in range(200)), b"").folders
+    monkeypatch.setattr(paths, "FOLDERS_MAX", 100)
+    with pytest.raises(ManifestError, match="more than 100 folders"):
+        Manifest(PIECE, tuple(files), (), b"")
+    with pytest.raises(ManifestError, match="more than 100 folders"):
+        Manifest(PIECE, (), tuple((f"{i:03d}",) for i in range(101)), b"")
 
 
-def test_a_manifest_that_encodes_too_large_is_refused() -> None:
-    long = tuple(FileEntry((f"{i:06d}" + "x" * 230, "y" * 200), 0, EMPTY_DIGEST) for i in range(75_000))
+def test_more_names_than_a_share_may_have_are_refused_while_reading() -> None:
+    """Short names in 2 MB: as text and as folders they would be kept before any rule is checked."""
+    names = [f"{i:x}" for i in range(FILES_MAX + FOLDERS_MAX + PATH_DEPTH_MAX)]
+    files = [
+        [names[at : at + PATH_DEPTH_MAX], 0, EMPTY_DIGEST, False]
+        for at in range(0, len(names), PATH_DEPTH_MAX)
+    ]
+    content = {"files": files, "folders": [], "piece_bytes": PIECE, "pieces": b"", "version": 1}
+    assert "more names" in refused(msgpack.packb(content))
+
+
+def test_files_that_add_up_to_too_much_are_refused() -> None:
+    half = SHARE_BYTES_MAX // 2 + 1
+    files = tuple(FileEntry((name,), half, bytes(32)) for name in "ab")
+    with pytest.raises(ManifestError, match="add up"):
+        Manifest(PIECE, files, (), b"")
+
+
+def test_a_manifest_that_encodes_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SAMPLES["a tree"]
+    monkeypatch.setattr(manifest_module, "MANIFEST_BYTES_MAX", len(made.encode()) - 1)
     with pytest.raises(ManifestError, match="more than"):
-        Manifest(PIECE, long, (), b"").encode()
+        made.encode()
 
 
 def test_local_mistakes_are_refused_when_made() -> None:

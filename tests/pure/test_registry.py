@@ -11,10 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from peer import limits
 from peer.ids import Address, NodeId, ShareId
-from peer.wire.messages import Announce, Announced, AnnounceEvent
+from peer.wire.messages import Announce, Announced, AnnounceEvent, KnownPeer
 from tracker.observed import observe
 from tracker.registry import Registry, RegistryLimits
 from tracker.swarm import Member, Swarm
+from tracker.wheel import Wheel
 
 STARTED, PROGRESS, STOPPED = AnnounceEvent.STARTED, AnnounceEvent.PROGRESS, AnnounceEvent.STOPPED
 PORT = 7701
@@ -29,6 +30,7 @@ def node_id(number: int) -> NodeId:
 
 
 SHARE = share_id(1)
+ANYBODY = KnownPeer(Address("192.0.2.1", PORT))
 
 
 class Desk:
@@ -188,6 +190,31 @@ def test_interval_grows_with_the_number_of_members(monkeypatch: pytest.MonkeyPat
     assert 30 in desk.told(31), "who was told to be silent for long is remembered for long"
 
 
+def test_wheel_lets_out_whoever_is_due_first_whatever_the_order_of_entry() -> None:
+    rng = Random(11)
+    wheel = Wheel(8.0)
+    members = [Member(SHARE, node_id(n), ANYBODY, "n", seeder=False, loopback=False) for n in range(300)]
+    for member in members * 3:  # each is moved twice, also to earlier times
+        wheel.put(member, rng.uniform(0, 5000))
+        wheel.check_invariants()
+    gone = rng.sample(members, 100)
+    for member in gone:
+        wheel.discard(member)
+    out: list[Member] = []
+    for now in range(0, 2500, 100):
+        while (due := wheel.pop_due(now)) is not None:
+            assert now - 100 - 8 <= due.deadline <= now
+            out.append(due)
+    while (soonest := wheel.pop_soonest()) is not None:
+        out.append(soonest)
+    buckets = [member.deadline // 8 for member in out]
+    assert buckets == sorted(buckets)
+    assert len(out) == 200
+    assert not {*out} & {*gone}
+    wheel.discard(gone[0])
+    wheel.check_invariants()
+
+
 # --- limits: one of each
 
 
@@ -314,7 +341,7 @@ def test_hundred_thousand_members_are_answered_by_a_handful_of_draws() -> None:
 
     swarm = Swarm(SHARE)
     for number in range(100_000):
-        member = Member(SHARE, node_id(number), None, "n", seeder=number % 3 == 0, loopback=False)  # type: ignore[arg-type]
+        member = Member(SHARE, node_id(number), ANYBODY, "n", seeder=number % 3 == 0, loopback=False)
         member.deadline = 1.0
         swarm.add(member)
     for asker in range(1000):

@@ -14,7 +14,9 @@ import trio.testing
 
 from peer.errors import DialError, UsageError
 from peer.ids import Address
+from peer.limits import UNSENT_BYTES, UNSENT_BYTES_MAX, UNSENT_BYTES_MIN
 from peer.net import tcp
+from peer.net.sendqueue import unsent_bytes_for
 from peer.net.tcp import TcpStream, TcpTransport, observed_address
 from peer.net.transport import Listener
 from peer.store.filesystem import File
@@ -232,6 +234,51 @@ async def test_a_stream_that_never_waits_lets_others_run() -> None:
             await two.receive_into(buffer)
         assert 1 < ran - before < 1000
         nursery.cancel_scope.cancel()
+
+
+async def test_sendfile_that_never_waits_lets_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    file = real_file(path)
+    ran = 0
+    monkeypatch.setattr(os, "sendfile", lambda out, descriptor, offset, count: count)
+    async with pair() as (one, _), trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def neighbour() -> None:
+            nonlocal ran
+            while True:
+                await trio.lowlevel.checkpoint()
+                ran += 1
+
+        await one.send_slice(b"", file, 0, 64 * 1024 * 1024)
+        assert ran >= 32
+        nursery.cancel_scope.cancel()
+    file.close()
+
+
+def test_the_unsent_queue_is_as_long_in_time_on_every_link() -> None:
+    assert unsent_bytes_for(0) == unsent_bytes_for(500_000) == UNSENT_BYTES_MIN  # 4 Mbit/s
+    assert unsent_bytes_for(5_000_000) == 128 * 1024
+    assert unsent_bytes_for(1e10) == UNSENT_BYTES_MAX
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system cannot")
+async def test_the_unsent_queue_follows_the_rate(autojump_clock: trio.testing.MockClock) -> None:
+    async with pair() as (one, _):
+
+        def in_force() -> int:
+            return one._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+
+        assert in_force() == UNSENT_BYTES
+        for rate, expected in ((50_000_000, 1024 * 1024), (2_000_000, 64 * 1024), (1000, UNSENT_BYTES_MIN)):
+            autojump_clock.jump(1)
+            one._queue.sent(0)
+            autojump_clock.jump(0.2)
+            one._queue.sent(rate // 5)
+            assert in_force() == expected
 
 
 async def test_nobody_there_is_one_clear_line() -> None:
