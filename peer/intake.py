@@ -47,6 +47,9 @@ class PieceWriter(Protocol):
     def take_lost(self) -> Sequence[PieceIndex]:
         """Pieces that were written and must not be believed any more; each once."""
 
+    def holds(self, piece: PieceIndex) -> bool:
+        """Whether the piece is (still) believed to be there. Does not block."""
+
 
 @dataclass(frozen=True, slots=True)
 class IntakeStatistics:
@@ -114,9 +117,13 @@ class Intake:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_durable)
-            if self.download.finished:
-                self.finished.set()
-            await self.finished.wait()
+            settled = False
+            while not settled:
+                if not self.download.finished:
+                    await self.finished.wait()
+                self.finished = trio.Event()
+                await self._save()  # what the last sync may lose is fetched again, while there is somebody
+                settled = self.download.finished
             nursery.cancel_scope.cancel()
         self._nursery = None
 
@@ -137,11 +144,17 @@ class Intake:
             self._failed_syncs += 1
             if self._failed_syncs == SYNC_FAILURES_MAX:
                 raise
-            for piece in self._store.take_lost():
-                self._have.discard(piece)
-                self.perform(self.download.lost(piece, trio.current_time()))
         else:
             self._failed_syncs = 0
+        self._fetch_lost()
+
+    def _fetch_lost(self) -> None:
+        """Want again what the store no longer believes."""
+        for piece in self._store.take_lost():
+            # A piece whose writer has not been back yet is not had: `_take` finds out by itself.
+            if self.download.state(piece) is PieceState.HAVE:
+                self._have.discard(piece)
+                self.perform(self.download.lost(piece, trio.current_time()))
 
     async def _on_disk(self, job: Callable[[], None]) -> None:
         """Run a storage job; a full disk only makes us wait."""
@@ -149,6 +162,7 @@ class Intake:
             try:
                 await self._workers.run(Lane.DISK, job)
             except StorageFullError as error:
+                self._fetch_lost()
                 self._pause(str(error))
                 await trio.sleep(DISK_RETRY_S)
             else:
@@ -278,6 +292,9 @@ class Intake:
         if not good:
             self._trace.event("bad", piece=piece, node=link.node.hex())
             self.perform(self.download.failed(link.id, piece, now))
+            return
+        if not self._store.holds(piece):  # a sync failed before we were back
+            self.perform(self.download.unstored(link.id, piece, now))
             return
         self._have.add(piece)
         self._trace.event("got", piece=piece, bytes=size, node=link.node.hex())

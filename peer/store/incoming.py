@@ -132,8 +132,12 @@ class IncomingStore:
     def take_lost(self) -> tuple[PieceIndex, ...]:
         """Pieces that were held and are not any more, after a failed sync or `check`; each once."""
         with self._state:
-            lost, self._lost = tuple(self._lost), []
-            return lost
+            lost, self._lost = self._lost, []
+            return tuple(piece for piece in lost if piece not in self._ledger.held)
+
+    def holds(self, piece: PieceIndex) -> bool:
+        """Whether the piece is held now. A piece just written may be lost again before its writer looks."""
+        return piece in self._ledger.held
 
     def take_changes(self) -> tuple[Change, ...]:
         """Files at the target that somebody changed; each once."""
@@ -200,7 +204,7 @@ class IncomingStore:
     # --- durability
 
     def checkpoint(self) -> None:
-        """Make durable what was written. After a StorageError look at `take_lost`."""
+        """Make durable what was written. Look at `take_lost` after it, also when a later try succeeded."""
         with self._syncing:
             self._checkpoint()
 

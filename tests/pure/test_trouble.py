@@ -1,0 +1,39 @@
+"""What the kernel says about the disk becomes one line that names the thing and the way out."""
+
+import errno
+import os
+
+import pytest
+
+from peer.errors import ExitCode, StorageError, StorageFullError
+from peer.store.trouble import translate, trouble
+
+
+@pytest.mark.parametrize("code", sorted(errno.errorcode))
+def test_every_error_is_one_line_that_names_the_path(code: int) -> None:
+    error = translate(OSError(code, os.strerror(code)), "/some/where\x1b[2J")
+    line = str(error)
+    assert line.startswith("/some/where\\x1b[2J: ")
+    assert "\n" not in line
+    assert ": " in line.removeprefix("/some/where\\x1b[2J: "), "a reason and a way out"
+    assert error.exit_code is ExitCode.STORAGE
+    assert isinstance(error, StorageFullError) == (code in (errno.ENOSPC, errno.EDQUOT))
+
+
+def test_an_error_without_a_code_is_told_as_well() -> None:
+    assert "strange" in str(translate(OSError("strange"), "/p"))
+
+
+def raise_inside(error: Exception) -> None:
+    with trouble("/p"):
+        raise error
+
+
+def test_only_os_errors_are_translated() -> None:
+    with pytest.raises(StorageError, match=r"^/p: permission denied") as caught:
+        raise_inside(PermissionError(errno.EACCES, "no"))
+    assert isinstance(caught.value.__cause__, PermissionError)
+    with pytest.raises(KeyError):
+        raise_inside(KeyError(1))
+    with pytest.raises(StorageError, match=r"^mine$"):
+        raise_inside(StorageError("mine"))

@@ -1,0 +1,91 @@
+"""Whole nodes whose disks fail while they fetch and serve: rows 3, 4 and 5 of RELIABILITY's fault list."""
+
+import errno
+from random import Random
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from peer.errors import StorageError
+from peer.limits import DISK_RETRY_S
+from peer.sim.disk import Operation
+from peer.sim.network import mbit
+from peer.sim.world import open_world
+
+KIB = 1024
+PATIENCE_S = 900
+DATA = Random(1).randbytes(2048 * KIB)
+SMALL: dict[tuple[str, ...], bytes] = {
+    (f"{n % 5}", f"{n:03}"): Random(n).randbytes(3000 + 7 * n) for n in range(120)
+}
+FILES: dict[tuple[str, ...], bytes] = {**SMALL, ("large",): DATA}
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EDQUOT])
+@pytest.mark.parametrize("operation", [Operation.SYNC, Operation.SYNC_FOLDER, Operation.SYNC_EVERYTHING])
+@pytest.mark.parametrize("nth", [1, 2, 4])
+async def test_syncs_that_fail_while_fetching(
+    code: int, operation: Operation, nth: int, autojump_clock: MockClock
+) -> None:
+    async with open_world(nth) as world:
+        origin = await world.add_peer("origin", up=mbit(1))
+        getter = await world.add_peer("getter")
+        link = await origin.share("folder", FILES)
+        fetch = getter.fetch(link, peers=[origin.address])
+        with trio.move_on_after(3):
+            await fetch.wait()
+        getter.disk.fail(code, operation, nth=nth)
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        for path, data in FILES.items():
+            assert fetch.read(*path) == data
+
+
+async def test_a_disk_whose_syncs_never_succeed_again_ends_it(autojump_clock: MockClock) -> None:
+    async with open_world(1) as world:
+        origin = await world.add_peer("origin", up=mbit(1))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        fetch = getter.fetch(link, peers=[origin.address])
+        with trio.move_on_after(3):
+            await fetch.wait()
+        getter.disk.fail(errno.EIO, Operation.SYNC, times=float("inf"))
+        with trio.fail_after(PATIENCE_S), pytest.raises(StorageError, match="input/output"):
+            await fetch.wait()
+
+
+async def test_a_full_disk_pauses_until_there_is_room(autojump_clock: MockClock) -> None:
+    async with open_world(2) as world:
+        origin = await world.add_peer("origin", up=mbit(4))
+        getter = await world.add_peer("getter")
+        link = await origin.share("folder", SMALL)
+        fetch = getter.fetch(link, peers=[origin.address])
+        with trio.move_on_after(0.3):
+            await fetch.wait()
+        assert not fetch.member.complete.is_set()
+        getter.disk.capacity_bytes = 0
+        with trio.move_on_after(60):
+            await fetch.wait()
+        assert not fetch.ended.is_set()
+        assert fetch.member.intake is not None
+        assert "full" in (fetch.member.intake.paused or "")
+        getter.disk.capacity_bytes = 1 << 40
+        with trio.fail_after(30 + DISK_RETRY_S):
+            await fetch.wait()
+        for path, data in SMALL.items():
+            assert fetch.read(*path) == data
+
+
+async def test_read_errors_while_seeding_send_the_others_elsewhere(autojump_clock: MockClock) -> None:
+    async with open_world(3) as world:
+        seeds = [await world.add_peer(f"seed{n}", up=mbit(4)) for n in range(2)]
+        links = [await seed.share("folder", FILES) for seed in seeds]
+        getter = await world.add_peer("getter")
+        for number, seed in enumerate(seeds):
+            seed.disk.fail_randomly(errno.EIO, Operation.READ, 0.01, number)
+        fetch = getter.fetch(links[0], peers=[seed.address for seed in seeds])
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        for path, data in FILES.items():
+            assert fetch.read(*path) == data
