@@ -50,7 +50,7 @@ class Scenario:
     def bound_s(self, size: int) -> float:
         """The fluid bound for a file of so many bytes."""
         bound = peer_to_peer(8.0 * size, self.origin_kbit * 1e3, [up * 1e3 for up in self.ups_kbit])
-        return float(bound.value)
+        return float(bound.time)
 
 
 SCENARIOS = {

@@ -251,6 +251,9 @@ yet."""
 REQUEST_TIMEOUT_S: Final = 20.0
 """A link from which something was asked and nothing came for so long is silent: its pieces go elsewhere."""
 
+CHOKE_GRACE_S: Final = 1.0
+"""After a choke, requests wait so long for their rejection, or for an answer that was under way already."""
+
 REJECT_REST_S: Final = 1.0
 """A link that rejected a request as busy is left alone for so long."""
 
@@ -266,14 +269,24 @@ ENDGAME_ASKS_MAX: Final = 4
 ENDGAME_TIE_S: Final = 0.1
 """Between asking two links for the same piece: the first gets the time to begin."""
 
-ENDGAME_LOOKS_MAX: Final = 64
-"""Pieces in flight that are compared when a link without work looks for a late one."""
+ENDGAME_LOOKS_MAX: Final = 1024
+"""Pieces in flight, earliest asked first, that are ranked by lateness: a millisecond's work."""
 
-ENDGAME_GAIN_MIN: Final = 2.0
-"""A piece that has begun to arrive is taken over only by a link that ends it so many times sooner."""
+ENDGAME_LATEST_MAX: Final = 64
+"""Of these, the latest that a link without work looks through."""
+
+ENDGAME_TIE_GAIN: Final = 1.25
+"""A piece that has not begun is asked of a second link only if that should end it so many times sooner."""
+
+ENDGAME_TAKE_GAIN: Final = 2.5
+"""The same for a piece that has begun, because what has come of it is lost. Tuned on the swarm model."""
+
+ENDGAME_LATE_SHARE: Final = 0.8
+"""Pieces expected before this share of the latest one's time are left alone: they do not decide the end."""
 
 ENDGAME_WASTE_PERMILLE: Final = 5
-"""Bytes thrown away by such take-overs, of the bytes wanted: half of the 1 % that may be wasted in all."""
+"""Of the bytes received, what may be received twice (and one piece): half of the 1 % that is our bar, for the
+other half cannot be seen in advance."""
 
 # --- swarm: rates
 

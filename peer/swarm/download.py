@@ -1,33 +1,37 @@
 """The download policy of one share: which piece is asked of which link, and when that is changed.
 
-Events go in (each with ``now``), commands come out. Each piece is exactly one of HAVE, IN_FLIGHT (asked of
-one or more links), VERIFYING, WANTED and NOT_WANTED. A request stays open on its link until `arrived` or
-`rejected` or `left`, also after a `Withdraw` or a choke: only then may the same piece be asked there again.
+Events go in (each with ``now``), commands come out; the same events, times and rng give the same commands.
+Each piece is in exactly one `PieceState`. A request stays open on its link until `arrived`, `rejected` or
+`left`, also after a `Withdraw` or a choke: until then the same piece is not asked there again.
 
-What asks: an event that gives a link room or gives it something new *fills* that link's pipeline
-(supplier.py says how long it is, picker.py what goes in). A link with room for which there is nothing open is
-*hungry*: it is tried again when a piece opens, and on ticks it looks for pieces that are late elsewhere
-(endgame.py).
+What asks: an event that gives a link room, or something new, *fills* that link's pipeline. `supplier` says
+how long that is, `picker` what goes in. A link with room for which there is nothing open is *hungry*: it is
+tried again when a piece that it holds opens, and on ticks it looks for late pieces (`endgame`). Silent links
+lose their pieces on ticks.
+
+An answer that begins after all, when we had given it up because its link choked us, is taken while its piece
+is still of use. What was withdrawn is never taken: the session throws it away.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
 from random import Random
 
 from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError, RejectCode
 from peer.ids import LinkId, PieceIndex
 from peer.limits import (
+    CHOKE_GRACE_S,
     DOWNLOAD_TICK_S,
     ENDGAME_TICK_S,
-    ENDGAME_WASTE_PERMILLE,
     RANDOM_FIRST_PIECES,
     REJECT_REST_S,
 )
 from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
-from peer.swarm.endgame import late_piece, losers
+from peer.swarm.endgame import Endgame
+from peer.swarm.interest import Interest
 from peer.swarm.picker import Picker
+from peer.swarm.pieces import Pieces
+from peer.swarm.progress import DownloadStatistics, PieceState, Received
 from peer.swarm.supplier import Asked, Supplier
 
 __all__ = [
@@ -36,46 +40,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-class PieceState(IntEnum):
-    """Where a piece stands."""
-
-    NOT_WANTED = 0
-    WANTED = 1
-    IN_FLIGHT = 2
-    VERIFYING = 3
-    HAVE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class DownloadStatistics:
-    """A snapshot. Counts are of pieces unless they end in bytes.
-
-    duplicate_bytes: received for requests that were withdrawn. partial_bytes: of answers that broke off.
-    corrupt_bytes: of pieces that did not verify. wasted_bytes: these together.
-    """
-
-    pieces: int
-    have: int
-    open: int
-    in_flight: int
-    verifying: int
-    links: int
-    links_unchoked: int
-    links_hungry: int
-    links_silent: int
-    requests: int
-    asks: int
-    withdrawals: int
-    received_bytes: int
-    duplicate_bytes: int
-    partial_bytes: int
-    corrupt_bytes: int
-    wasted_bytes: int
-    finished: bool
-
-
 class Download:
-    """What to ask of whom. Pure: the same events, times and rng give the same commands."""
+    """What to ask of whom. Raises LocalProtocolError for events that cannot be."""
 
     def __init__(
         self,
@@ -87,24 +53,18 @@ class Download:
         """``have`` and ``wanted`` are copied; wanting what one has is no contradiction."""
         if len(have) != len(wanted):
             raise LocalProtocolError(f"have is of {len(have)} pieces, wanted of {len(wanted)}")
-        self._length = piece_length if callable(piece_length) else piece_length.__getitem__
-        self.bits = have.copy()  # what we hold, verified
         needed = wanted.copy()
         needed.difference_update(have)
+        self._length = piece_length if callable(piece_length) else piece_length.__getitem__
         self._picker = Picker(len(have), needed, rng)
-        self._state = bytearray(len(have))
-        for piece in needed.indices():
-            self._state[piece] = PieceState.WANTED
-        for piece in have.indices():
-            self._state[piece] = PieceState.HAVE
+        self._pieces = Pieces(have.copy(), needed, self._picker)
+        self._interest = Interest(self._picker)
+        self._endgame = Endgame(self._length(PieceIndex(0)) if len(have) else 0)
         self._suppliers: dict[LinkId, Supplier] = {}
-        self._flights: dict[PieceIndex, list[Asked]] = {}  # live requests only; never an empty list
-        self._verifying: dict[PieceIndex, int] = {}
-        self._watchers: dict[PieceIndex, list[LinkId]] = {}  # a needed piece -> links interesting for it
-        self._hungry: dict[LinkId, None] = {}  # a set in order of entry
-        self._started = have.count  # pieces had or asked for, for the random first ones
-        self._asks = self._withdrawals = 0
-        self._received_bytes = self._duplicate_bytes = self._partial_bytes = self._corrupt_bytes = 0
+        self._hungry: dict[LinkId, None] = {}  # a set, in order of entry
+        self._begun = have.count  # pieces had or asked for: the first ones are any, not the rarest
+        self._asks = 0
+        self._received = Received()
         self._tick_at = 0.0
         self._held_back = False
 
@@ -114,9 +74,9 @@ class Download:
         """A new link, choking us, holding nothing. window: requests that it accepts at once."""
         if link in self._suppliers:
             raise LocalProtocolError(f"link {link} has joined before")
-        self._picker.join(link)
         if not self._suppliers:
             self._tick_at = now + DOWNLOAD_TICK_S
+        self._picker.join(link)
         self._suppliers[link] = Supplier(link, window, now)
         return []
 
@@ -126,6 +86,7 @@ class Download:
         supplier = self._supplier(link)
         if not supplier.expelled:
             self._drop(supplier, now, out)
+        supplier.gone = True
         del self._suppliers[link]
         return out
 
@@ -135,12 +96,12 @@ class Download:
         supplier = self._supplier(link)
         if not supplier.expelled:
             self._picker.set_bits(link, bits)
-            self._watch(supplier, out)
+            self._interest.review(supplier, out)
             self._fill(supplier, now, out)
         return out
 
     def have_pieces(self, link: LinkId, pieces: Iterable[PieceIndex], now: float) -> list[Command]:
-        """The link holds these as well."""
+        """The link holds these as well. Indexes have been checked."""
         out: list[Command] = []
         supplier = self._supplier(link)
         if supplier.expelled:
@@ -150,7 +111,7 @@ class Download:
         for piece in pieces:
             if picker.add(link, piece) and picker.is_needed(piece):
                 if not supplier.interested:
-                    self._set_witness(supplier, piece, out)
+                    self._interest.found(supplier, piece, out)
                 useful = useful or picker.is_open(piece)
         if useful:
             self._fill(supplier, now, out)
@@ -159,44 +120,39 @@ class Download:
     def choked(self, link: LinkId, on: bool, now: float) -> list[Command]:
         """The link stops or begins to serve us.
 
-        When it stops, requests whose answer has not begun go back to the pool; one that has begun is given
-        the chance to end. The remote side rejects what it will not answer; either may come first.
+        What it was asked goes back to the pool when it rejects it, which it should do at once, or after
+        `CHOKE_GRACE_S`; an answer that has begun is given the time to end.
         """
         out: list[Command] = []
         supplier = self._supplier(link)
         supplier.choked = on
-        supplier.rests_until = now
-        if supplier.expelled:
-            return out
-        if not on:
+        supplier.choked_at = supplier.rests_until = now
+        if on:
+            self._hungry.pop(link, None)
+        else:
             self._fill(supplier, now, out)
-            return out
-        self._hungry.pop(link, None)
-        for asked in [asked for asked in supplier.asks.values() if asked.live and not asked.received]:
-            self._release(asked)
-        self._feed_hungry(now, out)
         return out
 
     # --- answers
 
     def progressed(self, link: LinkId, piece: PieceIndex, count: int, now: float) -> list[Command]:
         """``count`` more bytes of the answer have come."""
-        supplier = self._supplier(link)
-        asked = supplier.asks.get(piece)
-        if asked is None:
-            return self._stray(supplier, piece)
         out: list[Command] = []
-        self._received_bytes += count
+        asked = self._asked(link, piece)
+        if asked is None:
+            return out
+        if count > asked.remaining:
+            raise LocalProtocolError(f"piece {piece} is longer on link {link} than it should be")
+        supplier = asked.supplier
         begins = not asked.received
-        if not asked.live and not asked.withdrawn:
-            self._adopt(asked, now, out)
-        supplier.got(asked, count, now)
-        if not asked.live:
-            self._duplicate_bytes += count
-        elif begins:
-            flight = self._flights[piece]
+        self._count(asked, count, now, out)
+        if begins and asked.live:
+            flight = self._pieces.flights[piece]
             if len(flight) > 1:
-                self._withdraw(losers(flight, asked, now, self._guess()), now, out)
+                for loser in self._endgame.losers(flight, now, self._guess()):
+                    self._pieces.land(loser)
+                    self._withdraw(loser, out)
+                    self._fill(loser.supplier, now, out)
         if supplier.live_count < supplier.depth and link not in self._hungry:
             self._fill(supplier, now, out)
         return out
@@ -204,109 +160,93 @@ class Download:
     def arrived(self, link: LinkId, piece: PieceIndex, now: float) -> list[Command]:
         """The answer is complete. A piece that becomes VERIFYING by this is to be checked and stored, and the
         caller owes `verified`, `failed` or `unstored` for it; otherwise the bytes are of no use."""
-        supplier = self._supplier(link)
-        asked = supplier.asks.get(piece)
-        if asked is None:
-            return self._stray(supplier, piece)
         out: list[Command] = []
-        if asked.remaining:
-            self._received_bytes += asked.remaining
-            if not asked.live and not asked.withdrawn:
-                self._adopt(asked, now, out)
-            if not asked.live:
-                self._duplicate_bytes += asked.remaining
-            supplier.got(asked, asked.remaining, now)
-        live = asked.live
-        if live:
-            self._land(asked)
+        asked = self._asked(link, piece)
+        if asked is None:
+            return out
+        supplier = asked.supplier
+        self._count(asked, asked.remaining, now, out)
+        if asked.live:
             supplier.complete(now)
+            for other in self._pieces.arrive(asked):
+                self._withdraw(other, out)
+                self._fill(other.supplier, now, out)
         supplier.close(asked)
-        if live:
-            self._state[piece] = PieceState.VERIFYING
-            self._verifying[piece] = asked.length
-            self._withdraw(self._flights.pop(piece, []), now, out)
         self._fill(supplier, now, out)
         return out
 
     def rejected(self, link: LinkId, piece: PieceIndex, code: RejectCode, now: float) -> list[Command]:
         """The link will not answer (any further)."""
-        supplier = self._supplier(link)
-        asked = supplier.asks.get(piece)
-        if asked is None:
-            return self._stray(supplier, piece)
         out: list[Command] = []
+        asked = self._asked(link, piece)
+        if asked is None:
+            return out
+        supplier = asked.supplier
         live = asked.live
         if live:
+            self._received.partial += asked.received
             self._release(asked)
-            self._partial_bytes += asked.received
         supplier.close(asked)
         supplier.heard_at = now
         if code in {RejectCode.NOT_HELD, RejectCode.UNREADABLE}:
             self._picker.remove(link, piece)
-            self._watch(supplier, out)
+            self._interest.review(supplier, out)
         elif live:
             # CHOKED without a choke, BUSY, CANCELLED what was not: asking again at once would run in circles.
             supplier.rests_until = now + REJECT_REST_S
         self._fill(supplier, now, out)
         if live:
-            self._feed_hungry(now, out)
+            self._feed(piece, now, out)
         return out
 
     # --- our own side
 
     def verified(self, link: LinkId, piece: PieceIndex, now: float) -> list[Command]:
         """The piece is good and stored: we have it. ``link`` is where it came from, present or gone."""
-        self._end_verifying(piece)
-        self._state[piece] = PieceState.HAVE
-        self.bits.add(piece)
-        self._picker.settle(piece)
+        self._pieces.keep(piece)
         out: list[Command] = [Announce(piece)]
-        self._unwatch(piece, out)
-        if not self._picker.needed_count:
+        self._interest.settled(piece, out)
+        if self.finished:
+            self._hungry.clear()
             out.append(Finished())
         return out
 
     def failed(self, link: LinkId, piece: PieceIndex, now: float) -> list[Command]:
         """The bytes are wrong: the link goes, the piece is fetched elsewhere."""
-        self._corrupt_bytes += self._end_verifying(piece)
+        self._received.corrupt += self._pieces.discard(piece)
         out: list[Command] = []
         supplier = self._suppliers.get(link)
         if supplier is not None and not supplier.expelled:
             out.append(Expel(link, f"piece {piece} did not verify"))
-            supplier.expelled = True
             self._drop(supplier, now, out)
-        self._reopen(piece)
-        self._feed_hungry(now, out)
+            supplier.expelled = True
+        self._feed(piece, now, out)
         return out
 
     def unstored(self, link: LinkId, piece: PieceIndex, now: float) -> list[Command]:
-        """The bytes were good, but could not be stored: nobody's fault, to be fetched again."""
-        self._partial_bytes += self._end_verifying(piece)
-        self._reopen(piece)
+        """The bytes could not be stored, or nobody will check them: no fault of the link's."""
+        self._received.partial += self._pieces.discard(piece)
         out: list[Command] = []
-        self._feed_hungry(now, out)
+        self._feed(piece, now, out)
         return out
 
     def lost(self, piece: PieceIndex, now: float) -> list[Command]:
-        """A piece that we had turned out to be bad on disk."""
-        if self._state[piece] != PieceState.HAVE:
-            raise LocalProtocolError(f"piece {piece} was not had")
-        self.bits.discard(piece)
-        self._state[piece] = PieceState.NOT_WANTED
-        return self.want((piece,), now)
+        """A piece that we had turned out to be bad on disk: it is wanted again."""
+        self._pieces.lose(piece)
+        return self.want((), now)
 
     def want(self, pieces: Iterable[PieceIndex], now: float) -> list[Command]:
-        """These are wanted too, from now on."""
+        """These are wanted too, from now on; what is had or wanted already stays so."""
         out: list[Command] = []
         for piece in pieces:
-            if self._state[piece] == PieceState.NOT_WANTED:
-                self._state[piece] = PieceState.WANTED
-                self._picker.need(piece)
+            self._pieces.want(piece)
+        self._tick_at = min(self._tick_at, now + DOWNLOAD_TICK_S)
         for supplier in self._suppliers.values():
-            if not supplier.interested and not supplier.expelled:
-                self._watch(supplier, out)
-                self._fill(supplier, now, out)
-        self._feed_hungry(now, out)
+            if supplier.expelled:
+                continue
+            if not supplier.interested:
+                self._interest.review(supplier, out)
+            self._fill(supplier, now, out)
         return out
 
     def hold(self, on: bool, now: float) -> list[Command]:
@@ -318,21 +258,26 @@ class Download:
                 self._fill(supplier, now, out)
         return out
 
+    # --- time
+
     def tick(self, now: float) -> list[Command]:
         """Time has passed: silent links lose their pieces, hungry ones look for late pieces."""
         out: list[Command] = []
-        endgame = bool(self._hungry) and bool(self._flights)
-        self._tick_at = now + (ENDGAME_TICK_S if endgame else DOWNLOAD_TICK_S)
         for supplier in self._suppliers.values():
-            if supplier.is_overdue(now):
-                supplier.silent = True
-                for asked in [asked for asked in supplier.asks.values() if asked.live]:
-                    self._partial_bytes += asked.received
-                    self._release(asked)
-                    self._cancel(asked, out)
-            elif not supplier.live_count:
+            if supplier.live_count:
+                if supplier.choked and now - supplier.choked_at >= CHOKE_GRACE_S:
+                    self._give_up([asked for asked in supplier.asks.values() if not asked.received])
+                if supplier.is_overdue(now):
+                    supplier.silent = True
+                    overdue = [asked for asked in supplier.asks.values() if asked.live]
+                    self._give_up(overdue)
+                    for asked in overdue:
+                        self._cancel(asked, out)
+        for supplier in self._suppliers.values():
+            if not supplier.live_count or supplier.link in self._hungry:
                 self._fill(supplier, now, out)
-        self._feed_hungry(now, out, seek_late=True)
+        watching = self._hungry and not self._picker.open_count
+        self._tick_at = now + (ENDGAME_TICK_S if watching else DOWNLOAD_TICK_S)
         return out
 
     def next_deadline(self, now: float) -> float | None:
@@ -341,37 +286,19 @@ class Download:
 
     # --- eyes
 
-    def state(self, piece: PieceIndex) -> PieceState:
-        """Where the piece stands."""
-        return PieceState(self._state[piece])
+    @property
+    def bits(self) -> Bitfield:
+        """What we hold, verified and stored. Not a copy, and to be read only."""
+        return self._pieces.bits
 
     @property
     def finished(self) -> bool:
         """Whether everything wanted is here."""
         return not self._picker.needed_count
 
-    def statistics(self) -> DownloadStatistics:
-        suppliers = self._suppliers.values()
-        return DownloadStatistics(
-            pieces=len(self.bits),
-            have=self.bits.count,
-            open=self._picker.open_count,
-            in_flight=len(self._flights),
-            verifying=len(self._verifying),
-            links=len(suppliers),
-            links_unchoked=sum(not s.choked for s in suppliers),
-            links_hungry=len(self._hungry),
-            links_silent=sum(s.silent for s in suppliers),
-            requests=sum(len(s.asks) for s in suppliers),
-            asks=self._asks,
-            withdrawals=self._withdrawals,
-            received_bytes=self._received_bytes,
-            duplicate_bytes=self._duplicate_bytes,
-            partial_bytes=self._partial_bytes,
-            corrupt_bytes=self._corrupt_bytes,
-            wasted_bytes=self._duplicate_bytes + self._partial_bytes + self._corrupt_bytes,
-            finished=self.finished,
-        )
+    def state(self, piece: PieceIndex) -> PieceState:
+        """Where the piece stands."""
+        return self._pieces[piece]
 
     def availability(self, piece: PieceIndex) -> int:
         """How many connected peers hold the piece."""
@@ -381,37 +308,109 @@ class Download:
         """Bytes a second that the link gave while it was asked; 0 if not known."""
         return self._supplier(link).rate
 
+    def statistics(self) -> DownloadStatistics:
+        """As it stands now."""
+        suppliers = self._suppliers.values()
+        duplicate, partial, corrupt = (
+            self._endgame.duplicate_bytes, self._received.partial, self._received.corrupt,
+        )  # fmt: skip
+        return DownloadStatistics(
+            pieces=len(self.bits),
+            have=self.bits.count,
+            open=self._picker.open_count,
+            in_flight=len(self._pieces.flights),
+            verifying=self._pieces.verifying_count,
+            links=len(suppliers),
+            links_unchoked=sum(not s.choked for s in suppliers),
+            links_hungry=len(self._hungry),
+            links_silent=sum(s.silent for s in suppliers),
+            requests=sum(len(s.asks) for s in suppliers),
+            asks=self._asks,
+            withdrawals=self._endgame.withdrawals,
+            received_bytes=self._received.total,
+            duplicate_bytes=duplicate,
+            partial_bytes=partial,
+            corrupt_bytes=corrupt,
+            wasted_bytes=duplicate + partial + corrupt,
+            finished=self.finished,
+        )
+
     def check_invariants(self) -> None:
         """For tests: every piece is in one state, and all books agree."""
-        live: dict[PieceIndex, list[LinkId]] = {}
+        live: dict[PieceIndex, set[LinkId]] = {}
         for link, supplier in self._suppliers.items():
-            asks = supplier.asks.values()
-            assert len(asks) <= supplier.window
-            assert supplier.live_count == sum(a.live for a in asks)
-            assert supplier.outstanding == sum(a.remaining for a in asks if a.live)
-            assert not (supplier.expelled and asks)
-            for asked in asks:
-                assert 0 <= asked.received <= asked.length
+            supplier.check_invariants()
+            for asked in supplier.asks.values():
                 if asked.live:
-                    live.setdefault(asked.piece, []).append(link)
+                    live.setdefault(asked.piece, set()).add(link)
                     assert self._picker.holds(link, asked.piece)
-        assert {p: sorted(a.supplier.link for a in f) for p, f in self._flights.items()} == {
-            p: sorted(links) for p, links in live.items()
-        }
-        for index, state in enumerate(self._state):
-            piece = PieceIndex(index)
-            assert (state == PieceState.HAVE) == self.bits[piece]
-            assert (state == PieceState.IN_FLIGHT) == (piece in self._flights)
-            assert (state == PieceState.VERIFYING) == (piece in self._verifying)
-            assert (state == PieceState.WANTED) == self._picker.is_open(piece)
-            needed = state in {PieceState.WANTED, PieceState.IN_FLIGHT, PieceState.VERIFYING}
-            assert needed == self._picker.is_needed(piece)
-        for link, supplier in self._suppliers.items():
-            if not supplier.expelled:
-                assert supplier.interested == (self._picker.witness(link) is not None)
+        assert live == {p: {a.supplier.link for a in f} for p, f in self._pieces.flights.items()}
+        self._pieces.check_invariants()
+        self._interest.check_invariants(list(self._suppliers.values()))
         self._picker.check_invariants()
 
-    # --- inside
+    # --- inside: asking
+
+    def _fill(self, supplier: Supplier, now: float, out: list[Command]) -> None:
+        """Ask as much as the link has room for."""
+        link = supplier.link
+        while supplier.has_room(now) and not self._held_back:
+            piece = self._open_piece(supplier)
+            if piece is None:
+                piece = self._late_piece(supplier, now)
+            if piece is None:
+                if supplier.interested:
+                    self._hungry[link] = None
+                    self._watch(now)
+                return
+            self._pieces.ask(supplier.ask(piece, self._length(piece), now))
+            self._asks += 1
+            out.append(Ask(link, piece))
+        self._hungry.pop(link, None)
+
+    def _open_piece(self, supplier: Supplier) -> PieceIndex | None:
+        picker = self._picker
+        if not picker.open_count:
+            return None
+        any_will_do = self._begun < RANDOM_FIRST_PIECES
+        piece = picker.choose_any(supplier.link) if any_will_do else picker.choose(supplier.link)
+        if piece in supplier.asks:  # given up there, but not closed by the remote side yet
+            piece = picker.choose_any(supplier.link)
+        return None if piece in supplier.asks else piece
+
+    def _late_piece(self, supplier: Supplier, now: float) -> PieceIndex | None:
+        flights = self._pieces.flights
+        if not flights:
+            return None
+        return self._endgame.late_piece(
+            supplier,
+            self._picker,
+            flights.values(),
+            now,
+            guess=self._guess(),
+            doubled=sum(s.live_count for s in self._suppliers.values()) - len(flights),
+            received_bytes=self._received.total,
+        )
+
+    def _watch(self, now: float) -> None:
+        """Somebody is hungry: look again soon, if what is missing is all in flight."""
+        if not self._picker.open_count:
+            self._tick_at = min(self._tick_at, now + ENDGAME_TICK_S)
+
+    def _guess(self) -> float:
+        """The rate to expect of a link that has shown none: the average of those that have."""
+        rates = [s.rate for s in self._suppliers.values() if s.rate]
+        return sum(rates) / len(rates) if rates else 0.0
+
+    def _feed(self, piece: PieceIndex, now: float, out: list[Command]) -> None:
+        """A piece has opened: perhaps a hungry link takes it."""
+        for link in list(self._hungry):
+            if not self._picker.is_open(piece):
+                return
+            if self._picker.holds(link, piece):
+                self._fill(self._suppliers[link], now, out)
+
+    # --- inside: requests and their ends
 
     def _supplier(self, link: LinkId) -> Supplier:
         try:
@@ -419,144 +418,62 @@ class Download:
         except KeyError:
             raise LocalProtocolError(f"link {link} has not joined") from None
 
-    def _stray(self, supplier: Supplier, piece: PieceIndex) -> list[Command]:
-        if supplier.expelled:
-            return []
-        raise LocalProtocolError(f"piece {piece} was not asked of link {supplier.link}")
+    def _asked(self, link: LinkId, piece: PieceIndex) -> Asked | None:
+        """The open request; None for a link that we have expelled, whose last words are still coming in."""
+        supplier = self._supplier(link)
+        asked = supplier.asks.get(piece)
+        if asked is None and not supplier.expelled:
+            raise LocalProtocolError(f"piece {piece} is not asked of link {link}")
+        return asked
 
-    def _fill(self, supplier: Supplier, now: float, out: list[Command], *, seek_late: bool = True) -> None:
-        """Ask as much as the link has room for."""
-        if self._held_back or self.finished:
-            return
-        picker = self._picker
-        link = supplier.link
-        while supplier.has_room(now):
-            piece = None
-            if picker.open_count:
-                random_first = self._started < RANDOM_FIRST_PIECES
-                piece = picker.choose_any(link) if random_first else picker.choose(link)
-            if piece in supplier.asks:  # given up there, but the remote side has not closed it yet
-                piece = picker.choose_any(link)
-                piece = None if piece in supplier.asks else piece
-            if piece is None:
-                piece = self._late_piece(supplier, now) if seek_late else None
-                if piece is None:
-                    self._hungry[link] = None
-                    if self._flights:
-                        self._tick_at = min(self._tick_at, now + ENDGAME_TICK_S)
-                    return
-            else:
-                picker.take(piece)
-                self._state[piece] = PieceState.IN_FLIGHT
-                self._started += 1
-            asked = supplier.ask(piece, self._length(piece), now)
-            self._flights.setdefault(piece, []).append(asked)
-            self._asks += 1
-            out.append(Ask(link, piece))
-        self._hungry.pop(link, None)
+    def _count(self, asked: Asked, count: int, now: float, out: list[Command]) -> None:
+        """Bytes of an answer came."""
+        if not asked.live and not asked.withdrawn:
+            self._adopt(asked, out)
+        self._received.total += count
+        if not asked.live:
+            self._endgame.duplicate_bytes += count
+        asked.supplier.got(asked, count, now)
 
-    def _late_piece(self, supplier: Supplier, now: float) -> PieceIndex | None:
-        holds = self._picker.holds
-        link = supplier.link
-        flights = (flight for piece, flight in self._flights.items() if holds(link, piece))
-        allowed = self._received_bytes * ENDGAME_WASTE_PERMILLE // 1000 + self._length(PieceIndex(0))
-        budget = allowed - self._duplicate_bytes
-        late = late_piece(supplier, flights, now, self._guess(), budget)
-        return None if late is None else late.piece
+    def _adopt(self, asked: Asked, out: list[Command]) -> None:
+        """An answer comes that we had given up when its link choked us."""
+        if self._pieces[asked.piece] in {PieceState.WANTED, PieceState.IN_FLIGHT}:
+            asked.supplier.revive(asked)
+            self._pieces.ask(asked)
+        else:
+            self._cancel(asked, out)
 
-    def _guess(self) -> float:
-        """The rate to expect of a link that has shown none: the average of those that have."""
-        known = [s.rate for s in self._suppliers.values() if s.rate]
-        return sum(known) / len(known) if known else 0.0
-
-    def _feed_hungry(self, now: float, out: list[Command], *, seek_late: bool = False) -> None:
-        for link in list(self._hungry):
-            del self._hungry[link]
-            self._fill(self._suppliers[link], now, out, seek_late=seek_late)
-
-    def _withdraw(self, asks: Iterable[Asked], now: float, out: list[Command]) -> None:
-        """Cancel requests for a piece that comes from elsewhere, and give their links other work."""
-        for asked in list(asks):
-            if asked.live:
-                self._duplicate_bytes += asked.received
-                self._land(asked)
-                asked.supplier.release(asked)
-                self._cancel(asked, out)
-                self._fill(asked.supplier, now, out)
+    def _withdraw(self, asked: Asked, out: list[Command]) -> None:
+        """The piece comes from elsewhere."""
+        self._endgame.duplicate_bytes += asked.received
+        asked.supplier.release(asked)
+        self._cancel(asked, out)
 
     def _cancel(self, asked: Asked, out: list[Command]) -> None:
         asked.withdrawn = True
-        self._withdrawals += 1
+        self._endgame.withdrawals += 1
         out.append(Withdraw(asked.supplier.link, asked.piece))
 
-    def _adopt(self, asked: Asked, now: float, out: list[Command]) -> None:
-        """An answer begins that we had given up when its link choked us: take it if it is still of use."""
-        state = self._state[asked.piece]
-        if state == PieceState.WANTED:
-            self._picker.take(asked.piece)
-            self._state[asked.piece] = PieceState.IN_FLIGHT
-        elif state != PieceState.IN_FLIGHT:
-            self._cancel(asked, out)
-            return
-        asked.supplier.revive(asked)
-        self._flights.setdefault(asked.piece, []).append(asked)
-
-    def _land(self, asked: Asked) -> None:
-        """The request is no longer one of its piece's flight."""
-        flight = self._flights.get(asked.piece)
-        if flight is not None and asked in flight:
-            flight.remove(asked)
-            if not flight:
-                del self._flights[asked.piece]
+    def _give_up(self, asks: Iterable[Asked]) -> None:
+        """Do not count on these any more."""
+        for asked in asks:
+            if asked.live:
+                self._received.partial += asked.received
+                self._release(asked)
 
     def _release(self, asked: Asked) -> None:
-        """The request will not be answered as far as we know: its piece opens, unless others are asked."""
+        """No answer is expected to this any more."""
         asked.supplier.release(asked)
-        self._land(asked)
-        if asked.piece not in self._flights:
-            self._reopen(asked.piece)
-
-    def _reopen(self, piece: PieceIndex) -> None:
-        self._state[piece] = PieceState.WANTED
-        self._picker.reopen(piece)
+        self._pieces.land(asked)
 
     def _drop(self, supplier: Supplier, now: float, out: list[Command]) -> None:
         """Forget the link and all that was asked of it."""
         self._hungry.pop(supplier.link, None)
-        for asked in list(supplier.asks.values()):
-            if asked.live:
-                self._partial_bytes += asked.received
-                self._release(asked)
-            supplier.close(asked)
+        asks = list(supplier.asks.values())
+        lost = [asked.piece for asked in asks if asked.live]
+        self._give_up(asks)
+        supplier.asks.clear()
         self._picker.leave(supplier.link)
-        self._feed_hungry(now, out)
-
-    def _end_verifying(self, piece: PieceIndex) -> int:
-        try:
-            return self._verifying.pop(piece)
-        except KeyError:
-            raise LocalProtocolError(f"piece {piece} is not being verified") from None
-
-    # --- interest: a link is interesting as long as one piece proves it
-
-    def _watch(self, supplier: Supplier, out: list[Command]) -> None:
-        """Find a piece that proves the link interesting, and tell the link when the answer has changed."""
-        piece = self._picker.witness(supplier.link)
-        if piece is not None:
-            self._set_witness(supplier, piece, out)
-        elif supplier.interested:
-            supplier.interested = False
-            out.append(Express(supplier.link, False))
-
-    def _set_witness(self, supplier: Supplier, piece: PieceIndex, out: list[Command]) -> None:
-        self._watchers.setdefault(piece, []).append(supplier.link)
-        if not supplier.interested:
-            supplier.interested = True
-            out.append(Express(supplier.link, True))
-
-    def _unwatch(self, piece: PieceIndex, out: list[Command]) -> None:
-        """The piece proves nothing any more."""
-        for link in self._watchers.pop(piece, ()):
-            supplier = self._suppliers.get(link)
-            if supplier is not None and not supplier.expelled:
-                self._watch(supplier, out)
+        for piece in lost:
+            if self._picker.is_open(piece):
+                self._feed(piece, now, out)

@@ -4,85 +4,143 @@ elsewhere.
 The last pieces decide when the last peer is done. Which link will be free first cannot be known when they are
 asked for, so they are bound late:
 
-* A piece that has *not begun* to arrive is asked of a second link (and a third, each a little later than the
-  one before). The requests are tied: when one begins to be answered the others are withdrawn, so a queue that
-  moves faster than expected wins, and next to nothing is sent twice. (Dean and Barroso, "The Tail at Scale",
-  2013: tied requests.)
-* A piece that *has begun* is asked again only of a link that would finish it several times sooner, from
-  scratch, and only while the bytes thrown away that way stay within a budget. When the second link begins,
-  whichever is expected later is withdrawn.
+* A piece that has *not begun* to arrive may be asked of a second link that is expected to end it sooner. The
+  requests are tied: when one begins to be answered the others are withdrawn, and next to nothing is sent
+  twice as long as the links choose late what they send. (Dean and Barroso, "The Tail at Scale", 2013.)
+* A piece that *has begun* is asked again only of a link that would end it several times sooner, from scratch.
+  When that link begins, whichever is expected later is withdrawn.
 
-What it does not do: ask everybody for everything, as BitTorrent's first endgame did; nor keep two answers
-running side by side to see which comes first.
+What arrives twice is bounded: `ENDGAME_WASTE_PERMILLE` of what has arrived may be thrown away. A duplicate
+request counts at once with what duplicates have cost so far (much, where sockets hold much that no cancel can
+call back), and the nearer the bound, the more a duplicate must gain. Only the latest pieces are worth it: one
+that will be here before them does not end the download sooner.
+
+Not done: asking everybody for everything, as BitTorrent's first endgame did; letting two answers run side by
+side to see which comes first; keeping the last pieces back until a link is idle (measured: slower).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 from math import inf
 
-from peer.limits import ENDGAME_ASKS_MAX, ENDGAME_GAIN_MIN, ENDGAME_LOOKS_MAX, ENDGAME_TIE_S
-from peer.swarm.supplier import Asked, Supplier
+from peer.ids import PieceIndex
+from peer.limits import (
+    ENDGAME_ASKS_MAX,
+    ENDGAME_LATE_SHARE,
+    ENDGAME_LATEST_MAX,
+    ENDGAME_LOOKS_MAX,
+    ENDGAME_TAKE_GAIN,
+    ENDGAME_TICK_S,
+    ENDGAME_TIE_GAIN,
+    ENDGAME_TIE_S,
+    ENDGAME_WASTE_PERMILLE,
+)
+from peer.swarm.picker import Picker
+from peer.swarm.supplier import Asked, Flight, Supplier
 
-TIE_GAIN = 1.0
+_PRIOR_RACES = 4
+_PRIOR_SHARE = 0.5
+"""Before anything is known a duplicate request is taken to cost half a piece; this counts as so many
+races."""
 
 
 def expected_end(asked: Asked, now: float, guess: float) -> float:
-    """Seconds until this answer is complete, as far as one can know; inf where nothing is to be expected."""
+    """Seconds until this answer is complete, as far as one can know; inf where nothing is to be expected.
+
+    ``guess`` is the rate of a link that has shown none.
+    """
     supplier = asked.supplier
+    if supplier.silent:
+        return inf
     if asked.received:
         return supplier.seconds_for(asked.remaining, now, guess)
-    if supplier.choked or supplier.silent or supplier.expelled:
-        return inf
-    if asked.due_at == asked.asked_at:
-        wait = asked.supplier.outstanding / guess if guess else inf
-        return max(asked.asked_at + wait - now, now - asked.asked_at)
-    return max(asked.due_at - now, now - asked.due_at)
+    due = asked.due_at
+    if due is None:
+        due = asked.asked_at + (supplier.outstanding / guess if guess else 0.0)
+    # What is late will be later still: after the time that it should have taken, as long again.
+    return max(due - now, now - due)
 
 
-def late_piece(
-    supplier: Supplier, flights: Iterable[list[Asked]], now: float, guess: float, budget: int
-) -> Asked | None:
-    """The request whose piece this link should be asked for as well, or None.
+class Endgame:
+    """Which pieces are worth a second request, within the bound of what may be thrown away."""
 
-    ``flights`` are the live requests for each piece in flight, earliest asked first, of pieces that the link
-    holds. ``guess`` is a rate for links whose own is not known, ``budget`` the bytes that may be thrown away.
-    """
-    best: Asked | None = None
-    best_end = 0.0
-    looks = 0
-    for flight in flights:
-        first = flight[0]
-        if first.piece in supplier.asks:
-            continue
-        looks += 1
-        if looks > ENDGAME_LOOKS_MAX:
-            break
-        if len(flight) >= ENDGAME_ASKS_MAX:
-            continue
-        if now - flight[-1].asked_at < ENDGAME_TIE_S:
-            continue
-        end = min(expected_end(asked, now, guess) for asked in flight)
-        if end <= best_end:
-            continue
-        begun = max(asked.received for asked in flight)
-        ours = supplier.seconds_for(supplier.outstanding + first.length, now, guess)
-        if ours * (ENDGAME_GAIN_MIN if begun else TIE_GAIN) > end:
-            continue
-        if begun > budget:
-            continue
-        best, best_end = first, end
-        if end == inf:
-            break
-    return best
+    def __init__(self, piece_bytes: int) -> None:
+        self.duplicate_bytes = 0  # received for requests that were withdrawn
+        self.withdrawals = 0
+        self._piece_bytes = piece_bytes
+        self._ranked: list[tuple[float, Flight]] = []
+        self._ranked_at = -inf
+
+    def late_piece(
+        self,
+        supplier: Supplier,
+        picker: Picker,
+        flights: Collection[Flight],
+        now: float,
+        *,
+        guess: float,
+        doubled: int,
+        received_bytes: int,
+    ) -> PieceIndex | None:
+        """The piece in flight that this link should be asked for as well, or None.
+
+        doubled: requests beyond the first for a piece, now. received_bytes: by the whole download so far.
+        """
+        spent = self._spent(doubled, received_bytes)
+        if spent >= 1 or not flights:
+            return None
+        latest = 0.0
+        for _, flight in self._rank(flights, now, guess):
+            if not flight:
+                continue  # landed since they were ranked
+            first = flight[0]
+            if first.piece in supplier.asks or not picker.holds(supplier.link, first.piece):
+                continue
+            end = min(expected_end(asked, now, guess) for asked in flight)
+            latest = max(latest, end)
+            if end < ENDGAME_LATE_SHARE * latest:
+                return None
+            if len(flight) >= ENDGAME_ASKS_MAX or now - flight[-1].asked_at < ENDGAME_TIE_S:
+                continue
+            begun = any(asked.received for asked in flight)
+            gain = (ENDGAME_TAKE_GAIN if begun else ENDGAME_TIE_GAIN) / (1 - spent)
+            if supplier.seconds_for(supplier.outstanding + first.length, now, guess) * gain < end:
+                return first.piece
+        return None
+
+    def losers(self, flight: Flight, now: float, guess: float) -> Flight:
+        """Which requests for a piece to withdraw when one has begun to be answered."""
+        ends = [expected_end(asked, now, guess) for asked in flight]
+        best = min(i for i in range(len(flight)) if flight[i].received)
+        for i, asked in enumerate(flight):
+            if asked.received and ends[i] < ends[best]:
+                best = i
+        # A link that has not begun may be so much faster that it is still worth waiting for.
+        return [
+            asked
+            for i, asked in enumerate(flight)
+            if i != best and (asked.received or ends[i] * ENDGAME_TAKE_GAIN >= ends[best])
+        ]
+
+    def _spent(self, doubled: int, received_bytes: int) -> float:
+        """The part of the bound that is used up, with what is under way."""
+        allowed = received_bytes * ENDGAME_WASTE_PERMILLE // 1000 + self._piece_bytes
+        prior = _PRIOR_RACES * _PRIOR_SHARE * self._piece_bytes
+        usual = (self.duplicate_bytes + prior) / (self.withdrawals + _PRIOR_RACES)
+        return (self.duplicate_bytes + doubled * usual) / allowed
+
+    def _rank(self, flights: Collection[Flight], now: float, guess: float) -> Iterable[tuple[float, Flight]]:
+        """The latest pieces first, as of a moment ago: ranking is dear where much is in flight."""
+        if now - self._ranked_at >= ENDGAME_TICK_S / 2:
+            ranked = [
+                (min(expected_end(asked, now, guess) for asked in flight), flight)
+                for flight in islice(flights, ENDGAME_LOOKS_MAX)
+            ]
+            ranked.sort(key=_end, reverse=True)
+            del ranked[ENDGAME_LATEST_MAX:]
+            self._ranked, self._ranked_at = ranked, now
+        return self._ranked
 
 
-def losers(flight: list[Asked], begun: Asked, now: float, guess: float) -> list[Asked]:
-    """Which of the requests for one piece to withdraw now that one of them has begun to be answered."""
-    ends = [(expected_end(asked, now, guess), i) for i, asked in enumerate(flight)]
-    started = [(end, i) for (end, i), asked in zip(ends, flight, strict=True) if asked.received]
-    best_end, best = min(started)
-    keep = {best}
-    # A link that has not begun yet may still be so much faster that it is worth waiting for.
-    for end, i in ends:
-        if not flight[i].received and end * ENDGAME_GAIN_MIN < best_end:
-            keep.add(i)
-    return [asked for i, asked in enumerate(flight) if i not in keep]
+def _end(entry: tuple[float, Flight]) -> float:
+    return entry[0]

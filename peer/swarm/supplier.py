@@ -32,13 +32,17 @@ class Asked:
         self.length = length
         self.received = 0
         self.asked_at = now
-        self.due_at = now  # when it was expected to be complete, when it was asked for
+        self.due_at: float | None = None  # when it should be complete, by what was known when it was asked
         self.live = True  # we count on the answer
         self.withdrawn = False  # we have cancelled it
 
     @property
     def remaining(self) -> int:
         return self.length - self.received
+
+
+Flight = list[Asked]
+"""The live requests for one piece, earliest first; emptied when the piece is no longer in flight."""
 
 
 class Supplier:
@@ -51,8 +55,10 @@ class Supplier:
         "_weighted",
         "asks",
         "choked",
+        "choked_at",
         "depth",
         "expelled",
+        "gone",
         "heard_at",
         "interested",
         "latency",
@@ -71,8 +77,10 @@ class Supplier:
         self.link = link
         self.window = window
         self.choked = True
+        self.choked_at = now
         self.interested = False
         self.expelled = False
+        self.gone = False
         self.silent = False
         self.rests_until = -inf
         self.asks: dict[PieceIndex, Asked] = {}  # in the order of asking; withdrawn ones stay until answered
@@ -154,8 +162,6 @@ class Supplier:
 
     def seconds_for(self, count: int, now: float, guess: float) -> float:
         """How long this many bytes will take, at its own rate or, where that is not known, at ``guess``."""
-        if self.choked or self.silent or self.expelled:
-            return inf
         rate = self.rate_now(now) or guess
         return count / rate if rate else inf
 
@@ -163,13 +169,23 @@ class Supplier:
         """The rate with the present silence counted in; 0 if not known."""
         if not self.live_count:
             return self.rate
-        passed = now - self._fold_at
-        seconds = self._seconds + passed
+        seconds = self._seconds + now - self._fold_at
         return (self._weighted + self._fresh) / seconds if self._weighted and seconds else 0.0
 
     def is_overdue(self, now: float) -> bool:
         """Whether something was asked and nothing has come for too long."""
         return self.live_count > 0 and now - self.heard_at >= REQUEST_TIMEOUT_S
+
+    def check_invariants(self) -> None:
+        """For tests: the counts agree with the requests."""
+        asks = self.asks.values()
+        assert len(asks) <= self.window
+        assert self.live_count == sum(asked.live for asked in asks)
+        assert self.outstanding == sum(asked.remaining for asked in asks if asked.live)
+        assert not (self.expelled and asks)
+        for asked in asks:
+            assert 0 <= asked.received <= asked.length
+            assert not (asked.live and asked.withdrawn)
 
     def _fold(self, now: float) -> None:
         passed = now - self._fold_at

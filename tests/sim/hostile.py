@@ -65,12 +65,17 @@ async def each_request(
                 await answer(event.id, event.piece)
 
 
+async def ignore(request: RequestId, piece: PieceIndex | None) -> None:
+    """No answer."""
+    await trio.lowlevel.checkpoint()
+
+
 def silent(piece_count: int) -> Behaviour:
     """Claims everything and sends nothing."""
 
     async def behave(greeted: Greeted) -> None:
         await claim_everything(greeted, piece_count)
-        await each_request(greeted, lambda request, piece: trio.lowlevel.checkpoint())
+        await each_request(greeted, ignore)
 
     return behave
 
