@@ -1,5 +1,7 @@
 """A result on a terminal: rich tables, plain when stdout is not a terminal."""
 
+import os
+import sys
 from typing import TextIO
 
 from rich import box
@@ -13,8 +15,16 @@ PLAIN_WIDTH = 160
 """Columns where the output is no terminal: wide enough that no table folds."""
 
 
+class PatientConsole(Console):
+    """Goes on in silence when its reader has seen enough (`| head`): a report is still to be written."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def console(stream: TextIO) -> Console:
-    return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False)
+    return PatientConsole(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False)
 
 
 def show(result: Result, stream: TextIO) -> None:

@@ -1,34 +1,45 @@
-"""Rates, sizes and times as people write and read them.  PURE."""
+"""Rates, sizes, counts and times as people write and read them, in bits.  PURE.
+
+Networks count in bits, so the lab does; `peer.units` counts in bytes, as files do.
+"""
 
 import re
 from typing import Final
 
+from peer import units
 from peer.errors import UsageError
 
-_NUMBER: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\Z")
+_SIZE: Final = re.compile(
+    r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?P<prefix>[kmgt]?i?)(?P<unit>B|bit|)", re.I
+)
 
-_PREFIX: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY: Final = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_PREFIXES: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12} | {
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
 
 
 def parse_rate(text: str) -> float:
-    """Bits per second from tc's grammar: ``4mbit``, ``500kbit``; ``1MB`` and ``1mbps`` are bytes a second."""
-    number, unit = _split(text, "a rate such as 4mbit or 1MB")
-    for suffix, bits in (("bit", 1), ("bps", 8), ("b", 8)):
-        scale = _scale(unit.removesuffix(suffix)) if unit.endswith(suffix) else None
-        if scale:
-            return number * scale * bits
-    raise UsageError(f"{text!r} is not a rate: write 4mbit, 500kbit or 1MB")
+    """Bits per second, read as every command of the project reads rates. Raises UsageError."""
+    try:
+        return 8.0 * units.parse_rate(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def parse_size(text: str) -> float:
-    """Bits from ``32MiB``, ``1GB``, ``15Gbit`` or a bare number of bytes."""
-    number, unit = _split(text, "a size such as 32MiB or 15Gbit")
-    for suffix, bits in (("bit", 1), ("b", 8), ("", 8)):
-        scale = _scale(unit.removesuffix(suffix)) if unit.endswith(suffix) else None
-        if scale:
-            return number * scale * bits
-    raise UsageError(f"{text!r} is not a size: write 32MiB, 1GB or 15Gbit")
+    """Bits, from ``32MiB``, ``1GB``, ``15Gbit`` or a bare number of bytes. Raises UsageError."""
+    match = _SIZE.fullmatch(text.strip()) if len(text) <= 40 else None
+    scale = _PREFIXES.get(match["prefix"].lower()) if match else None
+    if match is None or scale is None:
+        raise UsageError(f"{text[:40]!r} is not a size: write 32MiB, 1GB or 15Gbit")
+    if match["unit"] == "b":
+        raise UsageError(
+            f"{text!r} may mean bits or bytes: write {text.strip()[:-1]}bit or {text.strip()[:-1]}B"
+        )
+    return float(match["number"]) * scale * (1 if match["unit"].lower() == "bit" else 8)
 
 
 def parse_counts(text: str) -> list[int]:
@@ -83,14 +94,3 @@ def _prefixed(value: float) -> str:
         if abs(value) >= scale:
             return f"{value / scale:.4g} {prefix}"
     return f"{value:.4g} "
-
-
-def _split(text: str, wanted: str) -> tuple[float, str]:
-    match = _NUMBER.match(text.strip())
-    if not match or len(text) > 40:
-        raise UsageError(f"{text[:40]!r} is not {wanted}")
-    return float(match[1]), match[2].lower()
-
-
-def _scale(prefix: str) -> int | None:
-    return _PREFIX.get(prefix) or _BINARY.get(prefix)

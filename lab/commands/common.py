@@ -46,8 +46,8 @@ class Output:
         """Progress and remarks: stderr."""
         click.echo(line, err=True)
 
-    def finish(self, result: Any) -> None:
-        """Show the result (`lab.report.Result`) and, with --out, write its report."""
+    def finish(self, result: Any, shown: bool = False) -> None:
+        """Show the result (`lab.report.Result`) unless it was shown already; with --out, write its report."""
         from lab import report
 
         result.started = self.started
@@ -62,7 +62,7 @@ class Output:
             )
         if self.as_json:
             click.echo(json.dumps(result.to_json(), ensure_ascii=False, allow_nan=False))
-        else:
+        elif not shown:
             from lab import screen
 
             screen.show(result, sys.stdout)

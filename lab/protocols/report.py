@@ -175,7 +175,7 @@ def _plot(rows: list[dict[str, Any]]) -> Plot:
         f" The same message in each grammar; data is {measure.PIECE_BYTES // 1024} KiB of random bytes, which"
         " text grammars write as base64."
     )
-    title = "Text grammars pay a third more for bytes, and many times more in time"
+    title = "Text grammars pay a third more for bytes, and far more time for them"
     return Plot("protocols", title, caption, draw, (10, 5.4))
 
 

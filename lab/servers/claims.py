@@ -280,7 +280,7 @@ CLAIMS: Final = (
     Claim(
         "scale",
         "thread",
-        "does not scale to many clients",
+        "does not scale to many clients that wait",
         "throughput of the busy clients, alone : beside the idle ones",
         lambda rows: rows.value("thread", "idle", "slowdown_by_idle"),
         2.5,

@@ -1,8 +1,7 @@
 """A process for each client: the classic way of Unix.
 
 `fork` makes a copy of the server that has everything the server has, the client's descriptor included, and
-shares nothing from then on. A crash takes one client down; a counter that the child changes stays the
-child's.
+shares nothing from then on. A crash takes one client down; a counter that the child changes stays its own.
 """
 
 import os
@@ -19,9 +18,7 @@ def serve(listener: socket.socket, library: Library) -> None:
     try:
         while True:
             conn, _ = listener.accept()
-            with (
-                conn
-            ):  # the child has a descriptor of its own; ours must be closed, or the client never sees an end
+            with conn:  # the child has its own descriptor; while ours is open, the client sees no end
                 start_child(listener, conn, library, children)
             bury(children)
     finally:

@@ -140,7 +140,7 @@ def _intermittent(scale: Scale, _: Speed) -> tuple[int, dict[str, Any]]:
 
 
 def _large(scale: Scale, _: Speed) -> tuple[int, dict[str, Any]]:
-    return scale.large, {"job": "crowd", "requests": 1, "request": "GET large"}
+    return scale.large, {"job": "crowd", "requests": 3, "request": "GET large"}
 
 
 def _idle(scale: Scale, _: Speed) -> tuple[int, dict[str, Any]]:

@@ -16,9 +16,9 @@ from peer.errors import UsageError
         ("4mbit", 4e6),
         ("500kbit", 5e5),
         ("1MB", 8e6),
-        ("1mbps", 8e6),
         ("1.5gbit", 1.5e9),
         (" 2 Mbit ", 2e6),
+        ("0", 0),
         ("64KiB", 64 * 1024 * 8),
         ("8bit", 8),
         ("0mbit", 0),
@@ -34,11 +34,19 @@ def test_size(text: str, bits: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fast", "-4mbit", "4", "4 furlongs", "1e9bit", "nanbit", "4mbit\n5", "4mmbit"]
+    "text", ["", "fast", "-4mbit", "4", "4 furlongs", "1e9bit", "nanbit", "4mbit\n5", "4mmbit", "1mb"]
 )
 def test_no_rate(text: str) -> None:
-    with pytest.raises(UsageError, match="not a rate"):
+    with pytest.raises(UsageError, match=r"not a rate|no unit|may mean"):
         units.parse_rate(text)
+
+
+@pytest.mark.parametrize("text", ["", "big", "-1GB", "1e9", "3 apples", "1KiKiB", "GB"])
+def test_no_size(text: str) -> None:
+    with pytest.raises(UsageError, match="not a size"):
+        units.parse_size(text)
+    with pytest.raises(UsageError, match="15Gbit or 15GB"):
+        units.parse_size("15Gb")
 
 
 @pytest.mark.parametrize(
