@@ -190,7 +190,7 @@ class Connection:
                 for event in session.buffer_updated(count):
                     self._handle(handler, event)
         except RemoteProtocolError as error:
-            self.close(ByeCode.PROTOCOL, str(error))
+            self.close(error.bye_code, str(error))
         except (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionLost) as error:
             self._end(Ending(str(error) or "connection lost"))
 

@@ -1,18 +1,18 @@
 """The first words on a connection: who dialled says hello at once, who accepted looks at it and answers.
 
-Both sides check the same things about the other's hello: the version, that the other is not ourselves, and
-that it proved to be (or at least says) who was expected. What comes in the same packet as the hello is kept
+Both sides check the same things about the other's hello: that the other is not ourselves, and that it proved to be (or at least says) who was expected. What comes in the same packet as the hello is kept
 and handed on.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import trio
 
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
 from peer.ids import NodeId
-from peer.limits import GOODBYE_GRACE_S, PROTOCOL_VERSION
+from peer.limits import GOODBYE_GRACE_S
 from peer.net.transport import Stream
 from peer.wire.messages import Bye, Hello
 from peer.wire.session import ByeReceived, Event, HelloReceived, Session
@@ -62,17 +62,12 @@ async def welcome(
             await stream.send_all(session.greet(ours))
             return Greeted(stream, session, theirs, early)
         ours = check
-    return await _refuse(stream, session, *ours)
+    await _refuse(stream, session, *ours)
 
 
 def _objection(
     theirs: Hello, ours: Hello, stream: Stream, expected: NodeId | None
 ) -> tuple[ByeCode, str] | None:
-    if theirs.version != PROTOCOL_VERSION:
-        return (
-            ByeCode.WRONG_VERSION,
-            f"speaks version {theirs.version} of the protocol, we speak {PROTOCOL_VERSION}",
-        )
     if theirs.node == ours.node:
         return ByeCode.SELF, "this is ourselves"
     if stream.peer is not None and stream.peer != theirs.node:
@@ -88,7 +83,10 @@ async def _their_hello(stream: Stream, session: Session) -> tuple[Hello, tuple[E
         if count == 0:
             session.eof()
             raise ConnectionLost("closed before its hello")
-        events = session.buffer_updated(count)
+        try:
+            events = session.buffer_updated(count)
+        except RemoteProtocolError as error:  # another version, or no hello at all: say so
+            await _refuse(stream, session, error.bye_code, str(error))
         if not events:
             continue
         first, *rest = events
@@ -99,7 +97,7 @@ async def _their_hello(stream: Stream, session: Session) -> tuple[Hello, tuple[E
         raise RemoteProtocolError("began with something other than a hello")
 
 
-async def _refuse(stream: Stream, session: Session, code: ByeCode, reason: str) -> Greeted:
+async def _refuse(stream: Stream, session: Session, code: ByeCode, reason: str) -> NoReturn:
     with trio.move_on_after(GOODBYE_GRACE_S):
         await stream.send_all(session.send(Bye(code, reason)))
     raise Refused(code, reason, ours=True)

@@ -236,6 +236,11 @@ class Link:
         else:
             raise RemoteProtocolError("have before the bitfield")
 
+    def _close_request(self, piece: PieceIndex | None, request: RequestId) -> None:
+        """An answer has ended; the piece may have been asked again under another id meanwhile."""
+        if self._open.get(piece) == request:
+            del self._open[piece]
+
     # --- the connection's handler
 
     def handle(self, event: Event) -> None:  # noqa: PLR0912 - one case a message
@@ -246,16 +251,14 @@ class Link:
                 self.meter_in.add(event.received, now)
                 self._owner.link_progressed(self, event)
             case Answered():
-                if not event.cancelled:
-                    self._open.pop(event.piece, None)
+                self._close_request(event.piece, event.id)
                 self._owner.link_answered(self, event)
             case RequestReceived():
                 self._owner.link_asks(self, event.id, event.piece)
             case HaveReceived():
                 self._got_haves(event.pieces)
             case Rejected():
-                if not event.cancelled:
-                    self._open.pop(event.piece, None)
+                self._close_request(event.piece, event.id)
                 self._owner.link_rejected(self, event)
             case CancelReceived():
                 self._owner.link_cancels(self, event.id)
