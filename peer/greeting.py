@@ -1,12 +1,11 @@
 """The first words on a connection: who dialled says hello at once, who accepted looks at it and answers.
 
-Both sides check the same things about the other's hello: that the other is not ourselves, and that it proved to be (or at least says) who was expected. What comes in the same packet as the hello is kept
-and handed on.
+Both sides check the same things about the other's hello: that it is not ourselves, and that it proved to be
+(or on a plain transport says to be) who was expected. What comes in the same packet is kept and handed on.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
 
 import trio
 
@@ -46,7 +45,7 @@ async def greet(stream: Stream, session: Session, hello: Hello, expected: NodeId
     if check is None and theirs.share != hello.share:
         check = (ByeCode.PROTOCOL, "answered for another share")
     if check is not None:
-        await _refuse(stream, session, *check)
+        raise await _refusal(stream, session, *check)
     return Greeted(stream, session, theirs, early)
 
 
@@ -62,7 +61,7 @@ async def welcome(
             await stream.send_all(session.greet(ours))
             return Greeted(stream, session, theirs, early)
         ours = check
-    await _refuse(stream, session, *ours)
+    raise await _refusal(stream, session, *ours)
 
 
 def _objection(
@@ -86,7 +85,7 @@ async def _their_hello(stream: Stream, session: Session) -> tuple[Hello, tuple[E
         try:
             events = session.buffer_updated(count)
         except RemoteProtocolError as error:  # another version, or no hello at all: say so
-            await _refuse(stream, session, error.bye_code, str(error))
+            raise await _refusal(stream, session, error.bye_code, str(error)) from error
         if not events:
             continue
         first, *rest = events
@@ -97,7 +96,7 @@ async def _their_hello(stream: Stream, session: Session) -> tuple[Hello, tuple[E
         raise RemoteProtocolError("began with something other than a hello")
 
 
-async def _refuse(stream: Stream, session: Session, code: ByeCode, reason: str) -> NoReturn:
+async def _refusal(stream: Stream, session: Session, code: ByeCode, reason: str) -> Refused:
     with trio.move_on_after(GOODBYE_GRACE_S):
         await stream.send_all(session.send(Bye(code, reason)))
-    raise Refused(code, reason, ours=True)
+    return Refused(code, reason, ours=True)

@@ -262,8 +262,6 @@ class Member:
         if isinstance(verdict, Turned):
             link.close(verdict.code)
             await link.run()
-            if dialled is not None and verdict.code is not ByeCode.SELF:
-                self.book.rest(dialled, trio.current_time())
             return
         if verdict.close is not None and verdict.close in self.links:
             self.links[verdict.close].close(ByeCode.DUPLICATE)

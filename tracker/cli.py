@@ -47,12 +47,20 @@ def command(host: str | None, port: int, home: Path | None) -> None:
 def build_transport(home: Path | None) -> Transport:
     """The transport that this tracker listens on. The one place to change when it is another one.
 
-    home: where a transport that needs an identity keeps its key; plain TCP has none.
+    It takes encrypted peers and plain ones alike. home: where the key is kept; without one a new key is made
+    for this run, since peers do not expect a certain tracker.
     """
-    del home
+    from peer.identity import Identity, load_or_create_identity
+    from peer.net.either import EitherTransport
+    from peer.net.swarmca import SwarmAuthority
     from peer.net.tcp import TcpTransport
+    from peer.net.tls import TlsTransport
 
-    return TcpTransport()
+    identity = Identity.generate()
+    if home is not None:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        identity = load_or_create_identity(home)
+    return EitherTransport(TlsTransport(identity, SwarmAuthority.public()), TcpTransport())
 
 
 async def _serve(transport: Transport, host: str | None, port: int) -> None:

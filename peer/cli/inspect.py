@@ -45,6 +45,7 @@ def command(
     down: float | None,
     progress: str,
     trace: Path | None,
+    swarm_key: Path | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -53,7 +54,7 @@ def command(
     For a link the list is fetched from any peer that has it, and checked against the link. For a path it is
     made by hashing, and the link's identity is printed without sharing anything.
     """
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace)
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace, swarm_key)
 
     async def work(stop: Stop) -> int:
         from peer.cli.display import make_display

@@ -102,6 +102,12 @@ def network_options(command: Command) -> Command:
             metavar="FILE",
             help="Write an event trace (JSON lines): who sent which piece to whom, when.",
         ),
+        click.option(
+            "--swarm-key",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Secret of a private swarm, in a file (or in MANYHANDS_SWARM_KEY).",
+        ),
         click.option("--plain", is_flag=True, help="No encryption: for labs and trusted links."),
     ]
     for option in reversed(options):

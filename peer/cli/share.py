@@ -43,6 +43,7 @@ def command(
     down: float | None,
     progress: str,
     trace: Path | None,
+    swarm_key: Path | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -52,7 +53,7 @@ def command(
     folder are not followed: they are named and left out. A file that changes while it is shared is noticed
     and no longer sent.
     """
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace)
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace, swarm_key)
     options = ShareOptions(path, port, announce)
 
     async def work(stop: Stop) -> int:

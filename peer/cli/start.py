@@ -1,6 +1,7 @@
 """What `share` and `get` do alike before their work begins: home, identity, transport, node, port."""
 
 import atexit
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from random import SystemRandom
 from peer.cli.options import PEER_PORT
 from peer.errors import UsageError
 from peer.home import Home, home_path
-from peer.identity import load_or_create_identity
+from peer.identity import Identity, load_or_create_identity
 from peer.ids import Address, NodeId
 from peer.net.tcp import TcpTransport
 from peer.net.transport import Transport
@@ -17,6 +18,9 @@ from peer.node import Node
 from peer.store.trouble import trouble
 from peer.trace import EventTrace, LineTrace
 from peer.workers import ThreadWorkers, Workers
+
+SWARM_KEY_VARIABLE = "MANYHANDS_SWARM_KEY"
+"""A secret in the environment; on the command line everybody on the machine could read it."""
 
 TRACE_BUFFER_BYTES = 1 << 16
 """A trace is written in blocks of this size."""
@@ -34,6 +38,7 @@ class NetworkOptions:
     plain: bool
     progress: str
     trace: Path | None = None
+    swarm_key: Path | None = None
 
 
 @dataclass(slots=True)
@@ -49,9 +54,33 @@ class Started:
         return self.node.services.node
 
 
-def make_transport(options: NetworkOptions) -> Transport:
-    """The transport that the options ask for."""
-    return TcpTransport()
+def make_transport(options: NetworkOptions, identity: Identity) -> Transport:
+    """The transport that the options ask for. Raises UsageError for a swarm key that is none."""
+    if options.plain:
+        if options.swarm_key is not None:
+            raise UsageError("--plain and --swarm-key exclude each other: a private swarm is encrypted")
+        return TcpTransport()
+    from peer.net.swarmca import SwarmAuthority  # noqa: PLC0415 - X.509 is slow to import
+    from peer.net.tls import TlsTransport  # noqa: PLC0415
+
+    secret = swarm_secret(options.swarm_key)
+    try:
+        authority = SwarmAuthority.public() if secret is None else SwarmAuthority.private(secret)
+    except ValueError as error:
+        raise UsageError(f"the swarm key cannot be used: {error}") from error
+    return TlsTransport(identity, authority)
+
+
+def swarm_secret(path: Path | None) -> bytes | None:
+    """The private swarm's secret: from the file, or from the environment; None for the public swarm."""
+    if path is not None:
+        with trouble(str(path)):
+            text = path.read_bytes()
+    elif SWARM_KEY_VARIABLE in os.environ:
+        text = os.environb[SWARM_KEY_VARIABLE.encode()]
+    else:
+        return None
+    return text.strip()
 
 
 def _open_trace(path: Path, node: NodeId) -> EventTrace:
@@ -72,7 +101,7 @@ async def start(options: NetworkOptions, port: int | None) -> Started:
     workers = ThreadWorkers()
     node = Node(
         identity.node_id,
-        make_transport(options),
+        make_transport(options, identity),
         workers,
         SystemRandom(),
         up=options.up,

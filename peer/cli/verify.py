@@ -42,6 +42,7 @@ def command(
     down: float | None,
     progress: str,
     trace: Path | None,
+    swarm_key: Path | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -50,7 +51,7 @@ def command(
     DIR is the folder that the share was put into (as `get -o DIR`), or the share's own folder. Exit code 0 if
     everything is there and good, 4 if not.
     """
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace)
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace, swarm_key)
 
     async def work(stop: Stop) -> int:
         from peer.cli.display import make_display

@@ -94,6 +94,18 @@ class TcpStream(Stream):
         sock.setblocking(False)
         return sock
 
+    async def peek(self) -> int | None:
+        """The next byte, left where it is; None at the end of the stream."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        with socket_errors():
+            while True:
+                try:
+                    data = self._socket.recv(1, socket.MSG_PEEK)
+                    break
+                except BlockingIOError:
+                    await trio.lowlevel.wait_readable(self._socket)
+        return data[0] if data else None
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
