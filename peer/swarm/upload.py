@@ -151,6 +151,8 @@ class _Link:
     queue: dict[RequestId, _Request] = field(default_factory=dict)
     begun: _Request | None = None
     in_socket: int = 0  # the last chunk, until the socket is ready again
+    handed_at: float = 0.0  # when it was handed out
+    work_ends: bool = False  # nothing was waiting behind it, so nobody looks whether the socket is ready
     sent_bytes: int = 0
     answers: int = 0
     repeats: int = 0
@@ -323,6 +325,8 @@ class Upload:
         self._sent_bytes += length
         if chunk.last:
             self._finish(state, request)
+        state.handed_at = now
+        state.work_ends = state.begun is None and not state.queue
         return chunk
 
     # --- eyes
@@ -436,12 +440,12 @@ class Upload:
         return request
 
     def _drained(self, state: _Link, now: float) -> None:
-        """The socket is ready, so it has taken the last chunk."""
+        """The socket is ready, so it has taken the last chunk; if there was no other, some time ago."""
         nbytes, state.in_socket = state.in_socket, 0
         if nbytes:
-            state.taken_at = now
-            state.meter.add(nbytes, now)
-            self._gauge.add(nbytes, now)
+            state.taken_at = min(now, state.handed_at + CHUNK_S) if state.work_ends else now
+            state.meter.add(nbytes, state.taken_at)
+            self._gauge.add(nbytes, state.taken_at)
 
     def _finish(self, state: _Link, request: _Request) -> None:
         state.begun = None
