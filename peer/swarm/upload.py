@@ -22,7 +22,7 @@ full (`UplinkGauge`), a link that takes nothing keeps nobody waiting, and nobody
 PATIENCE_S, or we would be taken for dead.
 
 What it is worth, in a model of 30 peers of 4 Mbit/s behind an origin of 40: the origin has sent every piece
-once after 1.01 F bytes, against 1.28 F without deferring and 1.51 F in the order of asking. The last peer is
+once after 1.03 F bytes, against 1.31 F without deferring and 1.48 F in the order of asking. The last peer is
 done at the same time in all three; but an origin that dies has left a whole swarm behind that much sooner.
 
 Not here: whether the piece is readable (the caller says so by `unreadable`), who is choked (the choker says
