@@ -8,7 +8,8 @@ import trio
 from peer.ids import LinkId
 from peer.link import Link
 from peer.outflow import Outflow
-from peer.swarm.choker import Choker, PeerView, UplinkView
+from peer.swarm.choker import Choker, PeerView
+from peer.swarm.slots import UplinkView
 
 
 class Choking:
@@ -53,6 +54,7 @@ class Choking:
                 link.sent_bytes,
                 link.since,
                 link.snubs(now),
+                link.received_bytes,
             )
             for link in self._links.values()
             if link.pieces is not None

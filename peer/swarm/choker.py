@@ -7,19 +7,15 @@ others are *optimistic*: they rotate through the rest, newcomers first, to find 
 the newly come their first pieces. While seeding there is nothing to reciprocate: slots rotate so that
 everybody is served evenly, least served first.
 
-How many slots: enough that a slot carries a piece in SLOT_PIECE_S when all are in use, given what the
-uplink is known to do, within SLOTS_MIN and SLOTS_MAX. If that leaves the uplink below UPLINK_FULL_SHARE of
-its limit, or if no limit is known, a slot more is tried now and then, and kept if the uplink as a whole
-went faster (the technique of libtorrent's rate-based choker and of uTorrent: open a slot while the uplink
-is not full).
+How many slots there are is `Slots`' to say.
 
 `round` is called every CHOKE_ROUND_S and gives all slots anew. Between rounds `refill` gives free slots
 away as soon as somebody is interested, lost interest or left; it never takes one.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from random import Random
 
 from peer.ids import LinkId
@@ -28,27 +24,21 @@ from peer.limits import (
     CHOKE_ROUND_S,
     CHOKE_ROUNDS_EARLY,
     OPTIMISTIC_S,
-    PROBE_GAIN_SHARE,
-    SLOT_PIECE_S,
-    SLOTS_FIRST,
     SLOTS_MAX,
-    SLOTS_MIN,
-    UPLINK_FULL_SHARE,
 )
+from peer.swarm.slots import Slots, UplinkView
 
 OPTIMISTIC_SHARE = 4
 """One slot in so many is optimistic while leeching."""
-
-PROBE_ROUNDS_MAX = 12
-"""Longest pause, in rounds, between two slots opened only to try."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
     """What a choking decision may know of one connected peer.
 
-    interested: it wants something that we have. received_rate: bytes a second from it to us. sent_bytes: what
-    this node (by its id, over all its links) got from us. snubs: we wait for data and nothing comes.
+    interested: it wants something that we have. received_rate: bytes a second from it to us, and
+    received_bytes: all that it gave us. sent_bytes: what it got from us. snubs: we wait for data and nothing
+    comes.
     """
 
     link: LinkId
@@ -57,14 +47,7 @@ class PeerView:
     sent_bytes: int = 0
     joined_at: float = 0.0
     snubs: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class UplinkView:
-    """rate: bytes a second that all links together send. limit: what was set for it, None if nothing was."""
-
-    rate: float = 0.0
-    limit: float | None = None
+    received_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +64,16 @@ class Choker:
     def __init__(self, rng: Random, piece_bytes: int, *, slots_max: int = SLOTS_MAX) -> None:
         """piece_bytes: size of a piece. slots_max: never serve more links at once."""
         self._rng = rng
-        self._piece_bytes = piece_bytes
-        self._slots_max = max(1, slots_max)
-        self._slots = min(SLOTS_FIRST, self._slots_max)
+        self._slots = Slots(piece_bytes, slots_max)
         self._unchoked: dict[LinkId, float] = {}  # since when
         self._optimistic: dict[LinkId, float] = {}  # since when; a part of the unchoked
         self._tried: dict[LinkId, float] = {}  # when a link last had an optimistic slot
-        self._extra = 0
-        self._probing: float | None = None  # the uplink's rate before the slot that is on trial
-        self._probe_wait = 1
-        self._probe_rounds = 0
-        self._capacity = 0.0
         self._rounds = 0
 
     @property
     def slots(self) -> int:
         """How many links are served at most."""
-        return self._slots
+        return self._slots.count
 
     def round(
         self,
@@ -108,10 +84,10 @@ class Choker:
     ) -> tuple[LinkId, ...]:
         """Give all slots anew. The links to serve until the next round; all others are choked."""
         self._rounds += 1
-        if uplink is not None:
-            self._resize(uplink, sum(peer.interested for peer in peers))
-        self._forget({peer.link for peer in peers if peer.interested}, {peer.link for peer in peers})
         wanting = [peer for peer in peers if peer.interested]
+        self._forget({peer.link for peer in wanting}, {peer.link for peer in peers})
+        if uplink is not None:
+            self._slots.resize(uplink, len(self._unchoked), len(wanting))
         chosen = self._spread(now, wanting) if seeding else self._reciprocate(now, wanting)
         self._unchoked = {link: self._unchoked.get(link, now) for link in chosen}
         return tuple(self._unchoked)
@@ -122,7 +98,7 @@ class Choker:
         self._forget({peer.link for peer in peers if peer.interested}, present)
         waiting = [peer for peer in peers if peer.interested and peer.link not in self._unchoked]
         waiting.sort(key=self._newest_claim if not seeding else self._least_served)
-        for peer in waiting[: max(0, self._slots - len(self._unchoked))]:
+        for peer in waiting[: max(0, self.slots - len(self._unchoked))]:
             self._unchoked[peer.link] = now
             if not seeding and not peer.received_rate:
                 self._optimistic[peer.link] = self._tried[peer.link] = now
@@ -132,45 +108,45 @@ class Choker:
 
     def next_round(self, now: float) -> float:
         """When `round` is due after one at ``now``."""
-        return now + (CHOKE_ROUND_EARLY_S if self._rounds <= CHOKE_ROUNDS_EARLY else CHOKE_ROUND_S)
+        soon = self._rounds <= CHOKE_ROUNDS_EARLY or self._slots.on_trial
+        return now + (CHOKE_ROUND_EARLY_S if soon else CHOKE_ROUND_S)
 
     def statistics(self) -> ChokerStatistics:
-        return ChokerStatistics(self._slots, len(self._unchoked), len(self._optimistic), self._rounds)
+        return ChokerStatistics(self.slots, len(self._unchoked), len(self._optimistic), self._rounds)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the books do not agree."""
-        assert len(self._unchoked) <= self._slots
+        assert len(self._unchoked) <= self.slots
         assert set(self._optimistic) <= set(self._unchoked)
-        assert 1 <= self._slots <= self._slots_max
+        assert self.slots >= 1
 
     # --- whom
 
     def _reciprocate(self, now: float, wanting: list[PeerView]) -> list[LinkId]:
-        """Most slots to the fastest givers, the rest to those whose turn it is."""
-        by_link = {peer.link: peer for peer in wanting}
-        lucky_count = max(1, self._slots // OPTIMISTIC_SHARE)
-        lucky = [
-            link for link, since in self._optimistic.items() if link in by_link and now - since < OPTIMISTIC_S
-        ]
+        """Most slots to the fastest givers, one in OPTIMISTIC_SHARE to those whose turn it is. What is left,
+        because too few give just now, goes to who gave most before."""
+        lucky_count = max(1, self.slots // OPTIMISTIC_SHARE)
         givers = [peer for peer in wanting if peer.received_rate > 0 and not peer.snubs]
         givers.sort(key=lambda peer: (-peer.received_rate, self._rng.random()))
-        fastest = [peer.link for peer in givers[: self._slots - lucky_count]]
-        chosen = dict.fromkeys(fastest)
-        lucky = [link for link in lucky if link not in chosen][:lucky_count]
-        chosen.update(dict.fromkeys(lucky))
+        chosen = dict.fromkeys(peer.link for peer in givers[: self.slots - lucky_count])
         rest = sorted((peer for peer in wanting if peer.link not in chosen), key=self._newest_claim)
-        for peer in rest[: self._slots - len(chosen)]:
-            chosen[peer.link] = None
-            lucky.append(peer.link)
-            self._tried[peer.link] = now
-        self._optimistic = {link: self._optimistic.get(link, now) for link in lucky}
+        lucky = [peer.link for peer in rest if now - self._optimistic.get(peer.link, -inf) < OPTIMISTIC_S]
+        lucky = [*lucky, *(peer.link for peer in rest if peer.link not in lucky)][:lucky_count]
+        for link in lucky:
+            if link not in self._optimistic or now - self._optimistic[link] >= OPTIMISTIC_S:
+                self._optimistic[link] = self._tried[link] = now
+        self._optimistic = {link: self._optimistic[link] for link in lucky}
+        chosen.update(dict.fromkeys(lucky))
+        rest = [peer for peer in rest if peer.link not in chosen]
+        rest.sort(key=lambda peer: (peer.snubs, -peer.received_bytes, self._rng.random()))
+        chosen.update(dict.fromkeys(peer.link for peer in rest[: self.slots - len(chosen)]))
         return list(chosen)
 
     def _spread(self, now: float, wanting: list[PeerView]) -> list[LinkId]:
         """Least served first; a slot is kept for at least a round's worth so that pieces are finished."""
         self._optimistic = {}
         ranked = sorted(wanting, key=self._least_served)
-        return [peer.link for peer in ranked[: self._slots]]
+        return [peer.link for peer in ranked[: self.slots]]
 
     def _newest_claim(self, peer: PeerView) -> tuple[bool, float, float, float]:
         """Who never had an optimistic slot comes first, the newest of them; then who waits longest."""
@@ -186,32 +162,3 @@ class Choker:
         self._unchoked = {link: since for link, since in self._unchoked.items() if link in interested}
         self._optimistic = {link: since for link, since in self._optimistic.items() if link in interested}
         self._tried = {link: since for link, since in self._tried.items() if link in present}
-
-    # --- how many
-
-    def _resize(self, uplink: UplinkView, interested_count: int) -> None:
-        if uplink.limit is not None:
-            self._capacity = uplink.limit
-        else:
-            self._capacity = max(uplink.rate, 0.9 * self._capacity)
-        if not self._capacity:
-            return
-        base = max(SLOTS_MIN, math.ceil(self._capacity * SLOT_PIECE_S / self._piece_bytes))
-        self._probe(uplink, interested_count > self._slots)
-        self._slots = max(1, min(base + self._extra, self._slots_max))
-
-    def _probe(self, uplink: UplinkView, somebody_waits: bool) -> None:
-        """Try a slot more while the uplink may not be full; give it up if it brought nothing."""
-        if self._probing is not None:
-            if uplink.rate > self._probing * (1 + PROBE_GAIN_SHARE):
-                self._probe_wait = 1
-            else:
-                self._extra -= 1
-                self._probe_wait = min(2 * self._probe_wait, PROBE_ROUNDS_MAX)
-            self._probing = None
-            self._probe_rounds = 0
-        self._probe_rounds += 1
-        full = uplink.limit is not None and uplink.rate >= UPLINK_FULL_SHARE * uplink.limit
-        if somebody_waits and not full and self._probe_rounds >= self._probe_wait:
-            self._probing = uplink.rate
-            self._extra += 1

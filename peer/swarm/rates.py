@@ -55,9 +55,9 @@ class RateMeter:
         self.total_bytes = 0
 
     def add(self, nbytes: int, now: float) -> None:
-        """Count bytes that have moved since the last call."""
+        """Count bytes that have moved by then. Late news (a time before the last call's) counts as old."""
         self._decay(now)
-        self._bytes += nbytes
+        self._bytes += nbytes * math.exp(min(0.0, now - self._seen) / self._span)
         self.total_bytes += nbytes
 
     def rate(self, now: float) -> float:

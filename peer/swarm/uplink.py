@@ -28,13 +28,13 @@ class UplinkGauge:
         self._peak_at = 0.0
 
     def add(self, nbytes: int, now: float) -> None:
-        """Some socket has taken so much."""
+        """Some socket has taken so much by then, which may be a while ago."""
         if self._meter is None:
             # As if it had been idle for a span: a first chunk must not be taken for a rate.
             self._meter = RateMeter(now - SPAN_S, SPAN_S)
         self._meter.add(nbytes, now)
         self._peak = max(self._meter.rate(now), self.peak(now))
-        self._peak_at = now
+        self._peak_at = max(now, self._peak_at)
 
     def rate(self, now: float) -> float:
         """Bytes a second, now."""

@@ -16,9 +16,10 @@ from peer.bitfield import Bitfield
 from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
 from peer.limits import CHOKE_ROUND_S, LIMIT_QUANTUM_S
-from peer.swarm.choker import Choker, PeerView, UplinkView
+from peer.swarm.choker import Choker, PeerView
 from peer.swarm.download import Announce, Ask, Command, Download, Express, Finished, PieceState, Withdraw
 from peer.swarm.rates import RateMeter
+from peer.swarm.slots import UplinkView
 from peer.swarm.upload import Chunk, Deferred, Upload
 
 MBIT = 125_000
@@ -357,7 +358,14 @@ class SwarmModel:
     def views(self, me: int) -> list[PeerView]:
         sent_to = self.uplinks[me].sent_to
         return [
-            PeerView(LinkId(j), j in self.interest[me], meter.rate(self.now), sent_to.get(j, 0), float(j))
+            PeerView(
+                LinkId(j),
+                j in self.interest[me],
+                meter.rate(self.now),
+                sent_to.get(j, 0),
+                float(j),
+                received_bytes=meter.total_bytes,
+            )
             for j, meter in self.meters[me].items()
         ]
 

@@ -364,6 +364,21 @@ def test_nothing_is_deferred_while_the_uplink_has_room() -> None:
     assert bench.chunk(1).piece == 95
 
 
+def test_what_was_taken_long_ago_does_not_count_as_moved_now() -> None:
+    """Links that come back to life together must not make the uplink look fast."""
+    bench = Bench(20, pieces=200)
+    full_uplink(bench)
+    for link in range(1, 20):
+        bench.ask(link, 100 + link)
+        while not bench.chunk(link).last:
+            pass
+    bench.now += 60.0
+    for link in range(1, 20):
+        bench.ask(link, 150 + link)
+        bench.next(link)
+    assert bench.upload.statistics(bench.now).rate < 100_000
+
+
 def test_nothing_is_deferred_for_what_others_hold_already() -> None:
     bench = Bench(available="0" * 50 + "1" * 50)
     full_uplink(bench)
