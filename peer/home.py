@@ -8,8 +8,12 @@ from pathlib import Path
 from peer.errors import StorageError
 from peer.ids import ShareId
 from peer.limits import MANIFESTS_KEPT_MAX
+from peer.store.trouble import trouble
 
 ENVIRONMENT_VARIABLE = "MANYHANDS_HOME"
+
+SWARM_KEY_VARIABLE = "MANYHANDS_SWARM_KEY"
+"""A secret in the environment; on the command line everybody on the machine could read it."""
 
 MANIFESTS = "manifests"
 """Folder of the manifests that this node has seen, by share id."""
@@ -23,6 +27,18 @@ def home_path(option: str | None) -> Path:
     import platformdirs  # noqa: PLC0415 - rarely needed, and start-up should feel instant
 
     return Path(platformdirs.user_data_dir("manyhands"))
+
+
+def swarm_secret(path: Path | None) -> bytes | None:
+    """The private swarm's secret: from the file, or from the environment; None for the public swarm."""
+    if path is not None:
+        with trouble(str(path)):
+            text = path.read_bytes()
+    elif SWARM_KEY_VARIABLE in os.environ:
+        text = os.environb[SWARM_KEY_VARIABLE.encode()]
+    else:
+        return None
+    return text.strip()
 
 
 class Home:

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     envvar="MANYHANDS_HOME",
     help="Where the tracker keeps what it keeps.  [env: MANYHANDS_HOME]",
 )
-def command(host: str | None, port: int, home: Path | None) -> None:
+@click.option(
+    "--swarm-key",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Secret of a private swarm: only its peers get in.  [env: MANYHANDS_SWARM_KEY holds the secret]",
+)
+def command(host: str | None, port: int, home: Path | None, swarm_key: Path | None) -> None:
     """Tell peers about each other: who else has this share?
 
     Keeps the members of each swarm in memory only, and forgets those that fall silent. Peers find it with
@@ -38,18 +44,19 @@ def command(host: str | None, port: int, home: Path | None) -> None:
     from peer.errors import ManyhandsError
 
     try:
-        trio.run(_serve, build_transport(home), host, port)
+        trio.run(_serve, build_transport(home, swarm_key), host, port)
     except ManyhandsError as error:
         click.echo(f"tracker: {error}", err=True)
         sys.exit(error.exit_code)
 
 
-def build_transport(home: Path | None) -> Transport:
+def build_transport(home: Path | None, swarm_key: Path | None = None) -> Transport:
     """The transport that this tracker listens on. The one place to change when it is another one.
 
-    It takes encrypted peers and plain ones alike. home: where the key is kept; without one a new key is made
+    It takes encrypted peers and plain ones alike; of a private swarm only those who have its secret. home: where the key is kept; without one a new key is made
     for this run, since peers do not expect a certain tracker.
     """
+    from peer.home import swarm_secret
     from peer.identity import Identity, load_or_create_identity
     from peer.net.either import EitherTransport
     from peer.net.swarmca import SwarmAuthority
@@ -60,6 +67,9 @@ def build_transport(home: Path | None) -> Transport:
     if home is not None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         identity = load_or_create_identity(home)
+    secret = swarm_secret(swarm_key)
+    if secret is not None:
+        return TlsTransport(identity, SwarmAuthority.private(secret))
     return EitherTransport(TlsTransport(identity, SwarmAuthority.public()), TcpTransport())
 
 

@@ -1,7 +1,6 @@
 """What `share` and `get` do alike before their work begins: home, identity, transport, node, port."""
 
 import atexit
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from random import SystemRandom
 
 from peer.cli.options import PEER_PORT
 from peer.errors import UsageError
-from peer.home import Home, home_path
+from peer.home import Home, home_path, swarm_secret
 from peer.identity import Identity, load_or_create_identity
 from peer.ids import Address, NodeId
 from peer.net.tcp import TcpTransport
@@ -18,9 +17,6 @@ from peer.node import Node
 from peer.store.trouble import trouble
 from peer.trace import EventTrace, LineTrace
 from peer.workers import ThreadWorkers, Workers
-
-SWARM_KEY_VARIABLE = "MANYHANDS_SWARM_KEY"
-"""A secret in the environment; on the command line everybody on the machine could read it."""
 
 TRACE_BUFFER_BYTES = 1 << 16
 """A trace is written in blocks of this size."""
@@ -60,8 +56,8 @@ def make_transport(options: NetworkOptions, identity: Identity) -> Transport:
         if options.swarm_key is not None:
             raise UsageError("--plain and --swarm-key exclude each other: a private swarm is encrypted")
         return TcpTransport()
-    from peer.net.swarmca import SwarmAuthority  # noqa: PLC0415 - X.509 is slow to import
-    from peer.net.tls import TlsTransport  # noqa: PLC0415
+    from peer.net.swarmca import SwarmAuthority
+    from peer.net.tls import TlsTransport
 
     secret = swarm_secret(options.swarm_key)
     try:
@@ -69,18 +65,6 @@ def make_transport(options: NetworkOptions, identity: Identity) -> Transport:
     except ValueError as error:
         raise UsageError(f"the swarm key cannot be used: {error}") from error
     return TlsTransport(identity, authority)
-
-
-def swarm_secret(path: Path | None) -> bytes | None:
-    """The private swarm's secret: from the file, or from the environment; None for the public swarm."""
-    if path is not None:
-        with trouble(str(path)):
-            text = path.read_bytes()
-    elif SWARM_KEY_VARIABLE in os.environ:
-        text = os.environb[SWARM_KEY_VARIABLE.encode()]
-    else:
-        return None
-    return text.strip()
 
 
 def _open_trace(path: Path, node: NodeId) -> EventTrace:

@@ -1,7 +1,7 @@
 """A listening side that takes both: TLS, and plaintext from labs and trusted links.
 
-A TLS connection begins with a handshake record, whose first byte is 22; ours begins with the length of a
-header under 64 KiB, whose first byte is 0. So one look at the first byte, without taking it, tells them apart.
+A TLS connection begins with a handshake record, whose first byte is 22; a plain one begins with the length
+of a header under 64 KiB, whose first byte is 0. A look at that byte, without taking it, tells them apart.
 For trackers: a peer decides by itself what it accepts.
 """
 

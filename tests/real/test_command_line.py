@@ -308,3 +308,35 @@ def test_only_some_files(tmp_path: Path) -> None:
     assert some.code == 0, some.err
     assert (tmp_path / "out" / "folder" / "sub" / "tool").exists()
     assert not (tmp_path / "out" / "folder" / "large.bin").exists()
+
+
+def test_plain_is_refused_by_who_was_not_told_to_allow_it(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(b"data")
+    with sharing(tmp_path / "file.bin", tmp_path / "h1") as link:
+        refused = get(link, tmp_path / "out", tmp_path / "h2", "--plain", "--timeout", "2s")
+    with sharing(tmp_path / "file.bin", tmp_path / "h1", "--plain") as link:
+        taken = get(link, tmp_path / "out", tmp_path / "h2", "--plain")
+    assert refused.code == 3
+    assert taken.code == 0
+
+
+def test_a_private_swarm_lets_nobody_in_without_its_secret(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(b"data")
+    (tmp_path / "secret").write_text("correct horse battery staple\n")
+    (tmp_path / "wrong").write_text("correct horse battery stable\n")
+    key = ("--swarm-key", tmp_path / "secret")
+    tracker = begin("tracker", "--host", "127.0.0.1", "--port", "0", "--home", tmp_path / "ht", *key)
+    try:
+        assert tracker.stderr is not None
+        address = tracker.stderr.readline().strip().removeprefix("listening on ")
+        with sharing(tmp_path / "file.bin", tmp_path / "h1", "--tracker", address, *key) as link:
+            outsider = get(link, tmp_path / "out", tmp_path / "h2", "--timeout", "2s")
+            stranger = get(
+                link, tmp_path / "out", tmp_path / "h2", "--timeout", "2s", "--swarm-key", tmp_path / "wrong"
+            )
+            member = get(link.split("&x.pe")[0], tmp_path / "out", tmp_path / "h2", *key)
+    finally:
+        end(tracker)
+    assert outsider.code == 3
+    assert stranger.code == 3
+    assert member.code == 0, member.err
