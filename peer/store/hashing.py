@@ -32,6 +32,7 @@ from peer.limits import (
     CACHED_BYTES_PER_S_MIN,
     HASH_AHEAD_BYTES,
     HASH_JOB_BYTES,
+    HASH_JOB_S,
     HASH_MEMORY_BYTES,
     HASH_RUN_BYTES,
     HASH_TASKS_MAX,
@@ -118,10 +119,22 @@ async def hash_all(
             if progress is not None:
                 progress(hashing.bytes_done, layout.total_bytes)
 
+    async def recall() -> None:
+        """Call the threads back now and then, and at once when all is cancelled."""
+        try:
+            while True:
+                await trio.sleep(HASH_JOB_S)
+                hashing.recalls += 1
+        finally:
+            hashing.is_exhausted = True
+
     try:
         async with trio.open_nursery() as nursery:
-            for _ in range(hashing.tasks):
-                nursery.start_soon(work)
+            nursery.start_soon(recall)
+            async with trio.open_nursery() as hashers:
+                for _ in range(hashing.tasks):
+                    hashers.start_soon(work)
+            nursery.cancel_scope.cancel()
     finally:
         hashing.abandon()
     if problems:
@@ -174,6 +187,9 @@ class _Hashing:
         self.digests = Digests(layout)
         self.bytes_done = 0
         self.is_exhausted = False
+        """No run is left, or none shall be begun."""
+        self.recalls = 0
+        """Counts up when the threads shall return after the run that they are at."""
         self._layout = layout
         self._files = files
         self._long_files = long_files
@@ -185,8 +201,9 @@ class _Hashing:
 
     def work(self) -> None:
         """Do some runs, in a worker thread."""
+        recalls = self.recalls
         left = HASH_JOB_BYTES
-        while left > 0:
+        while left > 0 and recalls == self.recalls and not self.is_exhausted:
             with self._lock:
                 run = next(self._runs, None) if self.free else None
                 if run is None:

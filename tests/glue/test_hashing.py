@@ -264,12 +264,49 @@ def test_a_slow_disk_is_asked_ahead(monkeypatch: pytest.MonkeyPatch, rate: int, 
     assert [file.prefetched for file in files.opened.values()] == [offsets, []]
 
 
-async def test_it_can_be_cancelled() -> None:
-    lengths = [100 * RUN]
+@pytest.mark.parametrize("workers", WORKERS, ids=["inline", "threads"])
+async def test_it_can_be_cancelled(workers: Workers) -> None:
+    lengths = [1000 * RUN]
     files = MemoryFiles([bytes(lengths[0])])
+    seen: list[int] = []
+
+    def cancel(done: int, total: int) -> None:
+        seen.append(done)
+        scope.cancel()
+
     with trio.CancelScope() as scope:
-        await hash_all(
-            Layout(PIECE, lengths), files, InlineWorkers(), progress=lambda done, total: scope.cancel()
-        )
+        await hash_all(Layout(PIECE, lengths), files, workers, progress=cancel)
     assert scope.cancelled_caught
+    assert seen[-1] < lengths[0]
     files.check_all_closed()
+
+
+async def test_threads_are_called_back_in_the_middle_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run ends only when the threads have been called back: then its job ends with it."""
+    monkeypatch.setattr(hashing, "HASH_JOB_BYTES", 10**9)
+    monkeypatch.setattr(hashing, "HASH_JOB_S", 0.001)
+    lengths = [1000 * RUN]
+    files = MemoryFiles([bytes(lengths[0])])
+    first_recall = threading.Event()
+
+    class Recalled(hashing._Hashing):
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "recalls" and value:
+                first_recall.set()
+
+        def _hash_run(self, run: range, buffer: hashing._Buffer) -> int:
+            assert first_recall.wait(10)
+            return super()._hash_run(run, buffer)
+
+    monkeypatch.setattr(hashing, "_Hashing", Recalled)
+    seen: list[int] = []
+    await hash_all(
+        Layout(PIECE, lengths),
+        files,
+        ThreadWorkers(),
+        tasks=1,
+        progress=lambda done, total: seen.append(done),
+    )
+    assert seen[0] == RUN
+    assert seen[-1] == lengths[0]
