@@ -53,7 +53,8 @@ def command(host: str | None, port: int, home: Path | None, swarm_key: Path | No
 def build_transport(home: Path | None, swarm_key: Path | None = None) -> Transport:
     """The transport that this tracker listens on. The one place to change when it is another one.
 
-    It takes encrypted peers and plain ones alike; of a private swarm only those who have its secret. home: where the key is kept; without one a new key is made
+    It takes encrypted peers and plain ones alike; of a private swarm only those who have its secret.
+    home: where the key is kept; without one a new key is made
     for this run, since peers do not expect a certain tracker.
     """
     from peer.home import swarm_secret

@@ -94,6 +94,8 @@ class IncomingStore:
         """Guards the ledger and what stands between it and here; held for moments."""
         self._journal: Journal | None = None
         self._journal_lock = Lock()
+        self._writing = Lock()
+        """The kernel lets one thread write to a file at a time, and the others spin: here they sleep."""
         self._syncing = Lock()
         """One checkpoint, completion or close at a time; held while disks work."""
         self._begin(good)
@@ -175,9 +177,10 @@ class IncomingStore:
                     return
                 failures = self._failed_syncs
             done = 0
-            for part in segments:
-                self._places.write(part, view[done : done + part.length])
-                done += part.length
+            with self._writing:
+                for part in segments:
+                    self._places.write(part, view[done : done + part.length])
+                    done += part.length
             with self._state:
                 # A sync that failed meanwhile may have taken these bytes with it: then once more.
                 written = failures == self._failed_syncs
