@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check lint types setup soak fuzz bench clean help
+.PHONY: demo test lint types setup soak fuzz bench lab clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,28 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+fuzz: setup  ## a million hostile frames (minutes): FRAMES=1000000
+	$(BIN)/python -m tests.fuzz --frames $(or $(FRAMES),1000000)
+
+soak: setup  ## power loss after every storage operation, 20 seeds each; kill -9 at random points (minutes)
+	CRASH_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest -q tests/sim/test_store_faults.py
+	$(BIN)/python -m tests.soak --kills $(or $(KILLS),200)
+
+bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum where they are installed (many minutes)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks.hashing
+	$(BIN)/python -m benchmarks.wire
+	$(BIN)/python -m benchmarks.picker
+	$(BIN)/python -m benchmarks.transfer
+	$(BIN)/python -m benchmarks.transfer --plain
+	$(BIN)/python -m benchmarks.folder
+	$(BIN)/python -m benchmarks.fanout
+	$(BIN)/python -m benchmarks.swarm --mode loopback
+	$(BIN)/python -m benchmarks.swarm
+
+lab: setup  ## the lab's quick experiments, reports in lab-out/
+	for command in bounds protocols sockets servers; do $(BIN)/lab $$command --quick --out lab-out/$$command || exit 1; done
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-out

@@ -87,6 +87,17 @@ def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
         print(f"our rate: median {size / statistics.median(ours) / 1e6:.0f} MB/s")
 
 
+def alone(work: Path, size: int, rounds: int, options: list[str]) -> None:
+    """Our side only: that it runs, and how fast."""
+    source = work / "file.bin"
+    source.write_bytes(os.urandom(size))
+    with our_sharer(source, work / "home-share", *options) as (_, link):
+        for _ in range(rounds):
+            mine = our_getter(link, work / "out", work / "home-get", *options)
+            show("manyhands", mine, size, mine.reported["seconds"])
+            shutil.rmtree(work / "out")
+
+
 def memory(work: Path, gib: int) -> None:
     """Peak memory of both ends for a large sparse file."""
     source = work / "sparse" / "large.bin"
@@ -108,12 +119,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--sparse-gib", type=int, default=0)
+    parser.add_argument("--ours-only", action="store_true", help="a smoke run without anybody beside us")
     parser.add_argument("--plain", action="store_true", help="measure our plaintext transport")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="manyhands-bench-", dir=arguments.work))
     print(describe("trio", "libtorrent", "blake3"))
     try:
-        compare(work, arguments.mib * MIB, arguments.rounds, ["--plain"] if arguments.plain else [])
+        options = ["--plain"] if arguments.plain else []
+        if arguments.ours_only:
+            alone(work, arguments.mib * MIB, arguments.rounds, options)
+        else:
+            compare(work, arguments.mib * MIB, arguments.rounds, options)
         if arguments.sparse_gib:
             memory(work, arguments.sparse_gib)
     finally:

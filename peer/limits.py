@@ -190,6 +190,12 @@ SNUB_S: Final = 30.0
 UNVERIFIED_BYTES_MAX: Final = 32 * MIB
 """Pieces that wait to be hashed and written; beyond it the readers pause. Part of the memory bar."""
 
+CHECK_JOB_BYTES: Final = 8 * MIB
+"""Files are checked in jobs of about this much: some milliseconds."""
+
+CHECK_FILE_BYTES: Final = 64 * KIB
+"""What opening a file counts in such a job."""
+
 CHECKS_AT_ONCE_MAX: Final = 8
 """Pieces of an earlier run hashed at once; the compute lane lets as many through as there are cores."""
 

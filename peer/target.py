@@ -1,16 +1,16 @@
 """Where a share is fetched to: what is there already, what is wanted, and the end when all of it is here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 
 import trio
 
 from peer.bitfield import Bitfield
-from peer.errors import StorageError, UsageError
+from peer.errors import ContentError, StorageError, UsageError
 from peer.holding import Holding
 from peer.ids import FileIndex, PieceIndex
-from peer.limits import CHECKS_AT_ONCE_MAX
+from peer.limits import CHECK_FILE_BYTES, CHECK_JOB_BYTES, CHECKS_AT_ONCE_MAX
 from peer.manifest import Manifest
 from peer.paths import printable
 from peer.store.check import Verdict, check
@@ -77,8 +77,32 @@ class Target:
         Raises ContentError if a file's bytes are what the pieces say but not what the manifest says of the
         file as a whole: then the share was made wrongly, or to deceive. Raises StorageError.
         """
+        async with trio.open_nursery() as nursery:
+            # Both take as long as reading or writing everything once, on different parts of the machine.
+            nursery.start_soon(self._workers.run, Lane.DISK, self.store.checkpoint)
+            wrong = await self._wrong_files()
+        if wrong and self._manifest is not None:
+            name = printable("/".join((self._name, *self._manifest.files[wrong[0]].path)))
+            raise ContentError(
+                f"{name}: its pieces are what the link names, but its checksum as a whole is another:"
+                " the share was made wrongly, ask who shared it"
+            )
         completed = await self._workers.run(Lane.DISK, self.store.complete)
         return completed.dropped
+
+    async def _wrong_files(self) -> list[FileIndex]:
+        """Files whose bytes contradict the manifest's hash of the whole, on every core."""
+        wrong: list[FileIndex] = []
+        todo = batched(self.store.wanted_files, self.store.layout.sizes)
+
+        async def work() -> None:
+            for files in todo:
+                wrong.extend(await self._workers.run(Lane.COMPUTE, self.store.wrong_files, files))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(CHECKS_AT_ONCE_MAX):
+                nursery.start_soon(work)
+        return wrong
 
     async def close(self) -> None:
         """Make what is here durable and let go. Raises StorageError; may be called again."""
@@ -120,6 +144,20 @@ class Target:
 
     def _note_progress(self, done: int, total: int) -> None:
         self.progress = (done, total)
+
+
+def batched(files: Iterable[FileIndex], sizes: Sequence[int]) -> Iterator[list[FileIndex]]:
+    """The files in batches that are worth a job each."""
+    batch: list[FileIndex] = []
+    size = 0
+    for file in sorted(files):
+        batch.append(file)
+        size += sizes[file] + CHECK_FILE_BYTES
+        if size >= CHECK_JOB_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def select(manifest: Manifest, only: Sequence[str], name: str) -> frozenset[FileIndex]:

@@ -266,6 +266,28 @@ class IncomingStore:
             if self._journal is not None:
                 self._journal.append(record)
 
+    @property
+    def wanted_files(self) -> frozenset[FileIndex]:
+        """The files to fetch."""
+        return self._wanted_files
+
+    def wrong_files(self, files: Iterable[FileIndex]) -> list[FileIndex]:
+        """Of these files, all fetched, the ones whose hash as a whole is not the manifest's.
+
+        Their pieces are right, so the manifest contradicts itself: made wrongly, or to deceive whoever trusts
+        its file hashes (`b3sum`). A file that is one whole piece needs no look: its two hashes were compared
+        when the manifest was read. Raises StorageError.
+        """
+        wrong = []
+        for file in files:
+            pieces = self.layout.pieces_of(file)
+            if len(pieces) == 1 and len(self.layout.files_of(PieceIndex(pieces[0]))) == 1:
+                continue
+            digest = self._places.digest(file)
+            if digest is not None and digest != self._manifest.files[file].digest:
+                wrong.append(file)
+        return wrong
+
     # --- the end
 
     def complete(self) -> Completed:

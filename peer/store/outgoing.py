@@ -228,7 +228,7 @@ class SourceStore:
         try:
             opened = self._folder.open(path)
             before = opened.state()
-            digest = _digest_of(opened)
+            digest = digest_of(opened)
             state = opened.state()
         except FileNotFoundError:
             return False
@@ -262,7 +262,7 @@ def check_piece(
     return data is not None and piece_matches(data, manifest.piece_digest(piece))
 
 
-def _digest_of(file: File) -> bytes:
+def digest_of(file: File) -> bytes:
     running = blake3()
     buffer, offset = bytearray(_HASH_BYTES), 0
     while count := file.read_into(memoryview(buffer), offset):

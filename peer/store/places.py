@@ -16,7 +16,7 @@ from peer.limits import SYNC_EACH_MAX
 from peer.manifest import Manifest
 from peer.store.filesystem import File, FileSlice, FileState, Folder, PathParts
 from peer.store.layout import Layout, Segment
-from peer.store.outgoing import SourceFiles
+from peer.store.outgoing import SourceFiles, digest_of
 from peer.store.partial import Partial
 from peer.store.serving import MemoryFile, OpenFiles
 from peer.store.trouble import translate, trouble
@@ -229,6 +229,18 @@ class Places:
                 file = self.folder.open(path, write=True)
             self._files.put(number, file)
         return file
+
+    def digest(self, file: FileIndex) -> bytes | None:
+        """The hash of a whole file in NAME.part, read now; None if it is not there. Raises StorageError."""
+        if self.of(file) is not Place.PARTIAL:
+            return None
+        path = self.partial_path(file)
+        with trouble(self.folder.describe(path)):
+            opened = self.folder.open(path)
+            try:
+                return digest_of(opened)
+            finally:
+                opened.close()
 
     def close(self) -> None:
         """Let go of files and lock."""

@@ -1,13 +1,15 @@
 """Whole nodes in virtual time: the main job, and what people and machines do to it."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from peer.errors import StorageError
+from peer.errors import ContentError, StorageError
 from peer.ids import Address
+from peer.member import Member
 from peer.member_statistics import member_statistics
 from peer.sim.network import mbit
 from peer.sim.world import SimPeer, World, open_world
@@ -212,3 +214,26 @@ async def test_the_source_may_come_late(autojump_clock: MockClock) -> None:
         with trio.fail_after(PATIENCE_S):
             await fetch.wait()
         assert fetch.read() == data
+
+
+async def test_a_share_whose_file_hash_contradicts_its_pieces_is_not_called_complete(
+    autojump_clock: MockClock,
+) -> None:
+    data = noise(100 * KIB)
+    async with open_world(12) as world:
+        origin = await world.add_peer("origin")
+        getter = await world.add_peer("getter")
+        honest = await origin.share("file.bin", {(): data})
+        await trio.sleep(0.1)
+        holding = origin.node.members[honest.share].holding
+        assert holding is not None
+        entry = replace(holding.manifest.files[0], digest=bytes(32))
+        manifest = replace(holding.manifest, files=(entry,))
+        lying = replace(holding, manifest=manifest, data=manifest.encode())
+        member = Member(manifest.share_id, origin.node.services, holding=lying)
+        origin.start_soon(lambda: origin.node.take_part(member))
+        fetch = getter.fetch(replace(honest, share=manifest.share_id), peers=[origin.address])
+        with trio.fail_after(PATIENCE_S), pytest.raises(ContentError, match="checksum"):
+            await fetch.wait()
+        with pytest.raises(FileNotFoundError):
+            fetch.read()

@@ -1,0 +1,60 @@
+"""A folder of many small files: ours against libtorrent, everything really on disk.
+
+usage: python -m benchmarks.folder [--files 10000] [--bytes 4096] [--rounds 5]
+
+libtorrent is timed until it says that it seeds; its files are counted after its exit, ours too.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from benchmarks.machine import describe, ratio_line
+from benchmarks.processes import libtorrent_getter, libtorrent_seeder, our_getter, our_sharer
+from peer.manifest import piece_bytes_for
+
+FILES_PER_FOLDER = 100
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--bytes", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="manyhands-bench-"))
+    print(describe("trio", "libtorrent"))
+    try:
+        source = work / "source" / "folder"
+        for number in range(arguments.files):
+            folder = source / f"{number // FILES_PER_FOLDER:04}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number:06}").write_bytes(os.urandom(arguments.bytes))
+        piece = piece_bytes_for(arguments.files * arguments.bytes)
+        ours, theirs = [], []
+        with our_sharer(source, work / "home-share") as (_, link), libtorrent_seeder(source, piece) as port:
+            for number in range(arguments.rounds + 1):
+                out = work / "out"
+                mine = our_getter(link, out / "ours", work / "home-get")
+                our_count = sum(len(names) for _, _, names in os.walk(out / "ours"))
+                other = libtorrent_getter(source, out / "lt", port, piece)
+                their_count = sum(len(names) for _, _, names in os.walk(out / "lt"))
+                shutil.rmtree(out)
+                print(
+                    f"{'warm-up' if number == 0 else f'round {number}'}: manyhands {mine.reported['seconds']:.2f} s, "
+                    f"{our_count} files; libtorrent {other.wall_s:.2f} s, {their_count} files",
+                    flush=True,
+                )
+                if number:
+                    ours.append(mine.reported["seconds"])
+                    theirs.append(other.wall_s)
+        print(ratio_line("wall, manyhands / libtorrent", ours, theirs, 3.0))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
