@@ -56,9 +56,10 @@ def main() -> None:
                 complete = all((copy / "file.bin").stat().st_size == size for copy in copies)
                 for copy in copies:
                     shutil.rmtree(copy)
+                label = "warm-up" if number == 0 else f"round {number}"
                 print(
-                    f"{'warm-up' if number == 0 else f'round {number}'}: one getter {single / 1e6:.0f} MB/s, "
-                    f"{arguments.getters} together {together / 1e6:.0f} MB/s{'' if complete else ' INCOMPLETE'}",
+                    f"{label}: one getter {single / 1e6:.0f} MB/s, {arguments.getters} together "
+                    f"{together / 1e6:.0f} MB/s{'' if complete else ' INCOMPLETE'}",
                     flush=True,
                 )
                 if number:

@@ -61,6 +61,17 @@ def make_torrent(path: Path, torrent: Path, piece_bytes: int) -> None:
     torrent.write_bytes(lt.bencode(creator.generate()))
 
 
+def all_written(files: Any, out: Path) -> bool:
+    """Whether every file exists with its full size; the last ones are the likeliest to be missing."""
+    try:
+        return all(
+            (out / files.file_path(n)).stat().st_size == files.file_size(n)
+            for n in range(files.num_files() - 1, -1, -1)
+        )
+    except OSError:
+        return False
+
+
 def main() -> None:
     """Seed until killed, or get and report."""
     role, path, out, port, seed_port, piece_bytes = sys.argv[1], Path(sys.argv[2]), *sys.argv[3:7]
@@ -84,10 +95,19 @@ def main() -> None:
     while not handle.status().is_seeding:
         time.sleep(0.01)
     wall = time.perf_counter() - begun
-    # Leaving earlier could lose what is queued for the disk.
+    # It says so before its writes are done: go on until every file is there in full.
     handle.flush_cache()
+    files = parameters.ti.files()
+    while not all_written(files, Path(out)):
+        time.sleep(0.01)
+    on_disk = time.perf_counter() - begun
     used = resource.getrusage(resource.RUSAGE_SELF)
-    result = {"wall_s": wall, "cpu_s": used.ru_utime + used.ru_stime, "rss_mib": used.ru_maxrss / 1024}
+    result = {
+        "wall_s": wall,
+        "on_disk_s": on_disk,
+        "cpu_s": used.ru_utime + used.ru_stime,
+        "rss_mib": used.ru_maxrss / 1024,
+    }
     print(json.dumps(result), flush=True)
     os._exit(0)
 
