@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml
 setup: $(VENV)/.installed  ## make the virtual environment
 
 demo: setup  ## one tracker, one sharer, four getters on this machine: make demo [SHARE=path]
-	$(BIN)/python -m benchmarks.demo $(if $(SHARE),"$(SHARE)")
+	$(BIN)/python -m lab.demo $(if $(SHARE),"$(SHARE)")
 
 test: lint types  ## everything: lint, types, the whole suite
 	$(BIN)/python -m pytest

@@ -50,8 +50,12 @@ class Bitfield:
         self._check(index)
         return bool(self._bits[index >> 3] & (0x80 >> (index & 7)))
 
-    def __contains__(self, index: int) -> bool:
-        return 0 <= index < self._size and bool(self._bits[index >> 3] & (0x80 >> (index & 7)))
+    def __contains__(self, index: object) -> bool:
+        return (
+            isinstance(index, int)
+            and 0 <= index < self._size
+            and bool(self._bits[index >> 3] & (0x80 >> (index & 7)))
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Bitfield):

@@ -19,28 +19,23 @@ from typing import Protocol
 import trio
 
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
-from peer.ids import RequestId
+from peer.ids import Address, PieceIndex, RequestId
 from peer.limits import GOODBYE_GRACE_S, IDLE_S, KEEPALIVE_S, OUTBOX_BYTES_MAX
 from peer.net.transport import Stream
-from peer.store.filesystem import File
+from peer.store.filesystem import FileSlice
 from peer.wire.messages import Bye, Message, Ping
 from peer.wire.session import Event, Session
 
 
 @dataclass(frozen=True, slots=True)
-class FileSlice:
-    """Bytes of an open file that go out as payload. Offset and count in bytes."""
-
-    file: File
-    offset: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One `Data` frame to send: part of the answer to a request. ``body`` is file slices or ready bytes."""
+    """One `Data` frame to send: part of the answer to a request. ``body`` is file slices or ready bytes.
+
+    piece: None for the manifest.
+    """
 
     request: RequestId
+    piece: PieceIndex | None
     offset: int
     total: int
     payload: int
@@ -76,8 +71,11 @@ class Handler(Protocol):
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
         """The file could not give the bytes that were promised; the connection is closed."""
 
-    async def room(self) -> None:
-        """Return when there is room for what may arrive next: the back-pressure."""
+    async def room(self) -> int | None:
+        """Return when there is room for what may arrive next: how many bytes, or None for any."""
+
+    def received(self, count: int) -> None:
+        """So many bytes have arrived, headers included."""
 
 
 class Connection:
@@ -94,10 +92,15 @@ class Connection:
         self._closing = False
         self._scope: trio.CancelScope | None = None
         now = trio.current_time()
-        self._received_at = now
+        self.received_at = now
         self._sent_at = now
         self._writing_since: float | None = None
         self._pings = 0
+
+    @property
+    def remote(self) -> Address:
+        """The other side, as the socket saw it."""
+        return self._stream.remote
 
     # --- what others may call, from any task; nothing here waits
 
@@ -131,13 +134,17 @@ class Connection:
             self._scope.deadline = trio.current_time() + GOODBYE_GRACE_S
         self.wake()
 
+    def ended(self, ending: Ending) -> None:
+        """The other side said goodbye: nothing more will come or go."""
+        self._end(ending)
+
     def tick(self, now: float) -> None:
         """Called about once a second: keep-alive, and the end of peers that are gone without a word."""
-        if now - self._received_at > IDLE_S:
+        if now - self.received_at > IDLE_S:
             self._end(Ending(f"silent for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
         elif self._writing_since is not None and now - self._writing_since > IDLE_S:
             self._end(Ending(f"took nothing for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
-        elif now - max(self._sent_at, self._received_at) > KEEPALIVE_S and not self._outbox:
+        elif now - max(self._sent_at, self.received_at) > KEEPALIVE_S and not self._outbox:
             self._pings += 1
             self.send(Ping(self._pings))
 
@@ -171,9 +178,11 @@ class Connection:
                 self._handle(handler, event)
             self._early.clear()
             while True:
-                await handler.room()
-                count = await receive_into(session.get_buffer())
-                self._received_at = trio.current_time()
+                limit = await handler.room()
+                buffer = session.get_buffer()
+                count = await receive_into(buffer if limit is None else buffer[:limit])
+                self.received_at = trio.current_time()
+                handler.received(count)
                 if count == 0:
                     session.eof()
                     self._end(Ending("closed by the other side"))

@@ -20,6 +20,22 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+class ByeCode(IntEnum):
+    """Why a side closes a connection; sent in `bye`."""
+
+    GOODBYE = 0
+    WRONG_VERSION = 1
+    UNKNOWN_SHARE = 2
+    SELF = 3
+    DUPLICATE = 4
+    FULL = 5
+    PROTOCOL = 6
+    IDLE = 7
+    CORRUPT = 8
+    USELESS = 9
+    TOO_SLOW = 10
+
+
 class ManyhandsError(Exception):
     """Base of everything that we raise on purpose."""
 
@@ -77,7 +93,18 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The other side broke the protocol. Parsing remote input raises this and nothing else."""
+    """The other side broke the protocol. Parsing remote input raises this and nothing else.
+
+    bye_code: what our goodbye says about it.
+    """
+
+    bye_code = ByeCode.PROTOCOL
+
+
+class WrongVersionError(RemoteProtocolError):
+    """The other side speaks another version of the protocol."""
+
+    bye_code = ByeCode.WRONG_VERSION
 
 
 class ConnectionLost(ManyhandsError):  # noqa: N818 - an event more than an error
@@ -90,20 +117,8 @@ class DialError(ConnectionLost):
     """An address that could not be reached."""
 
 
-class ByeCode(IntEnum):
-    """Why a side closes a connection; sent in `bye`."""
-
-    GOODBYE = 0
-    WRONG_VERSION = 1
-    UNKNOWN_SHARE = 2
-    SELF = 3
-    DUPLICATE = 4
-    FULL = 5
-    PROTOCOL = 6
-    IDLE = 7
-    CORRUPT = 8
-    USELESS = 9
-    TOO_SLOW = 10
+class HandshakeError(ConnectionLost):
+    """The other side is not of this swarm, does not speak this protocol, or cannot prove who it is."""
 
 
 class RejectCode(IntEnum):

@@ -55,6 +55,17 @@ class Address:
         return cls(host, int(port_text))
 
 
+@dataclass(frozen=True, slots=True)
+class KnownPeer:
+    """Somebody to dial, as a tracker or a peer tells it; ``node`` is what it is expected to be, if known."""
+
+    address: Address
+    node: NodeId | None = None
+
+    def __str__(self) -> str:
+        return f"{self.node.hex()}@{self.address}" if self.node is not None else str(self.address)
+
+
 def _split_host_port(text: str) -> tuple[str, str]:
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")

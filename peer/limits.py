@@ -23,11 +23,35 @@ PIECES_MAX: Final = 500_000
 FILES_MAX: Final = 100_000
 """A manifest with more is an attack on the file system or wants to be an archive."""
 
+FOLDERS_MAX: Final = 200_000
+"""Different folders in a share, empty or not. Without it 100,000 short paths of 64 components, 13 MB, would
+make six million folders."""
+
 MANIFEST_BYTES_MAX: Final = 32 * MIB
 """Pieces at their limit (16 MB) and files at theirs with ordinary names; held in memory once per share."""
 
 SHARE_BYTES_MAX: Final = 8 * 1024 * GIB
 """PIECES_MAX pieces of PIECE_BYTES_MAX; also keeps every offset far below 2^63."""
+
+HASH_RUN_BYTES: Final = 2 * MIB
+"""What a hashing thread reads at once: it is hashed twice, and the second time should find it in the cache
+(measured: 1 to 4 MiB take equal time, 8 MiB a tenth more)."""
+HASH_AHEAD_BYTES: Final = 16 * MIB
+"""How far ahead of a hashing thread the disk is asked to read: several threads in one file look like random
+reading to the kernel, which then does not read ahead itself (measured on a cold file: half the time)."""
+
+CACHED_BYTES_PER_S_MIN: Final = 2 * GIB
+"""Reading slower than this takes a disk; a copy from the page cache runs at 8 GB/s."""
+
+HASH_JOB_BYTES: Final = 32 * MIB
+"""What a hashing thread does before it returns: some 15 ms, so that the hop does not show and a cancellation
+is not felt."""
+
+HASH_TASKS_MAX: Final = 8
+"""Hashing threads: this many outrun every disk."""
+
+HASH_MEMORY_BYTES: Final = 64 * MIB
+"""All buffers of one hashing together, whatever the share's size and the machine's cores."""
 
 # --- names
 
@@ -67,8 +91,16 @@ HEADER_BYTES_MAX: Final = 64 * KIB
 PAYLOAD_BYTES_MAX: Final = 16 * MIB
 """Raw bytes after a header: at most one whole piece."""
 
-HAVES_PER_MESSAGE_MAX: Final = 4096
-"""At most 5 bytes each in msgpack: stays under the header limit."""
+HEADER_FIELDS_MAX: Final = 64
+"""Fields of a header; also of any map in an unknown field."""
+
+HEADER_TEXT_BYTES_MAX: Final = 4 * KIB
+"""Any text or bytes in a header, known field or not: nothing in a header is bulk."""
+
+HAVES_PER_MESSAGE_MAX: Final = 256
+"""Also the longest array that a header may carry. msgpack allocates an array when it reads its length, before
+its elements, and arrays nest 1024 deep: with 256 a hostile 3 KiB header costs 2 MiB and 1 ms, with 4096 it
+would be 32 MiB and 20 ms (measured). A burst of more haves goes in more messages."""
 
 PEERS_PER_MESSAGE_MAX: Final = 50
 """As libtorrent's peer exchange: enough to find the swarm, useless as an amplifier."""
@@ -79,11 +111,41 @@ REASON_BYTES_MAX: Final = 200
 HOST_BYTES_MAX: Final = 253
 """A DNS name's limit."""
 
+FRAME_READ_BYTES: Final = 4 * KIB
+"""Read at once where a header is due: dozens of small frames, but of a payload (which goes to its own buffer)
+no more than this is read early and must be copied."""
+
+SCRATCH_BYTES: Final = 64 * KIB
+"""Where payload goes that nobody wants: held only while it passes."""
+
+BUFFER_POOL_BYTES_MAX: Final = 64 * MIB
+"""Piece buffers kept for reuse: 64 links with 1 MiB pieces. More in use is possible, more kept is not."""
+
+REQUEST_ID_MAX: Final = 2**32 - 1
+"""Request ids only grow, so this is also the number of requests in a connection's life."""
+
+PINGS_OPEN_MAX: Final = 4
+"""Pings without their pong, on each side: keep-alive needs one, and answers to a flood would pile up."""
+
+WINDOW_ANNOUNCED_MAX: Final = 65535
+"""A window that a hello may name. We use at most WINDOW_MAX of it."""
+
 WINDOW_MAX: Final = 512
 """Requests that a peer may have open with us at once, and we with it whatever it announces."""
 
 WINDOW_DEFAULT: Final = 256
 """What we announce: 3 s of 64 KiB pieces at 5 MB/s; fast links have larger pieces."""
+
+# --- manifest
+
+MANIFESTS_KEPT_MAX: Final = 256
+"""Manifests kept in the home for `inspect` and `verify`; the oldest go first."""
+
+MANIFEST_ASKS_MAX: Final = 2
+"""Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
+
+MANIFEST_PATIENCE_S: Final = 5.0
+"""Without a byte of the manifest for this long, another peer is asked too."""
 
 # --- connections
 
@@ -99,6 +161,9 @@ GOODBYE_GRACE_S: Final = 1.0
 OPENING_S: Final = 10.0
 """From a new connection to the other side's hello: a silent stranger holds a slot no longer."""
 
+GREETINGS_MAX: Final = 32
+"""Accepted connections that have not said hello yet; the next wait in the kernel's queue."""
+
 DIAL_S: Final = 15.0
 """From the first packet to a connection: three retransmissions of a SYN."""
 
@@ -107,6 +172,52 @@ OUTBOX_BYTES_MAX: Final = 1 * MIB
 
 TICK_S: Final = 0.5
 """How often a swarm looks for what is overdue."""
+
+LINKS_ENOUGH: Final = 8
+"""A getter with fewer connected peers asks its trackers for more before the interval is over."""
+
+NEWS_DELAY_S: Final = 0.2
+"""Haves are gathered this long: each message costs a packet on every link."""
+
+SNUB_S: Final = 30.0
+"""Requests open and not a byte for this long: such a peer earns no slot by what it once gave."""
+
+# --- taking pieces in
+
+UNVERIFIED_BYTES_MAX: Final = 32 * MIB
+"""Pieces that wait to be hashed and written; beyond it the readers pause. Part of the memory bar."""
+
+CHECKS_AT_ONCE_MAX: Final = 8
+"""Pieces of an earlier run hashed at once; the compute lane lets as many through as there are cores."""
+
+SYNC_FAILURES_MAX: Final = 3
+"""Failed syncs in a row after which the disk is not believed to recover."""
+
+DISK_RETRY_S: Final = 2.0
+"""A full disk is tried again after this long: soon enough to notice within 30 s that there is room."""
+
+# --- store
+
+FOLDERS_OPEN_MAX: Final = 32
+"""Folder descriptors kept by one root: a walk through a tree needs its branch, not the whole tree."""
+
+FILES_OPEN_MAX: Final = 64
+"""File descriptors kept by one share for reading and writing; the least recently used goes first."""
+
+CHECKPOINT_S: Final = 5.0
+"""At most this much work is fetched again after a power loss; a sync costs milliseconds."""
+
+CHECKPOINT_BYTES: Final = 64 * MIB
+"""The same by amount: a fast link must not pile up more that a power loss would take."""
+
+SYNC_EACH_MAX: Final = 16
+"""More files and folders than this to sync, and one sync of the whole file system is cheaper."""
+
+JOURNAL_BYTES_MAX: Final = 32 * MIB
+"""A journal is rewritten long before; a longer one is not ours, and is not read into memory."""
+
+JOURNAL_GROWTH_BYTES: Final = 256 * KIB
+"""A journal that has grown this much over twice its compact form is rewritten: about 20,000 records."""
 
 # --- download
 
@@ -208,9 +319,6 @@ CHUNK_S: Final = 0.075
 CHUNK_BYTES_MIN: Final = 16 * KIB
 """Below this the fixed cost of a frame and a system call shows."""
 
-CHUNK_BYTES_FIRST: Final = 64 * KIB
-"""Chunk of a link whose rate is not known yet."""
-
 CHUNK_BYTES_MAX: Final = MIB
 """Above this larger chunks measure no faster."""
 
@@ -223,16 +331,25 @@ REPEATS_SHARE: Final = 16
 PATIENCE_S: Final = 5.0
 """A request that rarer pieces have overtaken for so long is next, or its asker would give us up."""
 
-DEFER_S: Final = 0.02
+CHOICE_MAX: Final = 32
+"""Oldest requests of a link among which the next answer is chosen: bounds the work for one choice."""
+
+DEFER_S: Final = 0.05
 """When to look again at a link whose second copies wait for another link's first copies."""
 
-DEFER_FULL_SHARE: Final = 0.9
-"""Second copies wait only while the uplink runs at this share of its recent best without them."""
+DEFER_STALL_S: Final = 1.0
+"""A link that has taken nothing for so long keeps nobody waiting, whatever it asks for."""
 
 # --- swarm: choking
 
 CHOKE_ROUND_S: Final = 5.0
-"""How often slots are given anew. BitTorrent's 10 s is half the life of a small swarm on a fast network."""
+"""How often slots are given anew. BitTorrent's 10 s is a fifth of the life of a small swarm on fast links."""
+
+CHOKE_ROUND_EARLY_S: Final = 1.0
+"""The same at the beginning, when every second teaches much about the uplink and the others."""
+
+CHOKE_ROUNDS_EARLY: Final = 5
+"""Rounds that are so short."""
 
 OPTIMISTIC_S: Final = 10.0
 """How long an optimistic slot stays: two rounds, so that the other side can answer in kind."""
@@ -240,8 +357,9 @@ OPTIMISTIC_S: Final = 10.0
 SLOTS_MIN: Final = 4
 """One shaped uplink needs three flows to be 0.955 busy; the fourth tries somebody new."""
 
-SLOTS_FIRST: Final = 8
-"""Before the uplink's rate is known (libtorrent's default)."""
+SLOTS_FIRST: Final = 40
+"""Before the uplink's rate is known. Generous: an origin that serves few at first sets them seconds ahead of
+the others, which is never made good (model: 30 peers, 1.015 of the bound with 40, 1.06 with 8)."""
 
 SLOTS_MAX: Final = 100
 """Half of all connections: beyond, every slot is too thin to finish a piece in useful time."""
@@ -313,6 +431,154 @@ DUPLICATE_GRACE_S: Final = 10.0
 PORT_PRIVILEGED_MAX: Final = 1023
 """Addresses by hearsay with a port up to this are not dialled: they are services, not peers."""
 
+# --- transport
+
+UNSENT_S: Final = 0.02
+"""What the kernel holds of a stream beyond what the network has taken, in time at the stream's rate. The
+writer chooses what to send when there is room again: so far does its choice lie behind."""
+
+UNSENT_BYTES_MIN: Final = 16 * KIB
+"""As trio's own streams: less would leave a slow link idle between two wake-ups."""
+
+UNSENT_BYTES_MAX: Final = 1 * MIB
+"""More saves nothing even at memory speed."""
+
+UNSENT_BYTES: Final = 64 * KIB
+"""Before the rate is known."""
+
+UNSENT_SAMPLE_S: Final = 0.1
+"""How often a stream's rate is looked at."""
+
+TURN_BYTES: Final = 1 * MIB
+"""A stream that never has to wait lets other tasks run after this much: about a millisecond."""
+
+TURN_CALL_BYTES: Final = 8 * KIB
+"""What a call counts beside its bytes, so that many tiny reads give way too."""
+
+COPY_BYTES: Final = 128 * KIB
+"""Buffer for sending a file where `sendfile` cannot: large enough that a call's cost does not matter, small
+enough to stay in the processor's cache."""
+
+CLOSE_NOTIFY_S: Final = 1.0
+"""How long a close waits to tell the other side so: it may not be reading, and we are leaving."""
+
+ACCEPT_RETRY_S: Final = 0.1
+"""Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
+
+LISTEN_TRIES_MAX: Final = 16
+"""Free ports tried until one is free on every address at once."""
+
+# --- tracker: the registry
+
+SWARMS_MAX: Final = 100_000
+"""Swarms that a tracker keeps. An almost empty one costs about 1 KiB; see `MEMBERS_MAX` for the sum."""
+
+SWARM_MEMBERS_MAX: Final = 100_000
+"""Members of one swarm. Answers are random samples: a larger swarm gains nothing by being listed whole."""
+
+MEMBERS_MAX: Final = 200_000
+"""Entries in all swarms together: with the swarms about 0.3 GB when everything is full."""
+
+MEMBERS_PER_ADDRESS_MAX: Final = 16_384
+"""Entries of one IPv4 address or IPv6 /64: several daemons with a thousand shares behind one address
+translation, while one host alone never fills the table."""
+
+MEMBERS_PER_NODE_MAX: Final = 4096
+"""Swarms that one node is listed in: a daemon with a thousand shares, with room."""
+
+SWARM_MEMBERS_PER_ADDRESS_MAX: Final = 256
+"""Entries of one address in one swarm: a classroom behind one address translation. One host can invent this
+many neighbours and no more; those beyond it are still told whom to dial."""
+
+SWARM_EVICTION_SAMPLE: Final = 8
+"""Swarms that are looked at when one must go: the smallest of them, so practically never a busy one."""
+
+ANNOUNCE_INTERVAL_S_MIN: Final = 60
+"""How often a member reports to a quiet tracker; also how long a restarted tracker knows too little."""
+
+ANNOUNCE_INTERVAL_S_MAX: Final = 1800
+"""A busy tracker asks for no longer silence than this, as BitTorrent trackers do."""
+
+ANNOUNCES_PER_S_TARGET: Final = 250
+"""The interval grows with the number of members so that they report no faster than this in all: about a
+sixth of one core (0.6 ms for an exchange with 50 peers in the answer, measured)."""
+
+MEMBER_INTERVALS: Final = 2.5
+"""A member is forgotten after this many of the intervals that it was told: one lost announce is forgiven."""
+
+EXPIRY_GRAIN_S: Final = 8.0
+"""Members whose time ends within the same grain leave the table together."""
+
+EXPIRIES_PER_CALL_MAX: Final = 512
+"""Entries that are dropped in one go: about a millisecond, so that answering is never held up."""
+
+# --- tracker: the conversation
+
+TRACKER_CONNECTIONS_MAX: Final = 512
+"""Connections at once: half of the usual limit of 1024 descriptors. An exchange lasts milliseconds."""
+
+TRACKER_CONNECTIONS_PER_ADDRESS_MAX: Final = 64
+"""Of these from one address; more wait their turn, and the caller's back-off is a second."""
+
+TRACKER_DESCRIPTORS_RESERVED: Final = 32
+"""Of the process's descriptors, kept from connections: listeners, the event loop, the next accept."""
+
+TRACKER_REQUEST_S: Final = 10.0
+"""From a connection (or its last answer) to a whole announce: who is slow or silent loses the slot."""
+
+TRACKER_HANDSHAKE_S: Final = 10.0
+"""For the transport's handshake on an accepted connection."""
+
+TRACKER_ANSWER_S: Final = 10.0
+"""For the other side to take an answer of a few KiB."""
+
+TRACKER_EXCHANGES_MAX: Final = 64
+"""Announces on one connection; then it is closed, so that no connection is for ever."""
+
+TRACKER_GRACE_S: Final = 0.5
+"""What a stopping tracker gives to answers that are on their way."""
+
+UNKNOWN_MESSAGES_MAX: Final = 16
+"""Messages of unknown kind that are skipped in a row: a newer version sends a few, a flood is not one."""
+
+TRACKER_EXCHANGE_S: Final = 30.0
+"""A peer's patience with one tracker, from the dial to the answer."""
+
+TRACKER_ANSWER_PEERS_WANTED: Final = 50
+"""Peers that we ask a tracker for: a full message."""
+
+TRACKER_REPORT_S_MIN: Final = 30.0
+"""We report no more often than this when all is well, whatever a tracker asks for."""
+
+TRACKER_REPORT_S_MAX: Final = 1800.0
+"""And no less often: a tracker that asks for silence for a year has lost its mind."""
+
+TRACKER_BACKOFF_S_MIN: Final = 1.0
+"""Pause after a tracker's first failure; it doubles with each further one."""
+
+TRACKER_BACKOFF_S_MAX: Final = 300.0
+"""A tracker that was down for long is found again within five minutes."""
+
+TRACKER_MORE_S_MIN: Final = 5.0
+"""Least pause between an answer and the next announce when peers are needed; doubles while they still are."""
+
+TRACKER_MORE_S_MAX: Final = 60.0
+"""A transfer that waits for its first source looks at least this often."""
+
+TRACKER_STOP_S: Final = 1.0
+"""What saying `stopped` may cost at the end; a tracker that misses it forgets us by itself."""
+
+# --- identity
+
+KEY_FILE_BYTES_MAX: Final = 4 * KIB
+"""A node's key file; an Ed25519 key in PEM takes 119 bytes."""
+
+SWARM_SECRET_BYTES_MIN: Final = 8
+"""A shorter secret of a private swarm is guessed in no time, whatever a guess costs."""
+
+SWARM_SECRET_BYTES_MAX: Final = 4 * KIB
+"""A key file by mistake, a disk image by accident."""
+
 # --- relations
 
 RELATIONS: tuple[tuple[bool, str], ...] = (
@@ -320,9 +586,18 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
+    (2 * PIECE_BYTES_MAX <= HASH_MEMORY_BYTES, "hashing must be able to read while it hashes"),
+    (FOLDERS_MAX >= FILES_MAX, "every file may have a folder of its own"),
     (PIECES_MAX // 8 + 1 <= PAYLOAD_BYTES_MAX, "a bitfield of the largest share must fit into a payload"),
     (SHARE_BYTES_MAX >= PIECES_MAX * PIECE_BYTES_MAX, "the largest piece list must be a legal share"),
     (SHARE_BYTES_MAX < 2**63, "every offset must be a legal file offset"),
+    (
+        max(REASON_BYTES_MAX, HOST_BYTES_MAX, 64) <= HEADER_TEXT_BYTES_MAX,
+        "every known text must fit a header",
+    ),
+    (PEERS_PER_MESSAGE_MAX <= HAVES_PER_MESSAGE_MAX, "a peer list must pass as an array of a header"),
+    (WINDOW_MAX <= WINDOW_ANNOUNCED_MAX, "we must be able to announce what we accept"),
+    (FRAME_READ_BYTES <= HEADER_BYTES_MAX, "a read for a header is at most a header"),
     (5 * HAVES_PER_MESSAGE_MAX + 64 <= HEADER_BYTES_MAX, "a full batch of haves must fit into a header"),
     (
         PEERS_PER_MESSAGE_MAX * (HOST_BYTES_MAX + 64) < HEADER_BYTES_MAX,
@@ -335,19 +610,52 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     ),
     (LINK_TRACKERS_MAX + LINK_PEERS_MAX + 3 <= LINK_FIELDS_MAX, "a link's fields must all fit"),
     (WINDOW_DEFAULT <= WINDOW_MAX, "we must accept the window that we announce"),
+    (FOLDERS_OPEN_MAX + FILES_OPEN_MAX < 256 // 2, "a share must leave descriptors for peers (macOS: 256)"),
+    (FOLDERS_OPEN_MAX * 2 >= PATH_DEPTH_MAX, "most of the deepest path must fit the folder cache"),
+    (
+        2 * (JOURNAL_GROWTH_BYTES + 2 * (PIECES_MAX // 8 + 8 * FILES_MAX)) <= JOURNAL_BYTES_MAX,
+        "the journal of the largest share must stay readable",
+    ),
     (PICKER_BLOCK_PIECES & (PICKER_BLOCK_PIECES - 1) == 0, "a block of pieces must be a power of two"),
     (PIPELINE_PIECES_START <= WINDOW_DEFAULT, "the window must hold the first requests"),
     (PIPELINE_S + PIPELINE_LATENCY_S_MAX < REQUEST_TIMEOUT_S, "a queue must not look like silence"),
     (ENDGAME_TICK_S <= DOWNLOAD_TICK_S, "the end must not be watched less closely than the middle"),
     (2 * LIMIT_QUANTUM_S <= LIMIT_CATCH_UP_S, "a limiter must be able to save up for one grant and be late"),
     (LIMIT_BURST_S + LIMIT_QUANTUM_S <= 0.02 * 5, "a limit must be exact within 2 % over 5 s"),
-    (CHUNK_BYTES_MIN <= CHUNK_BYTES_FIRST <= CHUNK_BYTES_MAX, "chunk sizes must be in order"),
+    (CHUNK_BYTES_MIN <= CHUNK_BYTES_MAX, "chunk sizes must be in order"),
     (CHUNK_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a chunk must fit into one frame's payload"),
     (SLOTS_MIN <= SLOTS_FIRST <= SLOTS_MAX <= LINKS_MAX, "slots must be in order and below the connections"),
-    (CHOKE_ROUND_S <= OPTIMISTIC_S, "an optimistic slot must outlive a round"),
+    (CHOKE_ROUND_EARLY_S <= CHOKE_ROUND_S <= OPTIMISTIC_S, "an optimistic slot must outlive a round"),
     (HALF_OPEN_UNTRUSTED_MAX < HALF_OPEN_MAX, "addresses that the user named must find a free dial"),
     (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
     (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
+    (
+        UNSENT_BYTES_MIN <= UNSENT_BYTES <= UNSENT_BYTES_MAX,
+        "a stream begins with a queue that it could also be given later",
+    ),
+    (UNSENT_S < UNSENT_SAMPLE_S, "a rate is measured over longer than the queue that it sets"),
+    (TURN_CALL_BYTES < TURN_BYTES, "a single call must not end a turn"),
     (NAME_BYTES_MAX + len(".part") <= 255, "a name with our suffix must still be a legal file name"),
+    (SWARM_MEMBERS_MAX <= MEMBERS_MAX, "one swarm alone must fit into the table"),
+    (SWARMS_MAX <= MEMBERS_MAX, "a swarm has at least one member"),
+    (MEMBERS_PER_NODE_MAX <= MEMBERS_PER_ADDRESS_MAX, "a node's entries must fit its address"),
+    (4 * MEMBERS_PER_ADDRESS_MAX < MEMBERS_MAX, "one address alone must leave room for others"),
+    (MEMBER_INTERVALS >= 2, "one lost announce must be forgiven"),
+    (EXPIRY_GRAIN_S < ANNOUNCE_INTERVAL_S_MIN, "expiry must be finer than what it measures"),
+    (
+        MEMBERS_MAX / ANNOUNCES_PER_S_TARGET <= ANNOUNCE_INTERVAL_S_MAX,
+        "a full tracker must be able to slow its members down enough",
+    ),
+    (TRACKER_REPORT_S_MIN <= ANNOUNCE_INTERVAL_S_MIN, "our tracker's shortest interval must be obeyed"),
+    (ANNOUNCE_INTERVAL_S_MAX <= TRACKER_REPORT_S_MAX, "our tracker's longest interval must be obeyed"),
+    (
+        4 * TRACKER_CONNECTIONS_PER_ADDRESS_MAX <= TRACKER_CONNECTIONS_MAX,
+        "one address alone must leave connections for others",
+    ),
+    (
+        TRACKER_MORE_S_MAX + TRACKER_BACKOFF_S_MAX < MEMBER_INTERVALS * TRACKER_REPORT_S_MAX,
+        "a tracker is asked again before it forgets us",
+    ),
+    (TRACKER_ANSWER_PEERS_WANTED <= PEERS_PER_MESSAGE_MAX, "we must not ask for more than a message holds"),
 )

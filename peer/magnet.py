@@ -11,7 +11,7 @@ from typing import NoReturn
 from urllib.parse import parse_qsl, quote
 
 from peer.errors import LinkError
-from peer.ids import ID_BYTES, Address, NodeId, ShareId
+from peer.ids import ID_BYTES, PORT_MAX, Address, KnownPeer, NodeId, ShareId
 from peer.limits import (
     HOST_BYTES_MAX,
     LINK_CHARS_MAX,
@@ -28,17 +28,6 @@ _URN = "urn:blake3:"
 
 
 @dataclass(frozen=True, slots=True)
-class PeerHint:
-    """A peer that may have the share; ``node`` is who it must turn out to be, if the link says so."""
-
-    address: Address
-    node: NodeId | None = None
-
-    def __str__(self) -> str:
-        return f"{self.node.hex()}@{self.address}" if self.node else str(self.address)
-
-
-@dataclass(frozen=True, slots=True)
 class MagnetLink:
     """A share, and hints where to find it. ``str()`` gives the link; `parse` reads it back."""
 
@@ -46,7 +35,7 @@ class MagnetLink:
     name: str | None = None
     total_bytes: int | None = None
     trackers: tuple[Address, ...] = ()
-    peers: tuple[PeerHint, ...] = ()
+    peers: tuple[KnownPeer, ...] = ()
 
     def __str__(self) -> str:
         fields = [f"xt={_URN}{self.share.hex()}"]
@@ -136,24 +125,24 @@ def _trackers(texts: list[str]) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(_address(text, "tracker (tr)") for text in texts))
 
 
-def _peers(texts: list[str]) -> tuple[PeerHint, ...]:
+def _peers(texts: list[str]) -> tuple[KnownPeer, ...]:
     if len(texts) > LINK_PEERS_MAX:
         _refuse(f"it names {len(texts)} peers, more than {LINK_PEERS_MAX}")
     return tuple(dict.fromkeys(_peer(text) for text in texts))
 
 
-def _peer(text: str) -> PeerHint:
+def _peer(text: str) -> KnownPeer:
     node, at, address = text.rpartition("@")
     if at and not _HEX_ID.fullmatch(node):
         _refuse(f"the node id of a peer (x.pe) is not {2 * ID_BYTES} hexadecimal digits")
-    return PeerHint(_address(address, "peer (x.pe)"), NodeId(bytes.fromhex(node)) if at else None)
+    return KnownPeer(_address(address, "peer (x.pe)"), NodeId(bytes.fromhex(node)) if at else None)
 
 
 def _address(text: str, what: str) -> Address:
     try:
         address = Address.parse(text)
     except ValueError:
-        _refuse(f"a {what} is not HOST:PORT: {shortened(text, 50)!r}")
+        _refuse(f"a {what} is not HOST:PORT with a port of 1 to {PORT_MAX}: {shortened(text, 50)!r}")
     host = address.host
     if not (host.isascii() and host.isprintable()) or len(host) > HOST_BYTES_MAX or "%" in host:
         _refuse(f"the host of a {what} is malformed: {shortened(text, 50)!r}")

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NoReturn, TypeAlias
 
-from peer.limits import NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX
+from peer.limits import FOLDERS_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX
 
 Parts: TypeAlias = tuple[str, ...]
 
@@ -103,6 +103,7 @@ class _Tree:
         self._leaves: dict[int, str] = {}
         self._folded: dict[str, str] = {}
         self._parents: dict[Parts, int] = {(): 0}
+        self._empty = 0
 
     def add(self, path: Parts, *, is_file: bool) -> None:
         if not path:
@@ -116,6 +117,8 @@ class _Tree:
         number = len(self._nodes) + 1
         self._nodes[key] = (number, path[-1])
         self._leaves[number] = "file" if is_file else "empty folder"
+        self._empty += not is_file
+        self._check_count()
 
     def _parent(self, path: Parts) -> int:
         known = self._parents.get(path)
@@ -127,7 +130,12 @@ class _Tree:
         if name != path[-1] or number in self._leaves:
             self._refuse_clash(path, number, name)
         self._parents[path] = number
+        self._check_count()
         return number
+
+    def _check_count(self) -> None:
+        if len(self._parents) - 1 + self._empty > FOLDERS_MAX:
+            raise ValueError(f"there are more than {FOLDERS_MAX} folders")
 
     def _fold(self, name: str) -> str:
         folded = self._folded.get(name)
@@ -189,10 +197,15 @@ def _printable_char(char: str) -> str:
 
 def shortened(text: str, length_max: int = 60) -> str:
     """The text cut in its middle, for messages of one line; made printable."""
-    if len(text) > length_max:
-        half = (length_max - 3) // 2
-        text = f"{text[:half]}...{text[-half:]}"
-    return printable(text)
+    # Cut again, because escapes are up to ten times as long as what they stand for.
+    return _cut(printable(_cut(text, length_max)), length_max)
+
+
+def _cut(text: str, length_max: int) -> str:
+    if len(text) <= length_max:
+        return text
+    half = (length_max - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
 
 
 def shown_path(parts: Iterable[str]) -> str:

@@ -19,7 +19,9 @@ from peer.store.filesystem import File
 
 class Stream(trio.abc.HalfCloseableStream):
     """One connection. Everything raises `trio.BrokenResourceError` when the other side is gone, and
-    `trio.ClosedResourceError` after our own close, as trio's streams do."""
+    `trio.ClosedResourceError` after our own close, as trio's streams do.
+
+    `receive_into` and `send_slice` need not be a checkpoint each time, but give way often enough."""
 
     @property
     @abstractmethod
@@ -39,12 +41,14 @@ class Stream(trio.abc.HalfCloseableStream):
     async def send_slice(self, header: bytes, file: File, offset: int, count: int) -> None:
         """Send the header, then ``count`` bytes of the file from ``offset``.
 
-        Raises EOFError if the file ends before that: the frame is torn then, so the caller must close.
+        Raises EOFError if the file ends before that, and OSError if it cannot be read: the frame is torn
+        then, so the caller must close. The connection's own faults are never an OSError.
         """
 
 
 class Listener(trio.abc.Listener[Stream]):
-    """Accepts streams at one address."""
+    """Accepts streams at one address. Fit for `trio.serve_listeners`; a lack of descriptors or memory is
+    logged and waited out inside `accept`."""
 
     @property
     @abstractmethod
@@ -63,4 +67,9 @@ class Transport(Protocol):
         free one, the same for all. Raises `UsageError` that names the port when it is taken."""
 
     async def accept(self, stream: Stream) -> Stream:
-        """Finish what must be done before an accepted stream is used (a handshake); may return another."""
+        """Finish what must be done before an accepted stream is used (a handshake); may return another.
+
+        The given stream is taken over, also when this raises `HandshakeError` or is cancelled. The caller
+        sets the deadline. On the dialling side the other's refusal may show only at the first read: a dialled
+        stream is up when something has been received on it.
+        """

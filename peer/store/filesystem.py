@@ -79,14 +79,25 @@ class File(Protocol):
     def lock(self) -> bool:
         """Take the exclusive advisory lock; False if another process has it. Released by close."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """For who alone uses it. Letting go of the last reference closes as well: what others may be reading
+        is let go, not closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """Bytes of an open file, to be sent. Offset and count in bytes."""
+
+    file: File
+    offset: int
+    count: int
 
 
 class Folder(Protocol):
     """A root folder and everything below it."""
 
     def open(self, path: PathParts, *, write: bool = False) -> File:
-        """Open an existing regular file. OSError (ELOOP) for a link."""
+        """Open an existing regular file. OSError: ELOOP for a link; EMLINK to write a file with two names."""
 
     def create(self, path: PathParts, *, executable: bool = False) -> File:
         """Make a new file for reading and writing; FileExistsError if anything is there."""
@@ -103,6 +114,9 @@ class Folder(Protocol):
     def state(self, path: PathParts) -> FileState:
         """Of a regular file, by its path."""
 
+    def allocated_bytes(self, path: PathParts) -> int:
+        """How much of the disk a file takes: less than its size with holes, as much with reserved blocks."""
+
     def rename(self, old: PathParts, new: PathParts) -> None:
         """Move within the root; FileExistsError rather than replace anything."""
 
@@ -115,8 +129,9 @@ class Folder(Protocol):
     def sync_folder(self, path: PathParts) -> None:
         """Make the folder's entries durable."""
 
-    def sync_everything(self) -> None:
-        """Make all data below the root durable in one call: cheaper than one sync a file for many files."""
+    def sync_everything(self, path: PathParts = ()) -> None:
+        """Make all data and entries below a folder durable in one call: cheaper than one sync a file for
+        many files."""
 
     def free_bytes(self) -> int:
         """Space that this user can still fill."""

@@ -91,6 +91,18 @@ class Layout:
             return (Segment(file, start + offset, length),)
         return self._packed_segments((piece - self.packed_first) * self.piece_bytes + offset, length)
 
+    def segments_of(self, pieces: range) -> tuple[Segment, ...]:
+        """Where the bytes of consecutive pieces lie, in order; what touches is one segment."""
+        made: list[Segment] = []
+        for piece in pieces:
+            for segment in self.segments(PieceIndex(piece)):
+                last = made[-1] if made else None
+                if last and last.file == segment.file and last.offset + last.length == segment.offset:
+                    made[-1] = Segment(last.file, last.offset, last.length + segment.length)
+                else:
+                    made.append(segment)
+        return tuple(made)
+
     def files_of(self, piece: PieceIndex) -> tuple[FileIndex, ...]:
         """The files that have bytes in a piece, in order."""
         return tuple(segment.file for segment in self.segments(piece))

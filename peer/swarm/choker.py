@@ -24,7 +24,9 @@ from random import Random
 
 from peer.ids import LinkId
 from peer.limits import (
+    CHOKE_ROUND_EARLY_S,
     CHOKE_ROUND_S,
+    CHOKE_ROUNDS_EARLY,
     OPTIMISTIC_S,
     PROBE_GAIN_SHARE,
     SLOT_PIECE_S,
@@ -130,14 +132,14 @@ class Choker:
 
     def next_round(self, now: float) -> float:
         """When `round` is due after one at ``now``."""
-        return now + CHOKE_ROUND_S
+        return now + (CHOKE_ROUND_EARLY_S if self._rounds <= CHOKE_ROUNDS_EARLY else CHOKE_ROUND_S)
 
     def statistics(self) -> ChokerStatistics:
         return ChokerStatistics(self._slots, len(self._unchoked), len(self._optimistic), self._rounds)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the books do not agree."""
-        assert len(self._unchoked) <= max(self._slots, SLOTS_FIRST)
+        assert len(self._unchoked) <= self._slots
         assert set(self._optimistic) <= set(self._unchoked)
         assert 1 <= self._slots <= self._slots_max
 

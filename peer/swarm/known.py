@@ -95,12 +95,12 @@ class KnownAddresses:
         """Dials under way."""
         return len(self._dialling)
 
-    def add(self, address: Address, source: Source, now: float, node: NodeId | None, informant: str) -> bool:
+    def add(self, address: Address, source: Source, node: NodeId | None, informant: str) -> bool:
         """Note an address that may be dialled; False if there is no room for it (or for this informant)."""
         known = self._table.get(address)
         if known is not None:
-            if known.is_given_up and now >= known.not_before:
-                known.failures = DIAL_FAILURES_MAX - 1  # one more chance
+            if known.is_given_up:
+                known.failures = DIAL_FAILURES_MAX - 1  # one more chance, when its rest is over
             known.source = min(known.source, source)
             known.node = known.node or node
             return True
@@ -236,7 +236,7 @@ class KnownAddresses:
         return True
 
     def _forget_dials(self, now: float) -> None:
-        while self._new_dials and self._new_dials[0] <= now - MINUTE_S:
+        while self._new_dials and self._new_dials[0] + MINUTE_S <= now:  # the same sum as in `deadline`
             self._new_dials.popleft()
 
     def _backoff_s(self, failures: int) -> float:

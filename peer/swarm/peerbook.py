@@ -160,7 +160,7 @@ class PeerBook:
         refusal = self._refusal(address, source, node, informant)
         if refusal is not None:
             return refusal
-        taken = self._known.add(address, source, now, node, canonical_host(informant))
+        taken = self._known.add(address, source, node, canonical_host(informant))
         return Noted.NOTED if taken else Noted.FULL
 
     def own_address(self, address: Address) -> None:

@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from peer.errors import ByeCode, RejectCode
-from peer.ids import Address, NodeId, PieceIndex, RequestId, ShareId
+from peer.ids import KnownPeer as KnownPeer
+from peer.ids import NodeId, PieceIndex, RequestId, ShareId
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +114,6 @@ class Pong:
     """I am here."""
 
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class KnownPeer:
-    """Somebody to dial, as a tracker or a peer tells it; ``node`` is what it is expected to be, if known."""
-
-    address: Address
-    node: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)

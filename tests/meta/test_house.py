@@ -17,11 +17,14 @@ FLOORS: tuple[tuple[float, str], ...] = (
     (0, r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers)"),
     (1, r"peer\.wire(\..*)?"),
     (2, r"peer\.swarm(\..*)?"),
-    (2, r"peer\.store\.(layout|verify|filesystem)"),
+    (2, r"peer\.store\.(layout|verify|filesystem|records|ledger|resume)"),
     (3, r"peer\.(workers|buggify)"),
-    (3.5, r"peer\.identity"),
+    (3.5, r"peer\.(identity|home)"),
     (3.5, r"peer\.(store|net)(\..*)?"),
-    (4, r"peer\.(connection|link|member|pacing|trace)"),
+    (
+        4,
+        r"peer\.(alarm|greeting|connection|link|intake|outflow|dialler|choking|holding|target|throttle|services|member|member_statistics|diagnosis|pacing|trace)",
+    ),
     (4, r"peer\.discovery(\..*)?"),
     (5, r"peer\.node"),
     (6, r"peer\.(cli|control|daemon)(\..*)?"),
@@ -31,7 +34,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
 
 PURE = re.compile(
     r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers)"
-    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem)|tracker\.registry"
+    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|tracker\.(registry|swarm|wheel|observed)"
 )
 
 IMPURE_IMPORTS = {
@@ -40,7 +43,7 @@ IMPURE_IMPORTS = {
 }  # fmt: skip
 
 TRACKER_MAY_IMPORT = re.compile(
-    r"peer|peer\.(ids|errors|limits|paths|units|buffers|magnet|manifest|bitfield|identity|workers|connection)"
+    r"peer|peer\.(ids|errors|limits|paths|units|buffers|magnet|manifest|bitfield|identity|home|workers|connection)"
     r"|peer\.(wire|net|store)(\..*)?"
 )
 
@@ -142,11 +145,13 @@ def test_functions_fit_on_a_screen() -> None:
 
 def test_files_hold_one_noun() -> None:
     """500 lines is where a file has become 'the object that owns everything'."""
+    tables = {"peer/limits.py"}  # every limit in one place, by decision
     too_long = [
         f"{path.relative_to(ROOT)} has {lines} lines"
         for package in ("peer", "tracker", "lab")
         for path in sorted((ROOT / package).rglob("*.py"))
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 500
+        and str(path.relative_to(ROOT)) not in tables
     ]
     assert not too_long, "\n".join(too_long)
 

@@ -1,0 +1,124 @@
+"""One sharer, one getter, loopback, into a new file: ours against libtorrent (plaintext) and nginx with curl.
+
+usage: python -m benchmarks.transfer [--mib 1024] [--rounds 5] [--work DIR] [--sparse-gib 0]
+
+The sides take turns. Ours is timed as `get --json` reports it (from the start of the transfer to complete,
+verified, synced and renamed) and as a process; libtorrent from connecting to seeding; curl as a process.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+
+from benchmarks.machine import describe, ratio_line
+from benchmarks.processes import (
+    Run,
+    curl,
+    libtorrent_getter,
+    libtorrent_seeder,
+    nginx,
+    our_getter,
+    our_sharer,
+    peak_mib,
+)
+from peer.manifest import piece_bytes_for
+
+MIB = 1 << 20
+
+
+def show(name: str, run: Run, size: int, seconds: float) -> None:
+    """One line a run."""
+    print(
+        f"  {name:<12} {size / seconds / 1e6:6.0f} MB/s  {seconds:6.2f} s  (process {run.wall_s:.2f} s, "
+        f"cpu {run.cpu_s:.2f} s, peak {run.rss_mib:.0f} MiB)",
+        flush=True,
+    )
+
+
+def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
+    """All three in turn."""
+    source = work / "source" / "file.bin"
+    source.parent.mkdir()
+    with source.open("wb") as file:
+        for _ in range(size // MIB):
+            file.write(os.urandom(MIB))
+    piece = piece_bytes_for(size)
+    has_nginx = bool(shutil.which("nginx") and shutil.which("curl"))
+    ours: list[float] = []
+    theirs: list[float] = []
+    curls: list[float] = []
+    cpu: list[tuple[float, float]] = []
+    with (
+        our_sharer(source, work / "home-share", *options) as (sharer, link),
+        libtorrent_seeder(source, piece) as port,
+        nginx(source.parent, work / "nginx") as web,
+    ):
+        for number in range(rounds + 1):
+            out = work / "out"
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
+            mine = our_getter(link, out / "ours", work / "home-get", *options)
+            same = (out / "ours" / "file.bin").stat().st_size == size
+            shutil.rmtree(out / "ours")
+            other = libtorrent_getter(source, out / "lt", port, piece)
+            shutil.rmtree(out / "lt")
+            web_run = curl(web, "file.bin", out / "curl") if has_nginx else None
+            label = "warm-up" if number == 0 else f"round {number}"
+            print(f"{label}{'' if same else '  OUR FILE HAS ANOTHER SIZE'}")
+            show("manyhands", mine, size, mine.reported["seconds"])
+            show("libtorrent", other, size, other.reported["wall_s"])
+            if web_run:
+                show("nginx, curl", web_run, size, web_run.wall_s)
+            if number:
+                ours.append(mine.reported["seconds"])
+                theirs.append(other.reported["wall_s"])
+                cpu.append((mine.cpu_s, other.cpu_s))
+                if web_run:
+                    curls.append(web_run.wall_s)
+        print(ratio_line("wall, manyhands / libtorrent", ours, theirs, 0.6))
+        if curls:
+            print(ratio_line("wall, manyhands / nginx and curl", ours, curls, 1.3))
+        mine_cpu, other_cpu = [a for a, _ in cpu], [b for _, b in cpu]
+        print(ratio_line("getter's CPU, manyhands / libtorrent", mine_cpu, other_cpu, 0.8))
+        print(f"peak memory: getter {mine.rss_mib:.0f} MiB, sharer {peak_mib(sharer):.0f} MiB  bar 120")
+        print(f"our rate: median {size / statistics.median(ours) / 1e6:.0f} MB/s")
+
+
+def memory(work: Path, gib: int) -> None:
+    """Peak memory of both ends for a large sparse file."""
+    source = work / "sparse" / "large.bin"
+    source.parent.mkdir()
+    with source.open("wb") as file:
+        file.truncate(gib << 30)
+    with our_sharer(source, work / "home-sparse") as (sharer, link):
+        mine = our_getter(link, work / "sparse-out", work / "home-sparse-get")
+        print(
+            f"{gib} GiB sparse: getter {mine.rss_mib:.0f} MiB, sharer {peak_mib(sharer):.0f} MiB, "
+            f"{mine.reported['seconds']:.1f} s  bar 120"
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mib", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--sparse-gib", type=int, default=0)
+    parser.add_argument("--plain", action="store_true", help="measure our plaintext transport")
+    arguments = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="manyhands-bench-", dir=arguments.work))
+    print(describe("trio", "libtorrent", "blake3"))
+    try:
+        compare(work, arguments.mib * MIB, arguments.rounds, ["--plain"] if arguments.plain else [])
+        if arguments.sparse_gib:
+            memory(work, arguments.sparse_gib)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The command `lab`: a table of experiments, each imported only when it is called, so that `--help` is
+instant.
+
+A new experiment is one line in `COMMANDS` and one module that has a click command under that name.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from peer.errors import ExitCode, ManyhandsError
+
+COMMANDS: Final = {
+    "sockets": ("lab.commands.sockets", "How two processes talk at all: a guided tour in eight stations."),
+    "servers": ("lab.commands.servers", "One server, many clients: six architectures under the same load."),
+    "protocols": ("lab.commands.protocols", "The grammar: JSON lines, XML and msgpack side by side."),
+    "bounds": ("lab.commands.bounds", "What theory says: closed forms, tables and figures."),
+}
+
+ARGUMENTS: Final = "lab.arguments"
+"""Key in click's meta: the arguments as they were given, for the line that repeats a run."""
+
+
+class LazyGroup(click.Group):
+    """A click group whose help needs none of its commands."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        given = list(args)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[ARGUMENTS] = given
+        return context
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Experiments"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, epilog="Each experiment takes --quick, --json and --out DIR.")
+@click.version_option(package_name="manyhands", prog_name="lab")
+def lab() -> None:
+    """Experiments: architectures contrasted by running them, with theory drawn in."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 2 usage, 5 storage, 130 interrupted."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit status of `lab` with these arguments; trouble is one line on stderr."""
+    try:
+        status = lab.main(args=arguments, prog_name="lab", standalone_mode=False)
+        sys.stdout.flush()
+        return int(status or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "lab"
+        hint = f"; see {path} --help" if isinstance(error, click.UsageError) else ""
+        click.echo(f"{path}: {_one_line(error.format_message())}{hint}", err=True)
+        return error.exit_code
+    except ManyhandsError as error:
+        click.echo(f"lab: {_one_line(str(error))}", err=True)
+        return int(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("lab: interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # `lab bounds | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")

@@ -1,0 +1,67 @@
+"""Applies the choker's decisions to a member's links."""
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+import trio
+
+from peer.ids import LinkId
+from peer.link import Link
+from peer.outflow import Outflow
+from peer.swarm.choker import Choker, PeerView, UplinkView
+
+
+class Choking:
+    """Gives the slots of one member: anew every round, and free ones at once."""
+
+    def __init__(
+        self,
+        rng: Random,
+        piece_bytes: int,
+        links: Mapping[LinkId, Link],
+        outflow: Outflow,
+        *,
+        seeding: Callable[[], bool],
+        limit: Callable[[], float | None],
+    ) -> None:
+        self.choker = Choker(rng, piece_bytes)
+        self._links = links
+        self._outflow = outflow
+        self._seeding = seeding
+        self._limit = limit
+        self._next_round = 0.0
+
+    def tick(self, now: float) -> None:
+        """Called often; a round begins when it is due."""
+        if now < self._next_round:
+            return
+        self._next_round = self.choker.next_round(now)
+        uplink = UplinkView(self._outflow.statistics().rate, self._limit())
+        self._apply(self.choker.round(now, self._views(now), self._seeding(), uplink))
+
+    def changed(self) -> None:
+        """A link came, went, or wants something else now: free slots need not wait for the round."""
+        now = trio.current_time()
+        self._apply(self.choker.refill(now, self._views(now), self._seeding()))
+
+    def _views(self, now: float) -> list[PeerView]:
+        return [
+            PeerView(
+                link.id,
+                link.wants_us,
+                link.meter_in.rate(now),
+                link.sent_bytes,
+                link.since,
+                link.snubs(now),
+            )
+            for link in self._links.values()
+            if link.pieces is not None
+        ]
+
+    def _apply(self, served: tuple[LinkId, ...]) -> None:
+        chosen = set(served)
+        for link in list(self._links.values()):
+            if link.id in chosen:
+                self._outflow.unchoke(link)
+            elif link.served:
+                self._outflow.choke(link)

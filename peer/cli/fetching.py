@@ -1,0 +1,183 @@
+"""The work of `peer get`: a member that fetches, a display that follows it, and when to give up."""
+
+import os
+import sys
+from dataclasses import dataclass
+
+import click
+import trio
+
+from peer.cli.display import Display, make_display
+from peer.cli.display import Source as ShownPeer
+from peer.cli.get import WATCH_EVERY_S, GetOptions, result_line
+from peer.cli.run import Stop
+from peer.cli.start import NetworkOptions, Started, start
+from peer.diagnosis import what_limits
+from peer.errors import ContentError, ExitCode, NoSourceError, StorageError
+from peer.ids import KnownPeer
+from peer.magnet import MagnetLink, parse
+from peer.member import Member, Phase
+from peer.member_statistics import MemberStatistics, member_statistics, why_no_progress
+from peer.paths import printable
+from peer.store.files import open_folder
+from peer.store.filesystem import Folder
+from peer.store.trouble import trouble
+from peer.swarm.known import Source
+from peer.target import Target
+from peer.units import format_bytes, format_duration, format_rate
+from peer.workers import Lane
+
+SOURCES_SHOWN_MAX = 6
+EXPLAIN_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it ended."""
+
+    exit_code: int
+    interrupted: bool = False
+    held_text: str = ""
+
+
+class Fetching:
+    """One run of `peer get`."""
+
+    def __init__(self, network: NetworkOptions, options: GetOptions, stop: Stop) -> None:
+        self._network = network
+        self._options = options
+        self._stop = stop
+        self._link: MagnetLink = parse(options.link)
+        self._name = self._link.name or f"share-{self._link.share.hex()[:16]}"
+        self._explained_at = -EXPLAIN_EVERY_S
+
+    async def run(self) -> Outcome:
+        """Fetch, report, perhaps seed. Raises ManyhandsError for what ends it early."""
+        started = await start(self._network, self._options.port)
+        try:
+            with make_display(self._network.progress) as display:
+                return await self._run(started, display)
+        finally:
+            started.home.close()
+
+    async def _run(self, started: Started, display: Display) -> Outcome:
+        folder = await started.workers.run(Lane.DISK, make_folder, str(self._options.folder))
+        target = Target(folder, self._name, self._options.only, started.workers)
+        trackers = tuple(dict.fromkeys((*self._link.trackers, *self._network.trackers)))
+        member = Member(self._link.share, started.node.services, target=target, trackers=trackers)
+        begun = trio.current_time()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(started.node.run)
+                nursery.start_soon(started.node.take_part, member)
+                self._introduce(member)
+                complete = await self._watch(member, target, display)
+                if complete:
+                    self._report(member, target, trio.current_time() - begun, display)
+                    await self._seed(member, display)
+                with trio.CancelScope(shield=True):
+                    await started.node.goodbye()
+                    await target.close()
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await target.close()
+        if complete:
+            return Outcome(ExitCode.DONE)
+        held = member_statistics(member)
+        text = f"{format_bytes(held.held_bytes)} of {format_bytes(held.wanted_bytes)}"
+        return Outcome(ExitCode.INTERRUPTED, True, text)
+
+    def _introduce(self, member: Member) -> None:
+        member.learned([KnownPeer(address) for address in self._options.peers], Source.OPTION)
+        member.learned(self._link.peers, Source.LINK)
+
+    async def _watch(self, member: Member, target: Target, display: Display) -> bool:
+        """Follow the transfer to its end: True when complete, False when stopped. Raises when it is stuck."""
+        while not member.complete.is_set():
+            if self._stop.requested.is_set():
+                return False
+            now = trio.current_time()
+            if member.phase is Phase.CHECKING or member.phase is Phase.COMPLETING:
+                member.progressed_at = now  # busy with what is here; nobody else can be blamed
+                display.show(now, member.phase.value, *target.progress)
+            else:
+                statistics = member_statistics(member)
+                self._show(statistics, display, now)
+                if self._options.verbose and now - self._explained_at >= EXPLAIN_EVERY_S:
+                    self._explained_at = now
+                    display.say(f"limited by {what_limits(member)}, {format_rate(statistics.rate_down)}")
+                if statistics.seconds_idle > self._options.timeout_s:
+                    raise self._stuck(member, statistics)
+            with trio.move_on_after(WATCH_EVERY_S):
+                await member.complete.wait()
+        return True
+
+    def _stuck(self, member: Member, statistics: MemberStatistics) -> Exception:
+        waited = format_duration(self._options.timeout_s)
+        if statistics.paused:
+            return StorageError(f"no progress for {waited}: {statistics.paused}")
+        why = f"no progress for {waited}: {why_no_progress(member)}"
+        if member.expelled and not statistics.links:
+            return ContentError(f"{why}. Everybody who answered sent bytes that do not verify")
+        return NoSourceError(f"{why}. Check the link, or name a peer with --peer or a tracker with --tracker")
+
+    def _show(self, statistics: MemberStatistics, display: Display, now: float) -> None:
+        peers = len(statistics.links)
+        detail = f"{peers} peer{'s' if peers != 1 else ''} connected"
+        if statistics.phase is Phase.LOOKING:
+            display.show(now, f"{statistics.phase.value} {printable(self._name)}", 0, 0, detail)
+            return
+        if statistics.paused:
+            detail += f"; waiting: {statistics.paused}"
+        if statistics.rate_up >= 1:
+            detail += f", serving others at {format_rate(statistics.rate_up)}"
+        rates = {link.node: (str(link.address), link.rate_down) for link in statistics.links}
+        ranked = sorted(statistics.sources.items(), key=lambda item: -item[1])[:SOURCES_SHOWN_MAX]
+        sources = [
+            ShownPeer(
+                rates[node][0] if node in rates else node.hex()[:12], count, rates.get(node, ("", 0.0))[1]
+            )
+            for node, count in ranked
+        ]
+        name = printable(self._name)
+        display.show(now, name, statistics.held_bytes, statistics.wanted_bytes, detail, sources)
+
+    def _report(self, member: Member, target: Target, seconds: float, display: Display) -> None:
+        statistics = member_statistics(member)
+        fetched = sum(statistics.sources.values())
+        if self._options.as_json:
+            line = result_line(
+                share=self._link.share,
+                name=self._name,
+                total_bytes=statistics.wanted_bytes,
+                seconds=seconds,
+                path=target.path,
+                sources={node.hex(): count for node, count in sorted(statistics.sources.items())},
+                resumed_bytes=statistics.resumed_bytes,
+                wasted_bytes=statistics.wasted_bytes,
+            )
+            click.echo(line)
+            sys.stdout.flush()
+        rate = f" at {format_rate(fetched / seconds)}" if fetched and seconds > 0 else ""
+        here = f", {format_bytes(statistics.resumed_bytes)} were here" if statistics.resumed_bytes else ""
+        display.say(
+            f"{target.path}: complete and verified, {format_bytes(statistics.wanted_bytes)} in "
+            f"{format_duration(seconds)}{rate} from {len(statistics.sources)} "
+            f"peer{'s' if len(statistics.sources) != 1 else ''}{here}"
+        )
+
+    async def _seed(self, member: Member, display: Display) -> None:
+        """Serve others for as long as was asked."""
+        if self._options.seed_s is None:
+            return
+        display.say("seeding; stop with Ctrl-C")
+        with trio.move_on_after(self._options.seed_s):
+            await self._stop.requested.wait()
+
+
+def make_folder(path: str) -> Folder:
+    """The folder to fetch into, made where it is missing. Raises StorageError."""
+    absolute = os.path.abspath(path)
+    with trouble(absolute):
+        return open_folder(absolute, create=True)

@@ -1,0 +1,156 @@
+"""`peer get`: fetch a share by its link."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from peer.cli.options import (
+    PEER_PORT,
+    AddressType,
+    DurationType,
+    home_option,
+    network_options,
+)
+from peer.cli.run import Stop, run, say
+from peer.cli.start import NetworkOptions
+from peer.ids import Address
+
+TIMEOUT_DEFAULT_S = 120.0
+WATCH_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class GetOptions:
+    """The options of `get` alone, as parsed. seed_s: None not at all, infinity until stopped."""
+
+    link: str
+    folder: Path
+    peers: tuple[Address, ...]
+    port: int | None
+    seed_s: float | None
+    only: tuple[str, ...]
+    timeout_s: float
+    as_json: bool
+    verbose: bool
+
+
+@click.command("get", short_help="Fetch a share by its link.")
+@click.argument("link")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    help="Folder to put it in (default: here; made if it is missing).",
+)
+@click.option(
+    "--peer",
+    "peers",
+    type=AddressType(PEER_PORT),
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Ask this peer as well. May be repeated.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help=f"Serve others on this port (default: {PEER_PORT} if it is free).",
+)
+@click.option("--seed", is_flag=True, help="Go on serving when complete, until stopped.")
+@click.option(
+    "--seed-for",
+    type=DurationType(),
+    metavar="TIME",
+    help="Go on serving for this long: 90s, 10m.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="GLOB",
+    help="Fetch only files that match, such as '*.pdf' or 'docs/*'. May be repeated.",
+)
+@click.option(
+    "--timeout",
+    type=DurationType(),
+    default=TIMEOUT_DEFAULT_S,
+    metavar="TIME",
+    help="Give up after this long without progress (default: 2m).",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Say each second what limits the transfer now.")
+@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
+@network_options
+@home_option
+def command(
+    link: str,
+    folder: Path,
+    peers: tuple[Address, ...],
+    port: int | None,
+    seed: bool,
+    seed_for: float | None,
+    only: tuple[str, ...],
+    timeout: float,
+    verbose: bool,
+    as_json: bool,
+    trackers: tuple[Address, ...],
+    host: str | None,
+    up: float | None,
+    down: float | None,
+    progress: str,
+    trace: Path | None,
+    plain: bool,
+    home: str | None,
+) -> None:
+    """Fetch the share that LINK names, from everybody who has some of it, and serve others meanwhile.
+
+    Every piece is verified before it is written. Run the same command again after an interruption: it goes on
+    where the disk says it stood. What is already there is found, not fetched; a different file of the same
+    name is never overwritten.
+
+    Put the link in quotes: it contains characters that a shell takes for its own.
+    """
+    if seed and seed_for is not None:
+        raise click.UsageError("--seed seeds until stopped, --seed-for for a time: give one of them")
+    seed_s = float("inf") if seed else seed_for
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace)
+    options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose)
+
+    async def work(stop: Stop) -> int:
+        from peer.cli.fetching import Fetching
+
+        outcome = await Fetching(network, options, stop).run()
+        if outcome.interrupted:
+            say(f"stopped; run the same command again to go on from {outcome.held_text}")
+        return outcome.exit_code
+
+    run(work)
+
+
+def result_line(
+    *,
+    share: bytes,
+    name: str,
+    total_bytes: int,
+    seconds: float,
+    path: str,
+    sources: dict[str, int],
+    resumed_bytes: int,
+    wasted_bytes: int,
+) -> str:
+    """The JSON object that ends `get --json`: scripts rely on its names."""
+    return json.dumps(
+        {
+            "share_id": share.hex(),
+            "name": name,
+            "bytes": total_bytes,
+            "seconds": round(seconds, 3),
+            "path": path,
+            "sources": sources,
+            "resumed_bytes": resumed_bytes,
+            "wasted_bytes": wasted_bytes,
+        },
+        ensure_ascii=False,
+    )

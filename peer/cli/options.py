@@ -1,0 +1,109 @@
+"""Option types and options that several commands share. Each mistake is one line that says what is meant."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from peer.ids import Address
+from peer.units import parse_duration, parse_rate
+
+PEER_PORT = 7701
+"""The well-known port of a peer."""
+
+TRACKER_PORT = 7700
+"""The well-known port of a tracker."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class AddressType(click.ParamType[Address]):
+    """``HOST:PORT``; the port may be left out where there is a well-known one."""
+
+    name = "host:port"
+
+    def __init__(self, default_port: int) -> None:
+        self._default_port = default_port
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        if isinstance(value, Address):
+            return value
+        try:
+            return Address.parse(value, self._default_port)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class RateType(click.ParamType[float]):
+    """A rate as ``tc`` writes it: 4mbit, 500kbit, 1MB. In bytes a second."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_rate(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class DurationType(click.ParamType[float]):
+    """A time: 90s, 10m, 1h30m. In seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def home_option(command: Command) -> Command:
+    """``--home``, on every command."""
+    return click.option(
+        "--home",
+        metavar="DIR",
+        help="Folder of this node's key and state (default: MANYHANDS_HOME, else the user's data folder).",
+    )(command)
+
+
+def network_options(command: Command) -> Command:
+    """What `share` and `get` have in common."""
+    options = [
+        click.option(
+            "--tracker",
+            "trackers",
+            type=AddressType(TRACKER_PORT),
+            multiple=True,
+            metavar="HOST[:PORT]",
+            help=f"Announce to this tracker (default port {TRACKER_PORT}). May be repeated.",
+        ),
+        click.option(
+            "--host",
+            metavar="HOST",
+            help="Listen on this address only (default: every address, IPv4 and IPv6).",
+        ),
+        click.option("--up", type=RateType(), metavar="RATE", help="Send at most this: 4mbit, 500kbit, 1MB."),
+        click.option("--down", type=RateType(), metavar="RATE", help="Receive at most this."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "bars", "lines", "json", "none"]),
+            default="auto",
+            help="How to show progress on stderr (default: bars on a terminal, else lines).",
+        ),
+        click.option(
+            "--trace",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Write an event trace (JSON lines): who sent which piece to whom, when.",
+        ),
+        click.option("--plain", is_flag=True, help="No encryption: for labs and trusted links."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,63 @@
+"""`peer share`: share a file or folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from peer.cli.options import PEER_PORT, AddressType, home_option, network_options
+from peer.cli.run import Stop, run
+from peer.cli.start import NetworkOptions
+from peer.ids import Address
+
+
+@dataclass(frozen=True, slots=True)
+class ShareOptions:
+    """The options of `share` alone, as parsed."""
+
+    path: Path
+    port: int
+    announce: Address | None
+
+
+@click.command("share", short_help="Share a file or folder.")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=PEER_PORT, show_default=True, help="Listen on this port."
+)
+@click.option(
+    "--announce",
+    type=AddressType(PEER_PORT),
+    metavar="HOST[:PORT]",
+    help="The address to put into the link, where others reach this machine by another than its own.",
+)
+@network_options
+@home_option
+def command(
+    path: Path,
+    port: int,
+    announce: Address | None,
+    trackers: tuple[Address, ...],
+    host: str | None,
+    up: float | None,
+    down: float | None,
+    progress: str,
+    trace: Path | None,
+    plain: bool,
+    home: str | None,
+) -> None:
+    """Share PATH, a file or a folder: print its magnet link, and seed it until stopped.
+
+    The link goes to stdout, alone on the first line; everything else to stderr. Symbolic links inside a
+    folder are not followed: they are named and left out. A file that changes while it is shared is noticed
+    and no longer sent.
+    """
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace)
+    options = ShareOptions(path, port, announce)
+
+    async def work(stop: Stop) -> int:
+        from peer.cli.sharing import Sharing
+
+        return await Sharing(network, options, stop).run()
+
+    run(work)

@@ -1,0 +1,89 @@
+"""What `share` and `get` do alike before their work begins: home, identity, transport, node, port."""
+
+import atexit
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+
+from peer.cli.options import PEER_PORT
+from peer.errors import UsageError
+from peer.home import Home, home_path
+from peer.identity import load_or_create_identity
+from peer.ids import Address, NodeId
+from peer.net.tcp import TcpTransport
+from peer.net.transport import Transport
+from peer.node import Node
+from peer.store.trouble import trouble
+from peer.trace import EventTrace, LineTrace
+from peer.workers import ThreadWorkers, Workers
+
+TRACE_BUFFER_BYTES = 1 << 16
+"""A trace is written in blocks of this size."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """The options that `share` and `get` have in common, as parsed."""
+
+    home: str | None
+    trackers: tuple[Address, ...]
+    host: str | None
+    up: float | None
+    down: float | None
+    plain: bool
+    progress: str
+    trace: Path | None = None
+
+
+@dataclass(slots=True)
+class Started:
+    """An opened home and a node that listens."""
+
+    home: Home
+    node: Node
+    workers: Workers
+
+    @property
+    def node_id(self) -> NodeId:
+        return self.node.services.node
+
+
+def make_transport(options: NetworkOptions) -> Transport:
+    """The transport that the options ask for."""
+    return TcpTransport()
+
+
+def _open_trace(path: Path, node: NodeId) -> EventTrace:
+    """A trace into a file, which the end of the process closes."""
+    with trouble(str(path)):
+        file = path.open("w", encoding="utf-8", buffering=TRACE_BUFFER_BYTES)
+    atexit.register(file.close)
+    return LineTrace(file.write, time.time(), node.hex())
+
+
+async def start(options: NetworkOptions, port: int | None) -> Started:
+    """Open the home and listen. port None: the well-known one if it is free, else any.
+
+    Raises StorageError (home) and UsageError (port taken).
+    """
+    home = Home(home_path(options.home))
+    identity = load_or_create_identity(home.path)
+    workers = ThreadWorkers()
+    node = Node(
+        identity.node_id,
+        make_transport(options),
+        workers,
+        SystemRandom(),
+        up=options.up,
+        down=options.down,
+        trace=_open_trace(options.trace, identity.node_id) if options.trace else None,
+    )
+    if port is not None:
+        await node.listen(options.host, port)
+    else:
+        try:
+            await node.listen(options.host, PEER_PORT)
+        except UsageError:  # another peer of this machine has it; any free one will do
+            await node.listen(options.host, 0)
+    return Started(home, node, workers)

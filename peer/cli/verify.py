@@ -1,0 +1,70 @@
+"""`peer verify`: which pieces and files of a share are good on disk."""
+
+from pathlib import Path
+
+import click
+
+from peer.cli.inspect import TIMEOUT_DEFAULT_S
+from peer.cli.options import PEER_PORT, AddressType, DurationType, home_option, network_options
+from peer.cli.run import Stop, run
+from peer.cli.start import NetworkOptions
+from peer.ids import Address
+
+
+@click.command("verify", short_help="Tell which pieces and files of a share are good on disk.")
+@click.argument("share", metavar="LINK|PATH")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--peer",
+    "peers",
+    type=AddressType(PEER_PORT),
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="For a link: ask this peer for the list of pieces. May be repeated.",
+)
+@click.option(
+    "--timeout",
+    type=DurationType(),
+    default=TIMEOUT_DEFAULT_S,
+    metavar="TIME",
+    help="For a link: give up after this long without an answer (default: 30s).",
+)
+@network_options
+@home_option
+def command(
+    share: str,
+    folder: Path,
+    peers: tuple[Address, ...],
+    timeout: float,
+    trackers: tuple[Address, ...],
+    host: str | None,
+    up: float | None,
+    down: float | None,
+    progress: str,
+    trace: Path | None,
+    plain: bool,
+    home: str | None,
+) -> None:
+    """Compare what lies in DIR with a share: the one that a link names, or the one that a path would make.
+
+    DIR is the folder that the share was put into (as `get -o DIR`), or the share's own folder. Exit code 0 if
+    everything is there and good, 4 if not.
+    """
+    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace)
+
+    async def work(stop: Stop) -> int:
+        from peer.cli.display import make_display
+        from peer.cli.subject import subject_of
+        from peer.cli.verifying import verify
+        from peer.errors import ExitCode
+
+        with make_display(progress) as display:
+            subject = await subject_of(share, network, peers, timeout, display, stop)
+            if subject is None:
+                return ExitCode.INTERRUPTED
+            lines, good = await verify(subject, folder, display)
+        for line in lines:
+            click.echo(line)
+        return ExitCode.DONE if good else ExitCode.NOT_VERIFIED
+
+    run(work)

@@ -1,0 +1,77 @@
+"""The node's home: the folder with its key and its state, used by one process at a time."""
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from peer.errors import StorageError
+from peer.ids import ShareId
+from peer.limits import MANIFESTS_KEPT_MAX
+
+ENVIRONMENT_VARIABLE = "MANYHANDS_HOME"
+
+MANIFESTS = "manifests"
+"""Folder of the manifests that this node has seen, by share id."""
+
+
+def home_path(option: str | None) -> Path:
+    """Where the home is: ``--home``, else the environment, else the platform's folder for user data."""
+    chosen = option or os.environ.get(ENVIRONMENT_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs  # noqa: PLC0415 - rarely needed, and start-up should feel instant
+
+    return Path(platformdirs.user_data_dir("manyhands"))
+
+
+class Home:
+    """An open home. Raises StorageError if it cannot be made, read or locked."""
+
+    def __init__(self, path: Path, *, exclusive: bool = True) -> None:
+        self.path = path
+        self._lock: int | None = None
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if exclusive:
+                self._take_lock()
+        except OSError as error:
+            raise StorageError(
+                f"cannot use the home {path}: {error.strerror}; choose another with --home DIR"
+            ) from error
+
+    def _take_lock(self) -> None:
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise StorageError(
+                f"another peer is running with the home {self.path}: give this one its own with --home DIR"
+            ) from None
+        self._lock = descriptor
+
+    def recall_manifest(self, share: ShareId) -> bytes | None:
+        """A manifest that was fetched or made before; whether it is the right one, the caller checks."""
+        try:
+            return (self.path / MANIFESTS / share.hex()).read_bytes()
+        except OSError:
+            return None
+
+    def remember_manifest(self, share: ShareId, data: bytes) -> None:
+        """Keep a manifest, so that `inspect` and `verify` need no swarm. A full disk only forgets it."""
+        folder = self.path / MANIFESTS
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            aside = folder / f"{share.hex()}.{os.getpid()}"
+            aside.write_bytes(data)
+            aside.replace(folder / share.hex())
+            kept = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+            for old in kept[:-MANIFESTS_KEPT_MAX]:
+                old.unlink()
+
+    def close(self) -> None:
+        """Give the home back; the lock file stays."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

@@ -1,0 +1,292 @@
+"""What this node takes from one swarm: pieces asked for, verified, written, made durable.
+
+The policy (`swarm/download.py`) decides what to ask of whom; this performs its commands, and moves the bytes.
+Verifying and writing are one job on a worker thread, because a hop costs as much as hashing 300 KiB. How many
+bytes may wait for that is bounded: beyond it the readers of all links pause, and TCP tells the senders.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from peer.alarm import Alarm
+from peer.bitfield import Bitfield
+from peer.buffers import Buffers
+from peer.errors import ByeCode, StorageError, StorageFullError
+from peer.ids import LinkId, NodeId, PieceIndex
+from peer.limits import (
+    CHECKPOINT_BYTES,
+    CHECKPOINT_S,
+    DISK_RETRY_S,
+    SYNC_FAILURES_MAX,
+    UNVERIFIED_BYTES_MAX,
+)
+from peer.link import Link
+from peer.manifest import Manifest
+from peer.store.layout import Layout
+from peer.store.verify import piece_matches
+from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
+from peer.swarm.download import Download, DownloadStatistics, PieceState
+from peer.trace import EventTrace
+from peer.wire.session import Answered, DataProgress, Rejected
+from peer.workers import Lane, Workers
+
+
+class PieceWriter(Protocol):
+    """Where verified pieces go. Blocking; called from worker threads."""
+
+    def write_piece(self, piece: PieceIndex, data: memoryview) -> None:
+        """Write a verified piece and note it in the journal. Raises StorageError."""
+
+    def checkpoint(self) -> None:
+        """Make what was written so far durable, then say so in the journal. Raises StorageError."""
+
+    def take_lost(self) -> Sequence[PieceIndex]:
+        """Pieces that were written and must not be believed any more; each once."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeStatistics:
+    """Counts in bytes, since the start of this run."""
+
+    download: DownloadStatistics
+    unverified_bytes: int
+    paused: str | None
+
+
+class Intake:
+    """The fetching side of a member. Callbacks: ``held`` for every new piece, ``expelled`` for a liar."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        layout: Layout,
+        store: PieceWriter,
+        download: Download,
+        have: Bitfield,
+        *,
+        links: Mapping[LinkId, Link],
+        workers: Workers,
+        buffers: Buffers,
+        alarm: Alarm,
+        trace: EventTrace,
+        wanted_bytes: int,
+        resumed_bytes: int,
+        held: Callable[[PieceIndex], None],
+        expelled: Callable[[Link, str], None],
+    ) -> None:
+        self._manifest = manifest
+        self._layout = layout
+        self._store = store
+        self._have = have
+        self._links = links
+        self._workers = workers
+        self._buffers = buffers
+        self._alarm = alarm
+        self._trace = trace
+        self._tick_at = math.inf
+        self._held = held
+        self._expelled = expelled
+        self.download = download
+        self.finished = trio.Event()
+        self.progressed_at = trio.current_time()
+        self.paused: str | None = None
+        """Why nothing is written now: a full disk. None when all is well."""
+        self._unverified_bytes = 0
+        self._unsaved_bytes = 0
+        self._room = trio.Event()
+        self._due = trio.Event()
+        self._failed_syncs = 0
+        self._nursery: trio.Nursery | None = None
+        self.wanted_bytes = wanted_bytes
+        self.resumed_bytes = resumed_bytes
+        """What of it was here before this run."""
+        self.sources: dict[NodeId, int] = {}
+        """Verified payload bytes by the id of the node that sent them."""
+
+    # --- lifetime
+
+    async def run(self) -> None:
+        """Verify, write and make durable until everything wanted is here. Raises StorageError."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._keep_durable)
+            if self.download.finished:
+                self.finished.set()
+            await self.finished.wait()
+            nursery.cancel_scope.cancel()
+        self._nursery = None
+
+    async def _keep_durable(self) -> None:
+        while True:
+            with trio.move_on_after(CHECKPOINT_S):
+                await self._due.wait()
+            self._due = trio.Event()
+            if self._unsaved_bytes:
+                self._unsaved_bytes = 0
+                await self._save()
+
+    async def _save(self) -> None:
+        """Make durable. What a failed sync may have lost is fetched again, unless syncs go on failing."""
+        try:
+            await self._on_disk(self._store.checkpoint)
+        except StorageError:
+            self._failed_syncs += 1
+            if self._failed_syncs == SYNC_FAILURES_MAX:
+                raise
+            for piece in self._store.take_lost():
+                self._have.discard(piece)
+                self.perform(self.download.lost(piece, trio.current_time()))
+        else:
+            self._failed_syncs = 0
+
+    async def _on_disk(self, job: Callable[[], None]) -> None:
+        """Run a storage job; a full disk only makes us wait."""
+        while True:
+            try:
+                await self._workers.run(Lane.DISK, job)
+            except StorageFullError as error:
+                self._pause(str(error))
+                await trio.sleep(DISK_RETRY_S)
+            else:
+                self._pause(None)
+                return
+
+    def _pause(self, why: str | None) -> None:
+        if (why is None) != (self.paused is None):
+            self.perform(self.download.hold(why is not None, trio.current_time()))
+        self.paused = why
+
+    # --- links
+
+    def joined(self, link: Link) -> None:
+        """A link is here, with or without its pieces."""
+        hello = link.session.remote
+        window = hello.window if hello is not None else 1
+        now = trio.current_time()
+        self.perform(self.download.joined(link.id, window, now))
+        if link.pieces is not None:
+            self.perform(self.download.bitfield(link.id, link.pieces, now))
+        if not link.chokes_us:
+            self.perform(self.download.choked(link.id, False, now))
+
+    def left(self, link: Link) -> None:
+        self.perform(self.download.left(link.id, trio.current_time()))
+
+    def offered(self, link: Link) -> None:
+        """The link's pieces are known now."""
+        if link.pieces is not None:
+            self.perform(self.download.bitfield(link.id, link.pieces, trio.current_time()))
+
+    def got_haves(self, link: Link, pieces: Iterable[PieceIndex]) -> None:
+        self.perform(self.download.have_pieces(link.id, tuple(pieces), trio.current_time()))
+
+    def choked(self, link: Link, on: bool) -> None:
+        self.perform(self.download.choked(link.id, on, trio.current_time()))
+
+    def progressed(self, link: Link, event: DataProgress) -> None:
+        if event.piece is not None:
+            now = trio.current_time()
+            self.progressed_at = now
+            self.perform(self.download.progressed(link.id, event.piece, event.received, now))
+
+    def rejected(self, link: Link, event: Rejected) -> None:
+        if event.piece is not None:
+            self.perform(self.download.rejected(link.id, event.piece, event.code, trio.current_time()))
+
+    def answered(self, link: Link, event: Answered) -> None:
+        """All bytes of a piece are here."""
+        if event.piece is None:
+            return
+        now = trio.current_time()
+        state = self.download.state
+        was_verifying = state(event.piece) is PieceState.VERIFYING
+        self.perform(self.download.arrived(link.id, event.piece, now))
+        taken = not was_verifying and state(event.piece) is PieceState.VERIFYING
+        if not taken or event.cancelled or self._nursery is None:
+            self._buffers.release(event.buffer)
+            if taken:
+                self.perform(self.download.unstored(link.id, event.piece, now))
+            return
+        self._unverified_bytes += len(event.buffer)
+        self._nursery.start_soon(self._take, link, event.piece, event.buffer)
+
+    async def room(self) -> None:
+        """Return when there is room for another piece."""
+        while self._unverified_bytes > UNVERIFIED_BYTES_MAX:
+            await self._room.wait()
+
+    # --- commands
+
+    def perform(self, commands: Iterable[Command]) -> None:
+        """Do what the policy wants done."""
+        for command in commands:
+            match command:
+                case Ask(link, piece):
+                    self._links[link].ask(piece, self._layout.piece_length(piece))
+                case Withdraw(link, piece):
+                    self._links[link].withdraw(piece)
+                case Announce(piece):
+                    self._held(piece)
+                case Express(link, interested):
+                    self._links[link].express(interested)
+                case Expel(link, reason):
+                    liar = self._links[link]
+                    liar.close(ByeCode.CORRUPT, reason)
+                    self._expelled(liar, reason)
+                case Finished():
+                    self.finished.set()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Have the policy looked at again when it wants to be."""
+        when = self.download.next_deadline(trio.current_time())
+        if when is not None and when < self._tick_at:
+            self._tick_at = when
+            self._alarm.at(when, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_at = math.inf
+        if self._nursery is not None:
+            self.perform(self.download.tick(trio.current_time()))
+
+    # --- pieces
+
+    async def _take(self, link: Link, piece: PieceIndex, buffer: memoryview) -> None:
+        """Verify a piece and write it, or send its sender away."""
+        size = len(buffer)
+        good = False
+
+        def job() -> None:
+            nonlocal good
+            if not good:  # a second try after a full disk need not hash again
+                good = piece_matches(buffer, self._manifest.piece_digest(piece))
+            if good:
+                self._store.write_piece(piece, buffer)
+
+        try:
+            await self._on_disk(job)
+        finally:
+            self._buffers.release(buffer)
+            self._unverified_bytes -= size
+            self._room.set()
+            self._room = trio.Event()
+        now = trio.current_time()
+        if not good:
+            self._trace.event("bad", piece=piece, node=link.node.hex())
+            self.perform(self.download.failed(link.id, piece, now))
+            return
+        self._have.add(piece)
+        self._trace.event("got", piece=piece, bytes=size, node=link.node.hex())
+        self.sources[link.node] = self.sources.get(link.node, 0) + size
+        self._unsaved_bytes += size
+        if self._unsaved_bytes >= CHECKPOINT_BYTES:
+            self._due.set()
+        self.perform(self.download.verified(link.id, piece, now))
+
+    def statistics(self) -> IntakeStatistics:
+        """As it stands now."""
+        return IntakeStatistics(self.download.statistics(), self._unverified_bytes, self.paused)

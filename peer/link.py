@@ -1,0 +1,315 @@
+"""One connected peer of one swarm: turns what arrives into calls of the member's policies, and back.
+
+A link knows the other side's pieces, whether each side chokes or wants the other, and which of our requests
+are open there. It decides nothing: what to ask is the intake's to say, what to send the outflow's.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from peer.bitfield import Bitfield
+from peer.connection import Connection, Ending, Outgoing
+from peer.errors import ByeCode, RejectCode, RemoteProtocolError
+from peer.ids import Address, LinkId, NodeId, PieceIndex, RequestId
+from peer.limits import HAVES_PER_MESSAGE_MAX, PIECES_MAX, SNUB_S
+from peer.swarm.rates import RateMeter
+from peer.wire.messages import Choke, Have, Interested, KnownPeer, Pong
+from peer.wire.session import (
+    Answered,
+    BitfieldReceived,
+    ByeReceived,
+    CancelReceived,
+    ChokeReceived,
+    DataProgress,
+    Event,
+    HaveReceived,
+    InterestedReceived,
+    PeersReceived,
+    PingReceived,
+    Rejected,
+    RequestReceived,
+)
+
+
+class LinkOwner(Protocol):
+    """What a link calls upward: its member."""
+
+    def link_offers(self, link: "Link") -> None:
+        """The other side has told its pieces for the first time: it has the manifest."""
+
+    def link_has(self, link: "Link", pieces: tuple[PieceIndex, ...]) -> None:
+        """The other side holds more pieces. Only called once the manifest is known here."""
+
+    def link_chokes(self, link: "Link", on: bool) -> None: ...
+
+    def link_wants(self, link: "Link", on: bool) -> None: ...
+
+    def link_progressed(self, link: "Link", event: DataProgress) -> None: ...
+
+    def link_answered(self, link: "Link", event: Answered) -> None: ...
+
+    def link_rejected(self, link: "Link", event: Rejected) -> None: ...
+
+    def link_asks(self, link: "Link", request: RequestId, piece: PieceIndex | None) -> None: ...
+
+    def link_cancels(self, link: "Link", request: RequestId) -> None: ...
+
+    def link_tells(self, link: "Link", peers: tuple[KnownPeer, ...]) -> None: ...
+
+    def link_outgoing(self, link: "Link") -> Outgoing | None: ...
+
+    def link_sent(self, link: "Link", outgoing: Outgoing) -> None: ...
+
+    def link_unreadable(self, link: "Link", outgoing: Outgoing, error: OSError | EOFError) -> None: ...
+
+    async def link_room(self, link: "Link") -> int | None: ...
+
+    def link_received(self, link: "Link", count: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatistics:
+    """One connected peer, for people and tests. Rates in bytes a second, payload only."""
+
+    node: NodeId
+    address: Address
+    agent: str
+    dialled: bool
+    pieces: int
+    received_bytes: int
+    sent_bytes: int
+    rate_down: float
+    rate_up: float
+    requests_open: int
+    chokes_us: bool
+    choked: bool
+    wants_us: bool
+    wanted: bool
+
+
+class Link:
+    """See the module. ``address``: where the other side listens as far as we know, else as observed."""
+
+    def __init__(
+        self,
+        id: LinkId,
+        owner: LinkOwner,
+        connection: Connection,
+        *,
+        node: NodeId,
+        address: Address,
+        dialled: bool,
+    ) -> None:
+        self.id = id
+        self.host = connection.remote.host
+        self.node = node
+        self.address = address
+        self.dialled = dialled
+        self.connection = connection
+        self.session = connection.session
+        now = trio.current_time()
+        self.since = now
+        self.meter_in = RateMeter(now)
+        self.meter_out = RateMeter(now)
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self.chokes_us = True
+        self.choked = True
+        self.wants_us = False
+        self.wanted = False
+        self.joined = False
+        """Whether the policies of the share know this link."""
+        self.pieces: Bitfield | None = None
+        """What the other side holds; None until it and the manifest are both known."""
+        self._owner = owner
+        self._bits: bytearray | None = None
+        self._open: dict[PieceIndex | None, RequestId] = {}
+        self._data_at = now
+        self._news: list[PieceIndex] = []
+
+    @property
+    def served(self) -> bool:
+        """Whether we serve its requests."""
+        return not self.choked
+
+    def snubs(self, now: float) -> bool:
+        """Whether we wait for data and nothing has come for long."""
+        return bool(self._open) and not self.chokes_us and now - self._data_at > SNUB_S
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether the other side has told its pieces."""
+        return self._bits is not None or self.pieces is not None
+
+    async def run(self) -> Ending:
+        """Until one side ends it."""
+        return await self.connection.run(self)
+
+    def close(self, code: ByeCode, reason: str = "") -> None:
+        """Say goodbye and end."""
+        self.connection.close(code, reason)
+
+    # --- what the member has us say
+
+    def ask(self, piece: PieceIndex, length: int) -> None:
+        """Request a piece."""
+        if not self._open:
+            self._data_at = trio.current_time()
+        self._open[piece], frame = self.session.request(piece, length)
+        self.connection.queue(frame)
+
+    def ask_manifest(self) -> None:
+        """Request the manifest."""
+        if self.session.window_left > 0:
+            self._open[None], frame = self.session.request_manifest()
+            self.connection.queue(frame)
+
+    def withdraw(self, piece: PieceIndex | None) -> None:
+        """Cancel the request for a piece, or for the manifest; nothing if it is not open."""
+        request = self._open.pop(piece, None)
+        if request is not None and (frame := self.session.cancel(request)):
+            self.connection.queue(frame)
+
+    def express(self, wanted: bool) -> None:
+        """Tell whether the other side has something for us."""
+        if wanted != self.wanted:
+            self.wanted = wanted
+            self.connection.send(Interested(wanted))
+
+    def choke(self, on: bool) -> None:
+        """Tell whether we serve the other side."""
+        if on != self.choked:
+            self.choked = on
+            self.connection.send(Choke(on))
+
+    def reject(self, request: RequestId, code: RejectCode) -> None:
+        """Answer a request with a refusal."""
+        self.connection.queue(self.session.reject(request, code))
+
+    def show(self, have: Bitfield) -> None:
+        """Tell all our pieces, once."""
+        self.connection.queue(self.session.bitfield(have.to_bytes()))
+
+    def news(self, piece: PieceIndex) -> None:
+        """We hold one more piece: told with the next flush."""
+        self._news.append(piece)
+
+    def flush_news(self) -> None:
+        """Tell what `news` has gathered, in one message."""
+        news, self._news = self._news, []
+        for start in range(0, len(news), HAVES_PER_MESSAGE_MAX):
+            self.connection.send(Have(tuple(news[start : start + HAVES_PER_MESSAGE_MAX])))
+
+    # --- the other side's pieces
+
+    def learn_size(self, piece_count: int) -> None:
+        """The manifest is known now: check what the other side told before. Raises RemoteProtocolError."""
+        if self._bits is None:
+            return
+        try:
+            self.pieces = Bitfield.from_bytes(bytes(self._bits), piece_count)
+        except ValueError as error:
+            raise RemoteProtocolError(f"bitfield does not fit the share: {error}") from None
+        self._bits = None
+
+    def _got_bits(self, bits: bytes) -> None:
+        if len(bits) > PIECES_MAX // 8 + 1:
+            raise RemoteProtocolError("bitfield is longer than any share's")
+        self._bits = bytearray(bits)
+        self._owner.link_offers(self)
+
+    def _got_haves(self, pieces: tuple[PieceIndex, ...]) -> None:
+        if self.pieces is not None:
+            size = len(self.pieces)
+            if any(piece >= size for piece in pieces):
+                raise RemoteProtocolError("have of a piece that the share has not")
+            fresh = tuple(piece for piece in pieces if self.pieces.add(piece))
+            if fresh:
+                self._owner.link_has(self, fresh)
+        elif self._bits is not None:
+            for piece in pieces:
+                if piece >= 8 * len(self._bits):
+                    raise RemoteProtocolError("have of a piece beyond the bitfield")
+                self._bits[piece >> 3] |= 0x80 >> (piece & 7)
+        else:
+            raise RemoteProtocolError("have before the bitfield")
+
+    # --- the connection's handler
+
+    def handle(self, event: Event) -> None:  # noqa: PLR0912 - one case a message
+        match event:
+            case DataProgress():
+                now = self._data_at = trio.current_time()
+                self.received_bytes += event.received
+                self.meter_in.add(event.received, now)
+                self._owner.link_progressed(self, event)
+            case Answered():
+                if not event.cancelled:
+                    self._open.pop(event.piece, None)
+                self._owner.link_answered(self, event)
+            case RequestReceived():
+                self._owner.link_asks(self, event.id, event.piece)
+            case HaveReceived():
+                self._got_haves(event.pieces)
+            case Rejected():
+                if not event.cancelled:
+                    self._open.pop(event.piece, None)
+                self._owner.link_rejected(self, event)
+            case CancelReceived():
+                self._owner.link_cancels(self, event.id)
+            case ChokeReceived():
+                self.chokes_us = event.on
+                self._owner.link_chokes(self, event.on)
+            case InterestedReceived():
+                self.wants_us = event.on
+                self._owner.link_wants(self, event.on)
+            case BitfieldReceived():
+                self._got_bits(event.bits)
+            case PingReceived():
+                self.connection.send(Pong(event.number))
+            case PeersReceived():
+                self._owner.link_tells(self, event.peers)
+            case ByeReceived():
+                self.connection.ended(Ending(event.reason, event.code))
+            case _:  # a pong has done its work by arriving
+                pass
+
+    def next_outgoing(self) -> Outgoing | None:
+        return self._owner.link_outgoing(self)
+
+    def sent(self, outgoing: Outgoing) -> None:
+        self.sent_bytes += outgoing.payload
+        self.meter_out.add(outgoing.payload, trio.current_time())
+        self._owner.link_sent(self, outgoing)
+
+    def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
+        self._owner.link_unreadable(self, outgoing, error)
+
+    async def room(self) -> int | None:
+        return await self._owner.link_room(self)
+
+    def received(self, count: int) -> None:
+        self._owner.link_received(self, count)
+
+    def statistics(self) -> LinkStatistics:
+        """As it stands now."""
+        now = trio.current_time()
+        hello = self.session.remote
+        return LinkStatistics(
+            node=self.node,
+            address=self.address,
+            agent=hello.agent if hello else "",
+            dialled=self.dialled,
+            pieces=self.pieces.count if self.pieces is not None else 0,
+            received_bytes=self.received_bytes,
+            sent_bytes=self.sent_bytes,
+            rate_down=self.meter_in.rate(now),
+            rate_up=self.meter_out.rate(now),
+            requests_open=self.session.requests_open,
+            chokes_us=self.chokes_us,
+            choked=self.choked,
+            wants_us=self.wants_us,
+            wanted=self.wanted,
+        )

@@ -1,0 +1,20 @@
+"""The addresses under which this machine is reached from elsewhere, as far as it can know by itself."""
+
+import socket
+from contextlib import suppress
+
+OUTSIDE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+"""Documentation addresses (RFC 5737, RFC 3849): nobody is there, and nothing is sent."""
+
+
+def outward_hosts() -> list[str]:
+    """The source address that the kernel would use for each family. "Connecting" a datagram socket only looks
+    at the routing table; no packet leaves. Empty without any route."""
+    hosts = []
+    for family, address in OUTSIDE:
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, 9))
+            host = sock.getsockname()[0]
+            if not host.startswith("fe80"):
+                hosts.append(str(host))
+    return hosts

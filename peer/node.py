@@ -1,0 +1,130 @@
+"""The composition root: makes the parts, listens, greets strangers, and hands each to the member that it asks
+for. It decides nothing else.
+
+Lifetimes: `run` owns the listeners and the greetings; whoever calls `take_part` owns the member. So a share
+that fails takes nothing else with it.
+"""
+
+import logging
+from random import Random
+
+import trio
+
+from peer.alarm import Alarm
+from peer.buffers import BufferPool
+from peer.errors import ByeCode, ConnectionLost, LocalProtocolError, RemoteProtocolError
+from peer.greeting import Greeted, welcome
+from peer.ids import Address, NodeId, ShareId
+from peer.limits import GREETINGS_MAX, OPENING_S
+from peer.member import Member
+from peer.net.transport import Listener, Stream, Transport
+from peer.pacing import Pacer
+from peer.services import Services
+from peer.trace import EventTrace, NoTrace
+from peer.wire.messages import Hello
+from peer.wire.session import Session
+from peer.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+
+class Node:
+    """One node: an identity, a transport, and the swarms that it takes part in.
+
+    up, down: bytes a second for the whole node, None for no limit.
+    """
+
+    def __init__(
+        self,
+        node: NodeId,
+        transport: Transport,
+        workers: Workers,
+        rng: Random,
+        *,
+        up: float | None = None,
+        down: float | None = None,
+        trace: EventTrace | None = None,
+    ) -> None:
+        alarm = Alarm()
+        self.services = Services(
+            node=node,
+            transport=transport,
+            workers=workers,
+            buffers=BufferPool(),
+            rng=rng,
+            alarm=alarm,
+            up=Pacer(up, alarm),
+            down=Pacer(down, alarm),
+            trace=trace or NoTrace(),
+        )
+        self.members: dict[ShareId, Member] = {}
+        self.addresses: tuple[Address, ...] = ()
+        self._greetings = trio.Semaphore(GREETINGS_MAX)
+        self._listeners: list[Listener] = []
+
+    async def listen(self, host: str | None, port: int) -> tuple[Address, ...]:
+        """Listen from now on. Raises UsageError for a port that is taken."""
+        self._listeners = await self.services.transport.listen(host, port)
+        self.addresses = tuple(listener.address for listener in self._listeners)
+        self.services.port = self.addresses[0].port
+        return self.addresses
+
+    async def run(self) -> None:
+        """Accept and keep time until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.services.alarm.run)
+                for listener in self._listeners:
+                    nursery.start_soon(self._accept, listener, nursery)
+        finally:
+            with trio.CancelScope(shield=True):
+                for listener in self._listeners:
+                    await listener.aclose()
+
+    async def take_part(self, member: Member) -> None:
+        """Run a member until it fails or is cancelled. Raises what `Member.run` does."""
+        if member.share in self.members:
+            raise LocalProtocolError("this node takes part in that swarm already")
+        self.members[member.share] = member
+        try:
+            await member.run()
+        finally:
+            del self.members[member.share]
+
+    async def goodbye(self) -> None:
+        """Tell all peers that we leave; bounded in time."""
+        async with trio.open_nursery() as nursery:
+            for member in self.members.values():
+                nursery.start_soon(member.goodbye)
+
+    async def _accept(self, listener: Listener, nursery: trio.Nursery) -> None:
+        while True:
+            # Strangers whose greeting is not done are few at any time; the others wait in the kernel's queue.
+            await self._greetings.acquire()
+            stream = await listener.accept()
+            nursery.start_soon(self._greet, stream)
+
+    async def _greet(self, stream: Stream) -> None:
+        """Learn what a stranger wants. Nothing that it does may end more than its connection."""
+        greeted: Greeted | None = None
+        try:
+            with trio.move_on_after(OPENING_S):
+                stream = await self.services.transport.accept(stream)
+                session = Session(buffers=self.services.buffers)
+                greeted = await welcome(stream, session, self._answer)
+        except (ConnectionLost, RemoteProtocolError, trio.BrokenResourceError) as error:
+            logger.debug("a stranger did not get in: %s", error)
+        finally:
+            self._greetings.release()
+            if greeted is None:
+                await trio.aclose_forcefully(stream)
+        if greeted is not None:
+            member = self.members.get(greeted.hello.share)
+            if member is None or not member.accept(greeted):
+                await trio.aclose_forcefully(stream)
+
+    def _answer(self, theirs: Hello) -> Hello | tuple[ByeCode, str]:
+        member = self.members.get(theirs.share)
+        if member is None:
+            return ByeCode.UNKNOWN_SHARE, "this node does not have that share"
+        return member.hello()

@@ -1,0 +1,263 @@
+"""A disk in memory that can be full, fail, lie and lose power: the simulated side of `store/filesystem.py`.
+
+The model is the strict reading of POSIX: data and size of a file are durable after its `sync`, a name is
+durable after `sync_folder` of the folder that holds it, and nothing else is promised (`sim/medium.py`: what
+a power loss leaves). Everything is decided by a seed. Each operation has a number and a record in the log, so
+that a test can stop after each one, or make the N-th fail:
+
+    disk = SimDisk(capacity_bytes=64 * MIB)
+    disk.fail(errno.EIO, Operation.SYNC, nth=3)      # the third sync from now
+    image = disk.copy()                              # go on with the one, cut the power of the other
+    image.crash(seed=7)
+    folder = SimFolder(image)                        # what the next run finds (sim/files.py)
+
+What is open when power is lost stays unusable (EBADF), like a process that is gone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import Final
+
+from peer.sim.medium import SECTOR_BYTES, EntryLog, FileNode, FolderNode, LinkNode, Node
+from peer.store.filesystem import PathParts
+
+ROOT: Final = 1
+_TICK_NS: Final = 1_000_000
+"""Each change moves the disk's clock: no two have one time."""
+
+
+class Operation(Enum):
+    """What can be asked of a disk, counted and logged."""
+
+    OPEN = "open"
+    CREATE = "create"
+    READ = "read"
+    WRITE = "write"
+    ALLOCATE = "allocate"
+    TRUNCATE = "truncate"
+    SYNC = "sync"
+    LOOK = "look"
+    MAKE_FOLDER = "make_folder"
+    RENAME = "rename"
+    REMOVE = "remove"
+    SYNC_FOLDER = "sync_folder"
+    SYNC_EVERYTHING = "sync_everything"
+
+
+HARMLESS: Final = frozenset({Operation.OPEN, Operation.READ, Operation.LOOK})
+"""These leave the medium as it is: a power loss after them is one after the operation before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An operation in the log. error: the errno that it failed with."""
+
+    number: int
+    operation: Operation
+    path: str
+    error: int | None = None
+
+
+@dataclass(slots=True)
+class _Fault:
+    """nth: counts down to the first failure; times: how often it fails then; chance: instead of counting."""
+
+    code: int
+    operation: Operation | None
+    nth: int
+    times: float
+    chance: float | None
+    rng: Random
+
+    def strikes(self, operation: Operation) -> bool:
+        if self.operation not in (None, operation) or not self.times:
+            return False
+        if self.chance is not None:
+            return self.rng.random() < self.chance
+        if self.nth > 1:
+            self.nth -= 1
+            return False
+        self.times -= 1
+        return True
+
+
+class SimDisk:
+    """The medium, its cache, its faults; `SimFolder` in `sim/files.py` is the seam's view of it."""
+
+    def __init__(self, *, capacity_bytes: int = 1 << 40) -> None:
+        self.capacity_bytes = capacity_bytes
+        """May be changed at any time: less than what is used is full."""
+        self.sync_lies = False
+        """Syncs report success and save nothing."""
+        self.observer: Callable[[Done], None] | None = None
+        """Called after each operation, failed ones as well; may copy the disk, not change it."""
+        self.log: list[Done] = []
+        self.operations = 0
+        self.nodes: dict[int, Node] = {ROOT: FolderNode(ROOT, links=1)}
+        self.entry_log = EntryLog()
+        self.used_sectors = 0
+        self.open_files = 0
+        self.generation = 0
+        self._faults: list[_Fault] = []
+        self._orphans: set[int] = set()
+        self._next_node = ROOT + 1
+        self._clock_ns = 1_700_000_000 * 10**9
+
+    # --- what a test does to it
+
+    def fail(self, code: int, operation: Operation | None = None, *, nth: int = 1, times: float = 1) -> None:
+        """Make the nth operation (of this kind) from now fail, and the ones after it, `times` in all."""
+        self._faults.append(_Fault(code, operation, nth, times, None, Random(0)))
+
+    def fail_randomly(self, code: int, operation: Operation | None, chance: float, seed: int) -> None:
+        """Make each operation (of this kind) fail with this probability."""
+        self._faults.append(_Fault(code, operation, 1, float("inf"), chance, Random(seed)))
+
+    def heal(self) -> None:
+        """End all faults."""
+        self._faults.clear()
+        self.sync_lies = False
+
+    def plant_link(self, path: PathParts) -> None:
+        """Put a symbolic link there, in place of what is there, as another program would."""
+        parent = self.nodes[ROOT]
+        for name in path[:-1]:
+            assert isinstance(parent, FolderNode)
+            parent = self.nodes[parent.seen[name]]
+        assert isinstance(parent, FolderNode)
+        link = LinkNode(self.new_number(), links=1)
+        self.nodes[link.number] = link
+        parent.seen[path[-1]] = parent.durable[path[-1]] = link.number
+
+    def crash(self, seed: int) -> None:
+        """Cut the power: unsynced sectors and entries are lost or kept, each for itself."""
+        rng = Random(seed)
+        loss = rng.choice((1.0, 0.9, 0.5, 0.5, 0.1))
+        folders = {number: node for number, node in self.nodes.items() if isinstance(node, FolderNode)}
+        self.entry_log.lose_power(rng, loss, folders)
+        for folder in folders.values():
+            folder.lose_power()
+        self._keep_reachable()
+        for node in self.nodes.values():
+            if isinstance(node, FileNode):
+                node.lose_power(rng, loss)
+        self.used_sectors = sum(n.used_sectors for n in self.nodes.values() if isinstance(n, FileNode))
+        self._forget_programs()
+
+    def kill(self) -> None:
+        """End every program (kill -9): descriptors and locks are gone, the cache stays."""
+        for node in self.nodes.values():
+            if isinstance(node, FileNode):
+                node.let_go()
+        self._release_orphans()
+        self._forget_programs()
+
+    def drop_caches(self) -> None:
+        """Let reads see what a failed sync did not save."""
+        for node in self.nodes.values():
+            if isinstance(node, FileNode):
+                node.drop_cache()
+
+    def copy(self) -> "SimDisk":
+        """An independent disk in the same state, with nothing open, no faults, and an empty log."""
+        made = SimDisk(capacity_bytes=self.capacity_bytes)
+        made.nodes = {number: node.copy() for number, node in self.nodes.items()}
+        made.entry_log = self.entry_log.copy()
+        made.used_sectors = self.used_sectors
+        made._orphans = set(self._orphans)
+        made._next_node, made._clock_ns = self._next_node, self._clock_ns
+        made._release_orphans()
+        return made
+
+    # --- what its folders and files do to it
+
+    def begin(self, operation: Operation, path: str) -> int | None:
+        """Count an operation; return the errno that it must fail with, after what it may do before that."""
+        self.operations += 1
+        code = None
+        for fault in self._faults:
+            if fault.strikes(operation):
+                code = fault.code
+        self.log.append(Done(self.operations, operation, path, code))
+        return code
+
+    def end(self) -> None:
+        if self.observer is not None:
+            self.observer(self.log[-1])
+
+    def now_ns(self) -> int:
+        self._clock_ns += _TICK_NS
+        return self._clock_ns
+
+    def new_number(self) -> int:
+        self._next_node += 1
+        return self._next_node - 1
+
+    def take_sector(self) -> bool:
+        """One more sector; False when the disk is full."""
+        if (self.used_sectors + 1) * SECTOR_BYTES > self.capacity_bytes:
+            return False
+        self.used_sectors += 1
+        return True
+
+    def unlink(self, node: Node) -> None:
+        """A name is gone. A power loss may bring it back, so the node lives until the change is durable."""
+        node.links -= 1
+        if not node.links:
+            self._orphans.add(node.number)
+        if isinstance(node, FileNode):
+            node.ctime_ns = self.now_ns()
+            self.release(node)
+
+    def release(self, node: FileNode) -> None:
+        """Free the space of a file that has neither name nor user."""
+        if not node.links and not node.opens and not node.freed:
+            node.freed = True
+            self.used_sectors -= node.used_sectors
+
+    def sync_entries(self, folder: int | None) -> None:
+        """Make the names in one folder durable, or all."""
+        if self.sync_lies:
+            return
+        folders = {number: node for number, node in self.nodes.items() if isinstance(node, FolderNode)}
+        self.entry_log.sync(folder, folders)
+        if not len(self.entry_log):
+            for number in sorted(self._orphans):
+                node = self.nodes[number]
+                if not (isinstance(node, FileNode) and node.opens):
+                    del self.nodes[number]
+                    self._orphans.discard(number)
+
+    def _release_orphans(self) -> None:
+        for number in sorted(self._orphans):
+            node = self.nodes[number]
+            if isinstance(node, FileNode):
+                self.release(node)
+
+    def _keep_reachable(self) -> None:
+        reached: dict[int, Node] = {}
+        waiting = [ROOT]
+        while waiting:
+            number = waiting.pop()
+            node = self.nodes.get(number)
+            if node is None or number in reached:
+                continue
+            reached[number] = node
+            if isinstance(node, FolderNode):
+                node.seen = {name: child for name, child in node.seen.items() if child in self.nodes}
+                node.durable = dict(node.seen)
+                waiting += node.seen.values()
+        for node in reached.values():
+            node.links = 1
+            if isinstance(node, FileNode):
+                node.freed = False
+        self._orphans.clear()
+        self.nodes = dict(sorted(reached.items()))
+
+    def _forget_programs(self) -> None:
+        self.generation += 1
+        self.open_files = 0
+        self.observer = None
+        self.heal()

@@ -1,0 +1,245 @@
+"""What a simulated disk remembers: the content that programs see, and the content that a power loss leaves.
+
+A file has both as sectors of 4 KiB, held sparsely. A write changes what is seen and makes the sector dirty; a
+sync makes dirty sectors durable. A sync that FAILS leaves them clean and not durable, as ext4, XFS and Btrfs
+do (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020): the next sync succeeds
+and saves nothing. In a power loss each unsynced sector is, independently, old, new, or torn at 512 bytes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+SECTOR_BYTES: Final = 4096
+TEAR_BYTES: Final = 512
+"""What disks promise to write in one piece."""
+
+_ZEROS: Final = bytes(SECTOR_BYTES)
+
+
+@dataclass(slots=True)
+class FileNode:
+    """A regular file. Sizes in bytes; sectors by their index in the file; absent means zeros."""
+
+    number: int
+    executable: bool = False
+    size: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    seen: dict[int, bytes] = field(default_factory=dict)
+    reserved_sectors: int = 0
+    durable: dict[int, bytes] = field(default_factory=dict)
+    durable_size: int = 0
+    durable_mtime_ns: int = 0
+    dirty: set[int] = field(default_factory=set)
+    abandoned: set[int] = field(default_factory=set)
+    """Seen, clean, not durable: what a failed sync leaves."""
+    links: int = 0
+    opens: int = 0
+    freed: bool = False
+    locked_by: object = None
+
+    @property
+    def used_sectors(self) -> int:
+        return self.reserved_sectors + sum(index >= self.reserved_sectors for index in self.seen)
+
+    def needs_sector(self, index: int) -> bool:
+        """Whether writing this sector takes a new one of the disk."""
+        return index >= self.reserved_sectors and index not in self.seen
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        count = max(0, min(len(buffer), self.size - offset))
+        done = 0
+        while done < count:
+            index, start = divmod(offset + done, SECTOR_BYTES)
+            part = min(SECTOR_BYTES - start, count - done)
+            sector = self.seen.get(index, _ZEROS)
+            buffer[done : done + part] = sector if part == SECTOR_BYTES else sector[start : start + part]
+            done += part
+        return count
+
+    def write_sector(self, index: int, start: int, data: bytes | memoryview) -> None:
+        """Write within one sector."""
+        if len(data) < SECTOR_BYTES:
+            before = self.seen.get(index, _ZEROS)
+            data = before[:start] + bytes(data) + before[start + len(data) :]
+        self.seen[index] = bytes(data)
+        self.dirty.add(index)
+        self.abandoned.discard(index)
+
+    def resize(self, size: int) -> None:
+        """Cut or extend what is seen; the rest of a cut sector becomes zeros, as POSIX wants."""
+        if size < self.size:
+            last, inside = divmod(size, SECTOR_BYTES)
+            for index in [index for index in self.seen if index > last or (index == last and not inside)]:
+                del self.seen[index]
+                self.dirty.add(index)
+            if inside and last in self.seen:
+                self.seen[last] = self.seen[last][:inside] + _ZEROS[inside:]
+                self.dirty.add(last)
+            self.reserved_sectors = min(self.reserved_sectors, -(-size // SECTOR_BYTES))
+        self.size = size
+
+    def sync(self) -> None:
+        for index in self.dirty:
+            _set(self.durable, index, self.seen.get(index))
+        self.dirty.clear()
+        self._sync_size()
+
+    def fail_sync(self) -> None:
+        self.abandoned |= self.dirty
+        self.dirty.clear()
+
+    def drop_cache(self) -> None:
+        """Forget clean sectors: those that a failed sync left show again what the medium has."""
+        for index in self.abandoned:
+            _set(self.seen, index, self.durable.get(index))
+        self.abandoned.clear()
+
+    def lose_power(self, rng: Random, loss: float) -> None:
+        """Leave what the medium has. loss: how likely an unsynced sector does not arrive whole."""
+        for index in sorted(self.dirty | self.abandoned):
+            if rng.random() >= loss:
+                _set(self.durable, index, self.seen.get(index))
+            elif rng.random() < 0.25:
+                old, new = self.durable.get(index, _ZEROS), self.seen.get(index, _ZEROS)
+                cut = rng.randrange(0, SECTOR_BYTES, TEAR_BYTES)
+                first, second = (new, old) if rng.random() < 0.5 else (old, new)
+                self.durable[index] = first[:cut] + second[cut:]
+        if (self.size, self.mtime_ns) != (self.durable_size, self.durable_mtime_ns) and rng.random() >= loss:
+            self._sync_size()
+        size = self.durable_size
+        sectors = -(-size // SECTOR_BYTES)
+        self.durable = {index: data for index, data in self.durable.items() if index < sectors}
+        if size % SECTOR_BYTES and sectors - 1 in self.durable:
+            self.durable[sectors - 1] = self.durable[sectors - 1][: size % SECTOR_BYTES].ljust(
+                SECTOR_BYTES, b"\0"
+            )
+        self.seen = dict(self.durable)
+        self.size, self.mtime_ns = size, self.durable_mtime_ns
+        self.reserved_sectors = min(self.reserved_sectors, sectors)
+        self.dirty.clear()
+        self.abandoned.clear()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Its program is gone, and with it descriptors and locks."""
+        self.opens = 0
+        self.locked_by = None
+
+    def copy(self) -> "FileNode":
+        made = FileNode(self.number, self.executable, self.size, self.mtime_ns, self.ctime_ns)
+        made.seen, made.durable = dict(self.seen), dict(self.durable)
+        made.reserved_sectors = self.reserved_sectors
+        made.durable_size, made.durable_mtime_ns = self.durable_size, self.durable_mtime_ns
+        made.dirty, made.abandoned = set(self.dirty), set(self.abandoned)
+        made.links, made.freed = self.links, self.freed
+        return made
+
+    def _sync_size(self) -> None:
+        self.durable_size = self.size
+        self.durable_mtime_ns = self.mtime_ns
+
+
+@dataclass(slots=True)
+class FolderNode:
+    """A folder: names to node numbers, as seen and as durable."""
+
+    number: int
+    seen: dict[str, int] = field(default_factory=dict)
+    durable: dict[str, int] = field(default_factory=dict)
+    links: int = 0
+
+    def lose_power(self) -> None:
+        self.seen = dict(self.durable)
+
+    def copy(self) -> "FolderNode":
+        return FolderNode(self.number, dict(self.seen), dict(self.durable), self.links)
+
+
+@dataclass(slots=True)
+class LinkNode:
+    """A symbolic link that somebody planted. Nothing follows it."""
+
+    number: int
+    links: int = 0
+
+    def copy(self) -> "LinkNode":
+        return LinkNode(self.number, self.links)
+
+
+Node = FileNode | FolderNode | LinkNode
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of one folder before it is durable. node: what the name means now, None for nothing."""
+
+    folder: int
+    name: str
+    node: int | None
+
+
+class EntryLog:
+    """Changes of folders that are not durable yet, in order. One operation's changes go together.
+
+    A rename is both its halves or neither (every journalling file system promises that), but of several
+    unsynced operations any may be lost, whatever their order.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[Change, ...]] = []
+
+    def add(self, *changes: Change) -> None:
+        self._pending.append(changes)
+
+    def sync(self, folder: int | None, folders: dict[int, FolderNode]) -> None:
+        """Make durable what concerns the folder; None: everything."""
+        kept = []
+        for changes in self._pending:
+            if folder is None or any(change.folder == folder for change in changes):
+                _apply(changes, folders)
+            else:
+                kept.append(changes)
+        self._pending = kept
+
+    def lose_power(self, rng: Random, loss: float, folders: dict[int, FolderNode]) -> None:
+        for changes in self._pending:
+            if rng.random() >= loss:
+                _apply(changes, folders)
+        self._pending = []
+
+    def copy(self) -> "EntryLog":
+        made = EntryLog()
+        made._pending = list(self._pending)
+        return made
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+
+def _apply(changes: tuple[Change, ...], folders: dict[int, FolderNode]) -> None:
+    for change in changes:
+        if change.folder in folders:
+            _set(folders[change.folder].durable, change.name, change.node)
+
+
+def _set(table: dict[K, V], key: K, value: V | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+def sectors_of(offset: int, count: int) -> Iterator[tuple[int, int, int]]:
+    """(sector, start in it, bytes in it) for a stretch of a file."""
+    while count > 0:
+        index, start = divmod(offset, SECTOR_BYTES)
+        part = min(SECTOR_BYTES - start, count)
+        yield index, start, part
+        offset += part
+        count -= part

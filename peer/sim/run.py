@@ -1,0 +1,130 @@
+"""Run a simulation: virtual time, everything from one seed, and nothing of the real world within reach.
+
+trio shuffles its ready tasks on purpose. To run a seed twice the same way takes a private switch and seeding
+trio's own generator, as trio's tests, pytest-trio and Hypothesis do (trio issue #3089); it is done here and
+nowhere else, with trio's version pinned and a test that compares two processes.
+
+The guard is there because the mistakes that it catches are silent: the virtual clock jumps over a worker
+thread that is still busy (trio issue #456), and a wall-clock time or a stray descriptor only makes some runs
+differ.
+"""
+
+import builtins
+import io
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, TypeVarTuple
+
+import trio
+import trio._core._run as trio_run
+import trio._core._thread_cache as trio_threads
+import trio.testing
+
+Ts = TypeVarTuple("Ts")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Forbidden:
+    """Names of one owner that a simulated node may not call; they work for callers in the exempt modules."""
+
+    owner: object
+    names: tuple[str, ...]
+    exempt: tuple[str, ...] = ()
+
+
+# Tracebacks and warnings quote their source lines.
+READERS = ("linecache", "tokenize", "_pytest")
+
+# A log record carries the time; trio's runner times its instruments and its real clock.
+TIMERS = ("logging", "trio", "_pytest", "hypothesis")
+
+FORBIDDEN = (
+    Forbidden(trio_threads.ThreadCache, ("start_thread_soon",)),
+    Forbidden(threading.Thread, ("start",)),
+    Forbidden(socket.socket, ("__init__",)),
+    Forbidden(socket, ("socketpair", "getaddrinfo")),
+    Forbidden(subprocess.Popen, ("__init__",)),
+    Forbidden(builtins, ("open",), READERS),
+    Forbidden(io, ("open",), READERS),
+    Forbidden(os, ("open", "mkdir", "rmdir", "rename", "replace", "remove", "unlink", "link", "symlink")),
+    Forbidden(os, ("scandir", "listdir", "fork", "system", "posix_spawn", "urandom")),
+    Forbidden(time, ("time", "time_ns", "monotonic", "monotonic_ns"), TIMERS),
+    Forbidden(time, ("perf_counter", "perf_counter_ns"), TIMERS),
+    Forbidden(time, ("sleep",)),
+)
+
+
+class SealedError(RuntimeError):
+    """A simulation reached for the real world. Not an OSError, so that nothing handles it by mistake."""
+
+
+@contextmanager
+def sealed() -> Iterator[None]:
+    """Make threads, sockets, files, processes and clocks an error, on this thread, while inside."""
+    thread = threading.get_ident()
+    replaced: list[tuple[object, str, Any]] = []
+    try:
+        for forbidden in FORBIDDEN:
+            for name in forbidden.names:
+                original = getattr(forbidden.owner, name, None)  # not every platform has them all
+                if original is not None:
+                    replaced.append((forbidden.owner, name, original))
+                    setattr(forbidden.owner, name, _guard(original, name, forbidden.exempt, thread))
+        yield
+    finally:
+        for owner, name, original in reversed(replaced):
+            setattr(owner, name, original)
+
+
+def _guard(
+    original: Callable[..., Any], name: str, exempt: tuple[str, ...], thread: int
+) -> Callable[..., Any]:
+    label = f"{getattr(original, '__module__', '') or ''}.{getattr(original, '__qualname__', name)}".lstrip(
+        "."
+    )
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() == thread:
+            caller = sys._getframe(1).f_globals.get("__name__", "")
+            if caller.partition(".")[0] not in exempt:
+                raise SealedError(f"{label} was called in a simulation, by {caller}")
+        return original(*args, **kwargs)
+
+    return guarded
+
+
+def run(
+    seed: int,
+    async_function: Callable[[*Ts], Awaitable[T]],
+    *args: *Ts,
+) -> T:
+    """Run ``async_function(*args)`` in virtual time, scheduled from the seed, sealed off. Returns its result.
+
+    The same seed and the same program give the same run. The global `random` is seeded as well, so that a
+    library's use of it cannot make a difference; our own code has its generators handed in.
+    """
+    switch = trio_run._ALLOW_DETERMINISTIC_SCHEDULING
+    scheduler, everybody = trio_run._r.getstate(), random.getstate()
+
+    async def main() -> T:
+        with sealed():
+            return await async_function(*args)
+
+    try:
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+        trio_run._r.seed(seed)
+        random.seed(seed)
+        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    finally:
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = switch  # type: ignore[misc]
+        trio_run._r.setstate(scheduler)
+        random.setstate(everybody)

@@ -1,0 +1,228 @@
+"""The small world: whole nodes, the ones that users run, on a simulated network, with simulated disks.
+
+    async with open_world(seed) as world:
+        origin = await world.add_peer("origin", up=mbit(40))
+        link = await origin.share("film.bin", {(): data})
+        getter = await world.add_peer("getter", up=mbit(4))
+        fetch = getter.fetch(link, peers=[origin.address])
+        await fetch.member.complete.wait()
+
+Everything happens in trio's virtual time; run it with `peer.sim.run.run(seed, ...)`, or in a test under an
+autojump clock. Nodes may crash, lose power, and come back with what their disk says.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+
+import trio
+import trio.testing
+
+from peer.bitfield import Bitfield
+from peer.errors import ManyhandsError
+from peer.holding import Holding
+from peer.ids import Address, KnownPeer, NodeId
+from peer.magnet import MagnetLink
+from peer.member import Member
+from peer.node import Node
+from peer.sim.disk import SimDisk
+from peer.sim.files import SimFolder
+from peer.sim.network import SimHost, SimNetwork, open_network
+from peer.sim.trace import Trace
+from peer.sim.workers import InlineWorkers
+from peer.store.filesystem import PathParts
+from peer.store.layout import Layout
+from peer.store.outgoing import SourceStore
+from peer.store.scan import scan
+from peer.swarm.known import Source
+from peer.target import Target
+from peer.workers import Workers
+
+PORT = 7701
+SHARES: PathParts = ("shares",)
+DOWNLOADS: PathParts = ("downloads",)
+
+
+class SimFetch:
+    """A share being fetched on a simulated peer."""
+
+    def __init__(self, member: Member, target: Target, folder: SimFolder, name: str) -> None:
+        self.member = member
+        self.target = target
+        self.name = name
+        self.error: ManyhandsError | None = None
+        """What ended it, if it failed."""
+        self.ended = trio.Event()
+        self._folder = folder
+
+    async def wait(self) -> None:
+        """Until it is complete. Raises what ended it."""
+        async with trio.open_nursery() as nursery:
+            for event in (self.member.complete, self.ended):
+                nursery.start_soon(self._first, event, nursery.cancel_scope)
+        if self.error is not None:
+            raise self.error
+
+    @staticmethod
+    async def _first(event: trio.Event, scope: trio.CancelScope) -> None:
+        await event.wait()
+        scope.cancel()
+
+    def read(self, *path: str) -> bytes:
+        """A file of the finished share."""
+        return read_file(self._folder, (self.name, *path))
+
+
+class SimPeer:
+    """A machine with a disk and one node."""
+
+    def __init__(self, world: "World", name: str, host: SimHost, rng: Random) -> None:
+        self.name = name
+        self.host = host
+        self.disk = SimDisk()
+        self.node_id = NodeId(hashlib.sha256(name.encode()).digest())
+        self.address = Address(host.address, PORT)
+        self.workers: Workers = InlineWorkers()
+        self.node: Node
+        self._nursery: trio.Nursery
+        self._world = world
+        self._rng = rng
+
+    async def boot(self, *, up: float | None = None, down: float | None = None) -> None:
+        """Start the node. up, down: limits of its own, in bytes a second."""
+        self._nursery = await self._world.nursery.start(self._live)
+        self.node = Node(
+            self.node_id, self.host.transport(self.node_id), self.workers, self._rng, up=up, down=down
+        )
+        await self.node.listen(None, PORT)
+        self.start_soon(self.node.run)
+
+    def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task of this machine: it ends with it."""
+        self._nursery.start_soon(task)
+
+    async def _live(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        """The machine's power: everything on it runs in here."""
+        async with trio.open_nursery() as nursery:
+            task_status.started(nursery)
+            await trio.sleep_forever()
+
+    async def share(
+        self,
+        name: str,
+        files: Mapping[PathParts, bytes],
+        *,
+        trackers: Sequence[Address] = (),
+        peers: Iterable[Address] = (),
+    ) -> MagnetLink:
+        """Put files on the disk, hash them, and seed them. A single file has the path ()."""
+        root = SimFolder(self.disk, SHARES, label=f"/{self.name}/shares")
+        for path, data in files.items():
+            write_file(root, (name, *path), data)
+        scanned = await scan(root, (name,), self.workers, tasks=1)
+        manifest = scanned.manifest
+        layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
+        reader = SourceStore(root, manifest, scanned.paths, scanned.states)
+        have = Bitfield(manifest.piece_count, full=True)
+        holding = Holding(manifest, manifest.encode(), layout, reader, have)
+        member = Member(manifest.share_id, self.node.services, holding=holding, trackers=trackers)
+        member.learned([KnownPeer(address) for address in peers], Source.OPTION)
+        self.start_soon(lambda: self.node.take_part(member))
+        return MagnetLink(manifest.share_id, name, manifest.total_bytes, tuple(trackers))
+
+    def fetch(
+        self,
+        link: MagnetLink,
+        *,
+        peers: Iterable[Address] = (),
+        trackers: Sequence[Address] = (),
+        only: Sequence[str] = (),
+    ) -> SimFetch:
+        """Fetch a share into this machine's downloads, and seed it on."""
+        folder = SimFolder(self.disk, DOWNLOADS, label=f"/{self.name}/downloads")
+        name = link.name or "share"
+        target = Target(folder, name, only, self.workers)
+        member = Member(link.share, self.node.services, target=target, trackers=(*link.trackers, *trackers))
+        member.learned([KnownPeer(address) for address in peers], Source.OPTION)
+        fetch = SimFetch(member, target, folder, name)
+
+        async def run() -> None:
+            try:
+                await self.node.take_part(member)
+            except* ManyhandsError as group:
+                fetch.error = first_of(group)
+            finally:
+                fetch.ended.set()
+
+        self.start_soon(run)
+        return fetch
+
+    async def crash(self, *, power_seed: int | None = None) -> None:
+        """Kill the node without a word; with a power seed the disk loses what was not synced, too."""
+        self.host.crash()
+        self._nursery.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        if power_seed is None:
+            self.disk.kill()
+        else:
+            self.disk.crash(power_seed)
+
+    async def restart(self) -> None:
+        """Come back after a crash, with the disk as it is."""
+        self.host.start()
+        await self.boot()
+
+
+class World:
+    """A network with machines on it."""
+
+    def __init__(self, network: SimNetwork, nursery: trio.Nursery, seed: int) -> None:
+        self.network = network
+        self.nursery = nursery
+        self.rng = Random(seed)
+        self.peers: dict[str, SimPeer] = {}
+
+    async def add_peer(
+        self, name: str, *, up: float | None = None, down: float | None = None, latency: float = 0.005
+    ) -> SimPeer:
+        """A machine behind an access link (bytes a second, seconds), with its node running."""
+        host = self.network.add_host(name, up=up, down=down, latency=latency)
+        peer = SimPeer(self, name, host, Random(self.rng.getrandbits(64)))
+        self.peers[name] = peer
+        await peer.boot()
+        return peer
+
+
+@asynccontextmanager
+async def open_world(seed: int, trace: Trace | None = None) -> AsyncIterator[World]:
+    """A world for the length of the block; all its machines are switched off at the end."""
+    async with open_network(trace) as network, trio.open_nursery() as nursery:
+        yield World(network, nursery, seed)
+        nursery.cancel_scope.cancel()
+
+
+def write_file(root: SimFolder, path: PathParts, data: bytes) -> None:
+    """A file, durable, with its parents."""
+    root.make_folder(path[:-1])
+    file = root.create(path)
+    file.write(data, 0)
+    file.sync()
+    file.close()
+    root.sync_everything()
+
+
+def read_file(root: SimFolder, path: PathParts) -> bytes:
+    """All of a file."""
+    file = root.open(path)
+    data = bytearray(file.size())
+    file.read_into(memoryview(data), 0)
+    file.close()
+    return bytes(data)
+
+
+def first_of(group: BaseExceptionGroup[ManyhandsError]) -> ManyhandsError:
+    """The first error in a group of groups."""
+    for error in group.exceptions:
+        return first_of(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")

@@ -1,0 +1,99 @@
+"""Finding the manifest: whom to ask for it, and what to believe.
+
+A getter that has only a link knows nothing but the hash of the manifest. Any connected peer that has sent a
+bitfield has the manifest. We ask a few at once, because it is small and everything else waits for it; the
+first answer whose hash is the share id is the manifest, whoever sent it. A peer whose answer has another hash
+lied and is expelled. An answer that has the right hash and is still no legal manifest is the link's fault,
+not the peer's: then there is nothing to be had anywhere, and `ManifestError` says so.
+"""
+
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from peer.errors import ManifestError
+from peer.ids import LinkId, ShareId
+from peer.limits import MANIFEST_ASKS_MAX, MANIFEST_PATIENCE_S
+from peer.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class AskManifest:
+    """Ask this link for the manifest."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawManifest:
+    """Cancel the request for the manifest on this link."""
+
+    link: LinkId
+
+
+class ManifestQuest:
+    """Whom to ask for the manifest of one share."""
+
+    def __init__(self, share: ShareId) -> None:
+        self._share = share
+        self._holders: dict[LinkId, None] = {}
+        """Links that have it and were not asked yet, in order of arrival."""
+        self._asked: dict[LinkId, float] = {}
+        """Links that were asked, and when each last sent something (seconds)."""
+        self._slow: set[LinkId] = set()
+        self.liars = 0
+        """Peers whose answer had the wrong hash."""
+
+    def offered(self, link: LinkId, now: float) -> list[AskManifest]:
+        """The link has the manifest."""
+        if link not in self._asked:
+            self._holders[link] = None
+        return self._ask(now)
+
+    def left(self, link: LinkId, now: float) -> list[AskManifest]:
+        """The link is gone, or has refused."""
+        self._holders.pop(link, None)
+        self._asked.pop(link, None)
+        self._slow.discard(link)
+        return self._ask(now)
+
+    def progressed(self, link: LinkId, now: float) -> None:
+        """Some of the answer has arrived."""
+        if link in self._asked:
+            self._asked[link] = now
+            self._slow.discard(link)
+
+    def tick(self, now: float) -> list[AskManifest]:
+        """Silent links keep their request, but no longer hold the place of another."""
+        for link, since in self._asked.items():
+            if now - since > MANIFEST_PATIENCE_S:
+                self._slow.add(link)
+        return self._ask(now)
+
+    def answered(self, link: LinkId, data: bytes) -> tuple[Manifest | None, list[WithdrawManifest]]:
+        """The whole answer of a link: the manifest and whom to cancel, or None for a lie.
+
+        Raises ManifestError when the bytes are what the link names and still no legal manifest.
+        """
+        self._asked.pop(link, None)
+        self._slow.discard(link)
+        if blake3(data).digest() != self._share:
+            self.liars += 1
+            return None, []
+        manifest = Manifest.decode(data, self._share)
+        others = [WithdrawManifest(other) for other in self._asked]
+        return manifest, others
+
+    def _ask(self, now: float) -> list[AskManifest]:
+        asks = []
+        while self._holders and len(self._asked) - len(self._slow) < MANIFEST_ASKS_MAX:
+            link = next(iter(self._holders))
+            del self._holders[link]
+            self._asked[link] = now
+            asks.append(AskManifest(link))
+        return asks
+
+    def check_invariants(self) -> None:
+        """For tests and the simulator."""
+        if not self._slow <= self._asked.keys() or self._holders.keys() & self._asked.keys():
+            raise ManifestError("quest: a link is in two states at once")

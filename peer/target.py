@@ -1,0 +1,149 @@
+"""Where a share is fetched to: what is there already, what is wanted, and the end when all of it is here."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+
+import trio
+
+from peer.bitfield import Bitfield
+from peer.errors import StorageError, UsageError
+from peer.holding import Holding
+from peer.ids import FileIndex, PieceIndex
+from peer.limits import CHECKS_AT_ONCE_MAX
+from peer.manifest import Manifest
+from peer.paths import printable
+from peer.store.check import Verdict, check
+from peer.store.filesystem import FileState, Folder
+from peer.store.incoming import IncomingStore, open_incoming
+from peer.store.layout import Layout
+from peer.workers import Lane, Workers
+
+
+class Target:
+    """NAME in a folder. Lives on the event loop; everything that blocks goes through the workers."""
+
+    def __init__(self, folder: Folder, name: str, only: Sequence[str], workers: Workers) -> None:
+        self._folder = folder
+        self._name = name
+        self._only = only
+        self._workers = workers
+        self._store: IncomingStore | None = None
+        self._manifest: Manifest | None = None
+        self.progress: tuple[int, int] = (0, 0)
+        """Bytes looked at and bytes to look at, while something is checked."""
+        self.wanted_bytes = 0
+        self.resumed_bytes = 0
+        """Of what is wanted, what was here before this run."""
+
+    @property
+    def path(self) -> str:
+        """Where the share is, or will be, as a person would write it."""
+        return self._folder.describe((self._name,))
+
+    @property
+    def store(self) -> IncomingStore:
+        """The open store. Only after `prepare`."""
+        if self._store is None:
+            raise StorageError("the download has not begun")
+        return self._store
+
+    async def prepare(self, manifest: Manifest, data: bytes) -> tuple[Holding, Bitfield]:
+        """Look what is here, and make ready to write the rest.
+
+        Returns what is held and which pieces are wanted. Raises UsageError when no file is selected,
+        StorageError when the place is taken, too small, or may not be written to.
+        """
+        self._manifest = manifest
+        layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
+        wanted_files = select(manifest, self._only, self._name)
+        good = await self._find_good_files(manifest)
+        store = await self._workers.run(
+            Lane.DISK,
+            partial(open_incoming, self._folder, self._name, manifest, wanted=wanted_files, good=good),
+        )
+        self._store = store
+        await self._prove([*store.doubtful, *store.unproven], layout)
+        have, wanted = store.held, store.wanted
+        self.wanted_bytes = sum(layout.piece_length(PieceIndex(piece)) for piece in wanted.indices())
+        self.resumed_bytes = sum(
+            layout.piece_length(PieceIndex(piece)) for piece in have.indices() if piece in wanted
+        )
+        return Holding(manifest, data, layout, store, have), wanted
+
+    async def complete(self) -> tuple[PieceIndex, ...]:
+        """Put the files in their place, durably. Returns pieces that can no longer be served.
+
+        Raises ContentError if a file's bytes are what the pieces say but not what the manifest says of the
+        file as a whole: then the share was made wrongly, or to deceive. Raises StorageError.
+        """
+        completed = await self._workers.run(Lane.DISK, self.store.complete)
+        return completed.dropped
+
+    async def close(self) -> None:
+        """Make what is here durable and let go. Raises StorageError; may be called again."""
+        store, self._store = self._store, None
+        try:
+            if store is not None:
+                await self._workers.run(Lane.DISK, store.close)
+        finally:
+            self._folder.close()
+
+    async def _find_good_files(self, manifest: Manifest) -> dict[FileIndex, FileState]:
+        """Files that already lie at the target, by hashing."""
+        if await self._workers.run(Lane.DISK, self._folder.kind, (self._name,)) is None:
+            return {}
+        paths = [(self._name, *file.path) for file in manifest.files]
+        found = await check(
+            self._folder, paths, manifest, self._workers, whole_files=True, progress=self._note_progress
+        )
+        return {
+            FileIndex(number): state
+            for number, (verdict, state) in enumerate(zip(found.verdicts, found.states, strict=True))
+            if verdict is Verdict.GOOD and state is not None
+        }
+
+    async def _prove(self, pieces: Sequence[PieceIndex], layout: Layout) -> None:
+        """Hash pieces that an earlier run left, on every core; those that are wrong are dropped."""
+        todo = iter(pieces)
+        total = sum(layout.piece_length(piece) for piece in pieces)
+        self._note_progress(0, total)
+
+        async def work() -> None:
+            for piece in todo:
+                await self._workers.run(Lane.COMPUTE, self.store.check, piece)
+                self._note_progress(self.progress[0] + layout.piece_length(piece), total)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(CHECKS_AT_ONCE_MAX, len(pieces))):
+                nursery.start_soon(work)
+
+    def _note_progress(self, done: int, total: int) -> None:
+        self.progress = (done, total)
+
+
+def select(manifest: Manifest, only: Sequence[str], name: str) -> frozenset[FileIndex]:
+    """The files that match any of the patterns; all for no pattern.
+
+    A pattern is matched, with upper and lower case apart, against the path below the share, against the last
+    component if it has no slash, and against the folders that hold the file: ``docs`` selects all below docs.
+    Raises UsageError if nothing matches.
+    """
+    if not only:
+        return frozenset(map(FileIndex, range(len(manifest.files))))
+    chosen = frozenset(
+        FileIndex(number)
+        for number, file in enumerate(manifest.files)
+        if any(_matches(file.path or (name,), pattern) for pattern in only)
+    )
+    if not chosen:
+        shown = ", ".join(printable(pattern) for pattern in only)
+        raise UsageError(f"no file of the share matches {shown}: `peer inspect` lists them")
+    return chosen
+
+
+def _matches(path: tuple[str, ...], pattern: str) -> bool:
+    pattern = pattern.rstrip("/")
+    if "/" not in pattern and fnmatchcase(path[-1], pattern):
+        return True
+    return any(fnmatchcase("/".join(path[:depth]), pattern) for depth in range(1, len(path) + 1))

@@ -1,0 +1,96 @@
+"""Runs our programs as users do: real processes on loopback, each with a home of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The object that `--json` ends with."""
+        result: dict[str, Any] = json.loads(self.out.splitlines()[-1])
+        return result
+
+
+def command(program: str, *arguments: str | Path) -> list[str]:
+    """A program of ours, run by this Python."""
+    return [sys.executable, "-c", f"from {program}.cli import main; main()", *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    """Ours, without what could leak in from the user's."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("MANYHANDS")} | {
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "100",
+    }
+
+
+def run(program: str, *arguments: str | Path) -> Result:
+    """Run to the end."""
+    done = subprocess.run(
+        command(program, *arguments),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=environment(),
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def begin(program: str, *arguments: str | Path) -> subprocess.Popen[str]:
+    """Start, to be watched."""
+    return subprocess.Popen(
+        command(program, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+
+
+def end(process: subprocess.Popen[str], by: signal.Signals = signal.SIGTERM) -> Result:
+    """Send a signal and wait for the end."""
+    process.send_signal(by)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert "Traceback" not in err, err
+    return Result(process.returncode, out, err)
+
+
+@contextmanager
+def sharing(path: Path, home: Path, *options: str | Path) -> Iterator[str]:
+    """A sharing peer on loopback; gives the link."""
+    process = begin("peer", "share", path, "--host", "127.0.0.1", "--port", "0", "--home", home, *options)
+    try:
+        assert process.stdout is not None
+        link = process.stdout.readline().strip()
+        assert link.startswith("magnet:?xt=urn:blake3:"), process.stderr and process.stderr.read()
+        yield link
+    finally:
+        result = end(process)
+        assert result.code == 0, result.err
+        assert result.out == "", "the link stands alone on stdout"
+
+
+def get(link: str, folder: Path, home: Path, *options: str | Path) -> Result:
+    """A getting peer on loopback, to its end."""
+    return run("peer", "get", link, "-o", folder, "--host", "127.0.0.1", "--home", home, *options)

@@ -1,0 +1,310 @@
+"""The commands as scripts rely on them: real processes, exit codes, stdout apart from stderr."""
+
+import hashlib
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from tests.real.commands import begin, end, get, run, sharing
+
+NOBODY = "magnet:?xt=urn:blake3:" + "ab" * 32
+
+
+def fill(folder: Path) -> Path:
+    """A small folder with what folders have."""
+    (folder / "sub" / "empty").mkdir(parents=True)
+    (folder / "large.bin").write_bytes(bytes(range(256)) * 1000)
+    (folder / "sub" / "tool").write_bytes(b"#!/bin/sh\n")
+    (folder / "sub" / "tool").chmod(0o755)
+    (folder / "nothing").touch()
+    (folder / "naïve 文.txt").write_text("text")
+    (folder / "link").symlink_to("large.bin")
+    return folder
+
+
+def test_a_folder_travels_whole(tmp_path: Path) -> None:
+    source = fill(tmp_path / "folder")
+    with sharing(source, tmp_path / "h1") as link:
+        got = get(link, tmp_path / "out", tmp_path / "h2", "--json")
+        again = get(link, tmp_path / "out", tmp_path / "h2", "--json")
+    assert got.code == 0, got.err
+    copy = tmp_path / "out" / "folder"
+    for path in sorted(source.rglob("*")):
+        other = copy / path.relative_to(source)
+        if path.is_symlink():
+            assert not other.exists(), "links are left out"
+        elif path.is_dir():
+            assert other.is_dir()
+        else:
+            assert other.read_bytes() == path.read_bytes()
+            assert bool(other.stat().st_mode & 0o100) == bool(path.stat().st_mode & 0o100)
+    assert not (tmp_path / "out" / "folder.part").exists()
+    total = 256_000 + 10 + 4
+    assert got.json["bytes"] == total
+    assert got.json["name"] == "folder"
+    assert got.json["path"] == str(copy)
+    assert sum(got.json["sources"].values()) == total
+    assert got.json["share_id"] in link
+    assert set(got.json) == {
+        "share_id", "name", "bytes", "seconds", "path", "sources", "resumed_bytes", "wasted_bytes",
+    }  # fmt: skip
+    assert again.code == 0
+    assert again.json["resumed_bytes"] == total
+    assert again.json["sources"] == {}
+
+
+def test_the_same_bytes_have_the_same_link_under_any_name(tmp_path: Path) -> None:
+    (tmp_path / "one.bin").write_bytes(b"same")
+    (tmp_path / "two.bin").write_bytes(b"same")
+    links = []
+    for name in ("one.bin", "two.bin"):
+        with sharing(tmp_path / name, tmp_path / "h") as link:
+            links.append(link.split("&")[0])
+    assert links[0] == links[1]
+
+
+def test_a_tracker_brings_peers_together(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(b"x" * 100_000)
+    tracker = begin("tracker", "--host", "127.0.0.1", "--port", "0", "--home", tmp_path / "ht")
+    try:
+        assert tracker.stderr is not None
+        address = tracker.stderr.readline().strip().removeprefix("listening on ")
+        # A link without addresses: only the tracker can help.
+        with sharing(tmp_path / "file.bin", tmp_path / "h1", "--tracker", address) as link:
+            bare = link.split("&x.pe")[0]
+            assert f"tr={address}" in bare
+            got = get(bare, tmp_path / "out", tmp_path / "h2", "--timeout", "30s")
+        assert got.code == 0, got.err
+        assert (tmp_path / "out" / "file.bin").read_bytes() == b"x" * 100_000
+    finally:
+        assert end(tracker).code == 0
+
+
+@pytest.mark.parametrize(
+    ("link", "what"),
+    [
+        ("", "magnet:?"),
+        ("http://example.com", "magnet:?"),
+        ("magnet:?dn=name", "xt"),
+        ("magnet:?xt=urn:blake3:abcd", "64"),
+        ("magnet:?xt=urn:btih:" + "ab" * 20, "btih"),
+        (NOBODY + "&tr=host:0", "port"),
+        (NOBODY + "&dn=..", ".."),
+    ],
+)
+def test_a_link_that_cannot_be_read(link: str, what: str, tmp_path: Path) -> None:
+    result = get(link, tmp_path, tmp_path / "h")
+    assert result.code == 2
+    assert len(result.err.strip().splitlines()) == 1
+    assert what in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["get"], "LINK"),
+        (["get", NOBODY, "--up", "fast"], "fast"),
+        (["get", NOBODY, "--timeout", "soon"], "soon"),
+        (["get", NOBODY, "--peer", "host:notaport"], "port"),
+        (["get", NOBODY, "--seed", "--seed-for", "1s"], "--seed"),
+        (["share"], "PATH"),
+        (["fetch"], "fetch"),
+        (["verify", NOBODY], "DIR"),
+    ],
+)
+def test_a_mistake_in_an_argument(arguments: list[str], what: str) -> None:
+    result = run("peer", *arguments)
+    assert result.code == 2
+    assert what in result.err
+
+
+def test_a_share_that_nobody_has(tmp_path: Path) -> None:
+    result = get(NOBODY, tmp_path, tmp_path / "h", "--timeout", "1s", "--peer", "127.0.0.1:1")
+    assert result.code == 3
+    last = result.err.strip().splitlines()[-1]
+    assert "no progress for 1.0s" in last
+    assert "127.0.0.1:1" in last, "it says who was tried"
+    assert "--peer" in last, "and the way out"
+
+
+def test_a_tracker_that_refuses_is_named_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(b"data")
+    with sharing(tmp_path / "file.bin", tmp_path / "h1", "--tracker", "127.0.0.1:1") as link:
+        assert get(link, tmp_path / "out", tmp_path / "h2").code == 0
+
+
+def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(b"data")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        starts: list[tuple[str, list[str]]] = [
+            ("peer", ["share", str(tmp_path / "file.bin")]),
+            ("tracker", []),
+        ]
+        for program, arguments in starts:
+            home = tmp_path / f"h-{program}"
+            result = run(program, *arguments, "--host", "127.0.0.1", "--port", port, "--home", home)
+            assert result.code == 2
+            assert port in result.err
+            assert "--port" in result.err
+
+
+def test_a_different_file_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(b"data")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "file.bin").write_bytes(b"mine")
+    with sharing(tmp_path / "file.bin", tmp_path / "h1") as link:
+        result = get(link, tmp_path / "out", tmp_path / "h2")
+    assert result.code == 5
+    assert str(tmp_path / "out" / "file.bin") in result.err
+    assert (tmp_path / "out" / "file.bin").read_bytes() == b"mine"
+
+
+def test_a_target_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(b"data")
+    with sharing(tmp_path / "file.bin", tmp_path / "h1") as link:
+        result = get(link, tmp_path / "file.bin" / "below", tmp_path / "h2")
+    assert result.code == 5
+    assert len(result.err.strip().splitlines()) <= 2
+
+
+@pytest.mark.parametrize("name", ["missing", "bad\nname"])
+def test_a_path_that_cannot_be_shared(name: str, tmp_path: Path) -> None:
+    if "\n" in name:
+        (tmp_path / name).touch()
+    result = run(
+        "peer", "share", tmp_path / name, "--host", "127.0.0.1", "--port", "0", "--home", tmp_path / "h"
+    )
+    assert result.code in {2, 5}
+    assert result.out == ""
+    assert len(result.err.strip().splitlines()) == 1
+
+
+def test_two_processes_in_one_home(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(b"data")
+    with sharing(tmp_path / "file.bin", tmp_path / "h") as link:
+        result = get(link, tmp_path / "out", tmp_path / "h")
+    assert result.code == 5
+    assert "--home" in result.err
+
+
+def test_a_source_that_disappears_is_reported_and_nothing_wrong_is_sent(tmp_path: Path) -> None:
+    source = tmp_path / "folder"
+    source.mkdir()
+    (source / "file.bin").write_bytes(b"data" * 10_000)
+    process = begin(
+        "peer", "share", source, "--host", "127.0.0.1", "--port", "0", "--home", tmp_path / "h1",
+        "--progress", "none",
+    )  # fmt: skip
+    assert process.stdout is not None
+    link = process.stdout.readline().strip()
+    (source / "file.bin").unlink()
+    source.rmdir()
+    result = get(link, tmp_path / "out", tmp_path / "h2", "--timeout", "2s")
+    told = end(process)
+    assert result.code == 3
+    assert not (tmp_path / "out" / "folder").exists()
+    assert "file.bin" in told.err
+
+
+def test_interrupted_then_the_same_command_goes_on(tmp_path: Path) -> None:
+    data = hashlib.shake_256(b"interrupted").digest(8_000_000)
+    (tmp_path / "file.bin").write_bytes(data)
+    with sharing(tmp_path / "file.bin", tmp_path / "h1", "--up", "4MB") as link:
+        process = begin(
+            "peer", "get", link, "-o", tmp_path / "out", "--host", "127.0.0.1", "--home", tmp_path / "h2",
+            "--progress", "json",
+        )  # fmt: skip
+        wait_for_progress(process, 1_000_000)
+        stopped = end(process, signal.SIGINT)
+        again = get(link, tmp_path / "out", tmp_path / "h2", "--json")
+    assert stopped.code == 130
+    assert "run the same command again" in stopped.err
+    assert again.code == 0, again.err
+    assert again.json["resumed_bytes"] >= 900_000
+    assert (tmp_path / "out" / "file.bin").read_bytes() == data
+
+
+def test_killed_without_warning_then_the_same_command_goes_on(tmp_path: Path) -> None:
+    data = hashlib.shake_256(b"killed").digest(8_000_000)
+    (tmp_path / "file.bin").write_bytes(data)
+    with sharing(tmp_path / "file.bin", tmp_path / "h1", "--up", "4MB") as link:
+        process = begin(
+            "peer", "get", link, "-o", tmp_path / "out", "--host", "127.0.0.1", "--home", tmp_path / "h2",
+            "--progress", "json",
+        )  # fmt: skip
+        wait_for_progress(process, 1_000_000)
+        assert end(process, signal.SIGKILL).code == -signal.SIGKILL
+        again = get(link, tmp_path / "out", tmp_path / "h2", "--json")
+    assert again.code == 0, again.err
+    assert again.json["resumed_bytes"] >= 900_000
+    assert (tmp_path / "out" / "file.bin").read_bytes() == data
+
+
+def wait_for_progress(process: subprocess.Popen[str], count: int) -> None:
+    """Read progress until so many bytes are there."""
+    import json
+
+    assert process.stderr is not None
+    for line in process.stderr:
+        if json.loads(line).get("done", 0) >= count:
+            return
+    pytest.fail("the transfer ended before it was interrupted")
+
+
+def test_seeding_on_after_completion(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(b"data" * 5000)
+    with sharing(tmp_path / "file.bin", tmp_path / "h1") as link:
+        process = begin(
+            "peer", "get", link, "-o", tmp_path / "out", "--host", "127.0.0.1", "--port", "0", "--home",
+            tmp_path / "h2", "--seed", "--json", "--progress", "none",
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert '"share_id"' in process.stdout.readline(), "printed on completion, not at the end"
+    assert end(process).code == 0
+
+
+def test_inspect_and_verify_agree_with_b3sum(tmp_path: Path) -> None:
+    source = fill(tmp_path / "folder")
+    listed = run("peer", "inspect", source, "--checksums", "--home", tmp_path / "h")
+    assert listed.code == 0
+    for line in listed.out.splitlines():
+        digest, _, path = line.partition("  ")
+        assert blake3((tmp_path / path).read_bytes()).hexdigest() == digest
+    with sharing(source, tmp_path / "h1") as link:
+        seen = run("peer", "inspect", link, "--host", "127.0.0.1", "--home", tmp_path / "h2")
+        good = run("peer", "verify", link, tmp_path, "--host", "127.0.0.1", "--home", tmp_path / "h2")
+    assert seen.code == 0
+    assert "folder/large.bin" in seen.out
+    assert good.code == 0, good.out
+    (source / "large.bin").write_bytes(b"changed")
+    # The manifest is known by now: no peer is needed any more.
+    bad = run("peer", "verify", link, source, "--home", tmp_path / "h2")
+    assert bad.code == 4
+    assert "large.bin" in bad.out
+
+
+def test_the_id_is_made_once_and_kept_to_oneself(tmp_path: Path) -> None:
+    first = run("peer", "id", "--home", tmp_path / "h")
+    again = run("peer", "id", "--home", tmp_path / "h")
+    assert first.code == 0
+    assert first.out == again.out
+    assert len(bytes.fromhex(first.out.strip())) == 32
+    keys = [path for path in (tmp_path / "h").iterdir() if path.suffix == ".pem"]
+    assert [path.stat().st_mode & 0o777 for path in keys] == [0o600]
+
+
+def test_only_some_files(tmp_path: Path) -> None:
+    source = fill(tmp_path / "folder")
+    with sharing(source, tmp_path / "h1") as link:
+        none = get(link, tmp_path / "out", tmp_path / "h2", "--only", "*.pdf")
+        some = get(link, tmp_path / "out", tmp_path / "h2", "--only", "sub")
+    assert none.code == 2
+    assert "*.pdf" in none.err
+    assert some.code == 0, some.err
+    assert (tmp_path / "out" / "folder" / "sub" / "tool").exists()
+    assert not (tmp_path / "out" / "folder" / "large.bin").exists()

@@ -1,0 +1,521 @@
+"""TLS over real loopback sockets: who is let in and who is not, bulk data both ways, each end of a stream."""
+
+import datetime
+import hashlib
+import os
+import select
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import AuthorityKeyIdentifier
+
+from peer.errors import DialError, HandshakeError, LocalProtocolError, UsageError
+from peer.identity import Identity
+from peer.ids import Address, NodeId
+from peer.limits import CLOSE_NOTIFY_S
+from peer.net import swarmca, tls, tlscontext
+from peer.net.swarmca import SwarmAuthority
+from peer.net.tcp import TcpStream, TcpTransport
+from peer.net.tls import TlsStream, TlsTransport
+from tests.memoryfile import memory_file, real_file
+
+HERE, THERE = Identity.generate(), Identity.generate()
+PUBLIC = SwarmAuthority.public()
+OTHER = SwarmAuthority.from_seed(b"another swarm")
+DIALLING, ACCEPTING = TlsTransport(HERE, PUBLIC), TlsTransport(THERE, PUBLIC)
+
+
+@asynccontextmanager
+async def raw_pair() -> AsyncIterator[tuple[TcpStream, TcpStream]]:
+    """Two ends of a connection before any handshake."""
+    (listener,) = await ACCEPTING.listen("127.0.0.1", 0)
+    async with listener, await TcpTransport().dial(listener.address) as one, await listener.accept() as two:
+        assert isinstance(two, TcpStream)
+        yield one, two
+
+
+async def connected(
+    client: TlsTransport = DIALLING, server: TlsTransport = ACCEPTING, host: str = "127.0.0.1"
+) -> tuple[TlsStream, TlsStream]:
+    (listener,) = await server.listen(host, 0)
+    accepted: list[TlsStream] = []
+
+    async def accept() -> None:
+        accepted.append(await server.accept(await listener.accept()))
+
+    async with listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept)
+            dialled = await client.dial(listener.address)
+        return dialled, accepted[0]
+
+
+async def clogged() -> tuple[TlsStream, TlsStream]:
+    """Full to the brim both ways, at the end by records of one byte: what OpenSSL keeps of the last may be
+    sent again as part of any other send."""
+    one, two = await connected()
+    while writable := select.select([], [one._socket, two._socket], [], 0.01)[1]:
+        for sock in writable:
+            with suppress(ssl.SSLWantWriteError):
+                while select.select([], [sock], [], 0)[1]:
+                    sock.send(b"\0" * 8192)
+                while True:
+                    sock.send(b"\0")
+    return one, two
+
+
+@asynccontextmanager
+async def pair(host: str = "127.0.0.1") -> AsyncIterator[tuple[TlsStream, TlsStream]]:
+    one, two = await connected(host=host)
+    async with one, two:
+        yield one, two
+
+
+async def collect(stream: TlsStream, count: int) -> bytes:
+    data = bytearray(count)
+    view, got = memoryview(data), 0
+    while got < count:
+        n = await stream.receive_into(view[got:])
+        assert n, f"the stream ended after {got} of {count} bytes"
+        got += n
+    return bytes(data)
+
+
+async def test_behaves_as_trio_wants_a_stream_to() -> None:
+    await trio.testing.check_half_closeable_stream(connected, clogged)
+
+
+# --- who is who
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_both_sides_know_the_other_for_sure(host: str) -> None:
+    async with pair(host) as (one, two):
+        assert one.peer == THERE.node_id
+        assert two.peer == HERE.node_id
+        assert one.remote.host == two.remote.host == host
+        assert one.cipher.startswith("TLSv1.3 ")
+        await one.send_all(b"hello")
+        assert await two.receive_some() == b"hello"
+
+
+async def serve(
+    listener: trio.abc.Listener[trio.abc.Stream], transport: TlsTransport, result: list[object]
+) -> None:
+    """Accept one; note what came of it."""
+    stream = await listener.accept()
+    assert isinstance(stream, TcpStream)
+    try:
+        secure = await transport.accept(stream)
+    except HandshakeError as error:
+        result.append(str(error))
+    else:
+        result.append(secure.peer)
+        await secure.aclose()
+
+
+async def dial_and_serve(
+    client: TlsTransport, server: TlsTransport, expected: NodeId | None = None
+) -> tuple[object, object]:
+    """What came of a dial, on both sides: an id or a reason."""
+    (listener,) = await server.listen("127.0.0.1", 0)
+    served: list[object] = []
+    dialled: object
+    async with listener, trio.open_nursery() as nursery:
+        nursery.start_soon(serve, listener, server, served)
+        try:
+            stream = await client.dial(listener.address, expected)
+        except DialError as error:
+            dialled = str(error)
+        else:
+            try:
+                await stream.receive_some()
+                dialled = stream.peer
+            except trio.BrokenResourceError as error:
+                dialled = str(error)
+            await stream.aclose()
+    return dialled, served[0]
+
+
+async def test_the_expected_node_is_let_through_and_another_is_not() -> None:
+    assert await dial_and_serve(DIALLING, ACCEPTING, THERE.node_id) == (THERE.node_id, HERE.node_id)
+    dialled, _ = await dial_and_serve(DIALLING, ACCEPTING, HERE.node_id)
+    assert str(dialled).endswith("another node answers there")
+
+
+async def test_a_node_can_see_that_it_dialled_itself() -> None:
+    assert await dial_and_serve(DIALLING, DIALLING) == (HERE.node_id, HERE.node_id)
+
+
+async def test_another_swarm_is_refused_by_both_sides() -> None:
+    stranger = TlsTransport(Identity.generate(), OTHER)
+    dialled, served = await dial_and_serve(stranger, ACCEPTING)
+    assert "not of this swarm" in str(dialled)
+    assert "swarm" in str(served)
+    # A stranger who does not check is refused all the same, and learns it at the first read.
+    stranger._client.verify_mode = ssl.CERT_NONE
+    dialled, served = await dial_and_serve(stranger, ACCEPTING)
+    assert "does not take our certificate" in str(dialled)
+    assert "not of this swarm" in str(served)
+
+
+def client_context(*, certificate: tuple[str, bytes] | None = None) -> ssl.SSLContext:
+    """A client of this swarm's protocol that trusts anybody; with a certificate and key, if given."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([tlscontext.ALPN])
+    if certificate is not None:
+        pem, key = certificate
+        Path("both.pem").write_text(pem + key.decode())
+        context.load_cert_chain("both.pem")
+    return context
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+async def knock(context: ssl.SSLContext) -> tuple[object, object]:
+    client = TlsTransport(HERE, PUBLIC)
+    client._client = context
+    return await dial_and_serve(client, ACCEPTING)
+
+
+def pem_of(key: object) -> bytes:
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]
+    assert isinstance(pem, bytes)
+    return pem
+
+
+async def test_no_certificate_is_refused() -> None:
+    dialled, served = await knock(client_context())
+    assert "did not return a certificate" in str(served)
+    assert "connection lost" in str(dialled)
+
+
+async def test_a_self_signed_certificate_is_refused() -> None:
+    identity = Identity.generate()
+    builder = swarmca._builder("self", identity.private_key.public_key(), serial=7)
+    pem = builder.sign(identity.private_key, None).public_bytes(Encoding.PEM).decode()
+    _, served = await knock(client_context(certificate=(pem, pem_of(identity.private_key))))
+    assert "not of this swarm" in str(served)
+
+
+async def test_a_member_cannot_issue_for_others() -> None:
+    member = Identity.generate()
+    as_authority = SwarmAuthority(PUBLIC.issue(member), member.private_key)
+    guest = Identity.generate()
+    chain = as_authority.issue(guest) + PUBLIC.issue(member)
+    _, served = await knock(client_context(certificate=(chain, pem_of(guest.private_key))))
+    assert "not of this swarm" in str(served)
+
+
+async def test_a_key_of_another_kind_is_refused() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = swarmca._builder("elliptic", key.public_key(), serial=7)  # type: ignore[arg-type]
+    issuer = AuthorityKeyIdentifier.from_issuer_public_key(PUBLIC._key.public_key())
+    pem = (
+        builder.add_extension(issuer, critical=False)
+        .sign(PUBLIC._key, None)
+        .public_bytes(Encoding.PEM)
+        .decode()
+    )
+    _, served = await knock(client_context(certificate=(pem, pem_of(key))))
+    assert served == "its key is not Ed25519"
+
+
+async def test_an_old_protocol_is_refused() -> None:
+    context = client_context(certificate=(PUBLIC.issue(HERE), pem_of(HERE.private_key)))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    _, served = await knock(context)
+    assert "protocol" in str(served)
+
+
+@pytest.mark.parametrize("protocols", [["http/1.1"], []])
+async def test_another_protocol_in_tls_is_refused_by_both_sides(protocols: list[str]) -> None:
+    context = client_context(certificate=(PUBLIC.issue(HERE), pem_of(HERE.private_key)))
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain("both.pem")
+    dialled, served = await knock(context)
+    assert "does not speak this protocol" in str(served)
+    assert "does not speak this protocol" in str(dialled)
+
+
+@pytest.mark.parametrize("years", [(2001, 2002), (9000, 9001)])
+async def test_no_clock_matters(monkeypatch: pytest.MonkeyPatch, years: tuple[int, int]) -> None:
+    monkeypatch.setattr(swarmca, "NOT_BEFORE", datetime.datetime(years[0], 1, 1, tzinfo=datetime.UTC))
+    monkeypatch.setattr(swarmca, "NOT_AFTER", datetime.datetime(years[1], 1, 1, tzinfo=datetime.UTC))
+    expired = TlsTransport(HERE, SwarmAuthority.public())
+    assert await dial_and_serve(expired, ACCEPTING) == (THERE.node_id, HERE.node_id)
+    assert await dial_and_serve(ACCEPTING, expired) == (HERE.node_id, THERE.node_id)
+
+
+async def test_plain_and_tls_say_so_to_each_other() -> None:
+    async with raw_pair() as (one, two), trio.open_nursery() as nursery:
+        nursery.start_soon(one.send_all, b"\0\0\0\x10this is no TLS.")
+        with pytest.raises(HandshakeError, match="does not speak TLS"):
+            await ACCEPTING.accept(two)
+    (listener,) = await TcpTransport().listen("127.0.0.1", 0)
+    async with listener, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def plain() -> None:
+            async with await listener.accept() as stream:
+                await stream.send_all(b"\0\0\0\x10this is no TLS.")
+                await stream.receive_some()
+
+        with pytest.raises(DialError, match=r"cannot reach .*: it does not speak TLS"):
+            await DIALLING.dial(listener.address)
+
+
+async def test_a_silent_client_costs_no_more_than_the_deadline(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with raw_pair() as (one, two):
+        with trio.move_on_after(10) as scope:
+            await ACCEPTING.accept(two)
+        assert scope.cancelled_caught
+        assert await one.receive_some() == b""  # and its socket is closed
+
+
+async def test_a_client_that_leaves_in_the_handshake_is_a_handshake_error() -> None:
+    async with raw_pair() as (one, two):
+        await one.send_all(b"\x16\x03\x01")
+        await one.aclose()
+        with pytest.raises(HandshakeError, match="cut off"):
+            await ACCEPTING.accept(two)
+
+
+async def test_nobody_there_is_a_dial_error() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(DialError, match="connection refused"):
+            await DIALLING.dial(Address("127.0.0.1", taken.getsockname()[1]))
+
+
+async def test_only_its_own_listeners_streams_are_accepted() -> None:
+    async with pair() as (one, _):
+        with pytest.raises(LocalProtocolError):
+            await ACCEPTING.accept(one)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
+async def test_openssl_sees_tls_1_3_and_key_updates_do_no_harm() -> None:
+    client_context(certificate=(PUBLIC.issue(HERE), pem_of(HERE.private_key)))  # writes both.pem
+    await trio.Path("ca.pem").write_text(PUBLIC.certificate_pem)
+    (listener,) = await ACCEPTING.listen("127.0.0.1", 0)
+    command = ["openssl", "s_client", "-connect", str(listener.address), "-alpn", tlscontext.ALPN]
+    command += ["-cert", "both.pem", "-key", "both.pem", "-CAfile", "ca.pem", "-verify_return_error"]
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        async with listener, await ACCEPTING.accept(await listener.accept()) as stream:
+            assert stream.peer == HERE.node_id
+            assert stream.cipher.split()[1].startswith(("TLS_AES_", "TLS_CHACHA20_"))
+            await process.stdin.send_all(b"K\n")  # new keys, and asks for ours
+            await until(process.stderr, b"KEYUPDATE")
+            await process.stdin.send_all(b"hello\n")
+            assert await stream.receive_some() == b"hello\n"
+            await stream.send_all(b"the new keys work")
+            output = await until(process.stdout, b"the new keys work")
+        assert b"Verify return code: 0 (ok)" in output
+        assert b"New, TLSv1.3, Cipher is TLS_" in output
+        assert b"ALPN protocol: manyhands/1" in output
+        assert b"New Session Ticket" not in output
+    finally:
+        process.kill()
+        await process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            await pipe.aclose()
+
+
+async def until(stream: trio.abc.ReceiveStream, end: bytes) -> bytes:
+    output = b""
+    while end not in output:
+        part = await stream.receive_some()
+        assert part, output
+        output += part
+    return output
+
+
+# --- data
+
+
+async def test_a_big_transfer_both_ways_at_once(tmp_path: Path) -> None:
+    data = os.urandom(6 * 1024 * 1024 + 5)
+    (tmp_path / "file").write_bytes(data)
+    file = real_file(tmp_path / "file")
+    back = os.urandom(5_000_000)
+    slices = [(b"first", 0, 3_000_003), (b"", 3_000_003, 1), (b"third" * 20_000, 9, 1_000_000), (b"e", 0, 0)]
+    expected = b"".join(header + data[offset : offset + count] for header, offset, count in slices)
+
+    async def forth(stream: TlsStream) -> None:
+        for header, offset, count in slices:
+            await stream.send_slice(header, file, offset, count)
+
+    async with pair() as (one, two):
+        results: dict[str, bytes] = {}
+
+        async def read(name: str, stream: TlsStream, count: int) -> None:
+            results[name] = await collect(stream, count)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(forth, one)
+            nursery.start_soon(two.send_all, back)
+            nursery.start_soon(read, "there", two, len(expected))
+            nursery.start_soon(read, "here", one, len(back))
+        assert results["there"] == expected
+        assert results["here"] == back
+        assert 1 <= len(DIALLING._buffers) <= tls.BUFFERS_KEPT
+    file.close()
+
+
+async def test_a_file_that_ends_too_early_leaves_a_truncation() -> None:
+    async with pair() as (one, two):
+        await one.send_all(b"whole")
+        with pytest.raises(EOFError, match="50 bytes too early"):
+            await one.send_slice(b"head", memory_file(b"x" * 1000), 0, 1050)
+        with pytest.raises(trio.BrokenResourceError):
+            await one.send_all(b"more")
+        await one.aclose()
+        assert await collect(two, 5) == b"whole"
+        with pytest.raises(trio.BrokenResourceError, match="cut off"):
+            await two.receive_some()
+
+
+async def test_a_clean_close_is_the_end() -> None:
+    async with pair() as (one, two):
+        await one.send_all(b"x" * 100_000)
+        await one.aclose()
+        assert await collect(two, 100_000) == b"x" * 100_000
+        assert await two.receive_into(memoryview(bytearray(1))) == 0
+        assert await two.receive_some() == b""
+
+
+async def test_after_both_goodbyes_no_plain_byte_is_believed() -> None:
+    async with pair() as (one, two):
+        await two.send_eof()
+        assert await one.receive_some() == b""
+        await one.send_eof()
+        os.write(two._socket.fileno(), b"injected")
+        await trio.lowlevel.wait_readable(one._socket)
+        assert await one.receive_some() == b""
+        assert await one.receive_into(memoryview(bytearray(1))) == 0
+
+
+async def test_a_connection_cut_off_is_not_the_end() -> None:
+    async with pair() as (one, two):
+        await one.send_all(b"x" * 100_000)
+        one._torn = True  # as if killed: no close_notify
+        await one.aclose()
+        assert await collect(two, 100_000) == b"x" * 100_000
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError, match="cut off"):
+                await two.receive_into(memoryview(bytearray(1)))
+
+
+async def test_a_cancelled_send_tears_the_stream_visibly(autojump_clock: trio.testing.MockClock) -> None:
+    async with pair() as (one, two):
+        with trio.move_on_after(1) as scope:
+            while True:
+                await one.send_all(b"x" * 1_000_000)
+        assert scope.cancelled_caught
+        with pytest.raises(trio.BrokenResourceError, match="not finished"):
+            await one.send_slice(b"", memory_file(b""), 0, 0)
+        await one.aclose()
+        with pytest.raises(trio.BrokenResourceError, match="cut off"):
+            await drain(two)
+
+
+async def test_closing_does_not_wait_for_a_peer_that_does_not_read(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    one, two = await clogged()
+    begin = trio.current_time()
+    await one.aclose()
+    assert trio.current_time() - begin <= CLOSE_NOTIFY_S
+    await trio.aclose_forcefully(two)
+
+
+async def test_a_reader_may_wait_for_writing_beside_the_writer() -> None:
+    """As it must to answer a key update while the kernel's queue is full."""
+    one, two = await clogged()
+    async with one, two, trio.open_nursery() as outer:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.wait_send_all_might_not_block)
+            nursery.start_soon(one._wait_writable)
+            await trio.testing.wait_all_tasks_blocked()
+            outer.start_soon(drain, two)
+        outer.cancel_scope.cancel()
+
+
+async def test_both_that_wait_for_writing_hear_of_the_close() -> None:
+    one, two = await clogged()
+
+    async def wait() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await one._wait_writable()
+
+    async with one, two, trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        await trio.aclose_forcefully(one)
+
+
+async def drain(stream: TlsStream) -> None:
+    while await stream.receive_some():
+        pass
+
+
+# --- the authority
+
+
+def test_everybody_derives_the_same_authority() -> None:
+    """Other versions and programs depend on these bytes: they may never change."""
+    code = "from peer.net.swarmca import SwarmAuthority as A; print(A.public().certificate_pem, end='')"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == PUBLIC.certificate_pem
+    assert hashlib.sha256(ssl.PEM_cert_to_DER_cert(PUBLIC.certificate_pem)).hexdigest() == (
+        "40ca43aad4ad3fcf30cc891f9ae2056b428bfbb6c9aeaeaf44bb60f767d816ff"
+    )
+
+
+def test_a_secret_makes_a_swarm_of_its_own() -> None:
+    one, same, other = (
+        SwarmAuthority.private(secret) for secret in (b"correct horse", b"correct horse", b"wrong horse")
+    )
+    assert one.certificate_pem == same.certificate_pem
+    assert len({PUBLIC.certificate_pem, one.certificate_pem, other.certificate_pem}) == 3
+    for secret in (b"", b"short", b"x" * 5000):
+        with pytest.raises(UsageError, match="a swarm's secret has"):
+            SwarmAuthority.private(secret)
+
+
+async def test_without_dev_fd_the_key_goes_through_a_private_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tlscontext, "DEV_FD", "/nonexistent")
+    transport = TlsTransport(HERE, PUBLIC)
+    assert await dial_and_serve(transport, ACCEPTING) == (THERE.node_id, HERE.node_id)

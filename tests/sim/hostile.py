@@ -1,0 +1,126 @@
+"""Peers that misbehave, for tests: each answers whoever connects, in its own bad way."""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+import trio.lowlevel
+
+from peer.buffers import BufferPool
+from peer.greeting import Greeted, welcome
+from peer.ids import NodeId, PieceIndex, RequestId
+from peer.limits import PROTOCOL_VERSION, WINDOW_DEFAULT
+from peer.magnet import MagnetLink
+from peer.net.transport import Stream
+from peer.sim.network import SimHost
+from peer.sim.world import PORT, World
+from peer.wire.codec import encode
+from peer.wire.messages import Choke, Data, Have, Hello
+from peer.wire.session import RequestReceived, Session
+
+Behaviour = Callable[[Greeted], Awaitable[None]]
+
+
+async def live(world: World, name: str, link: MagnetLink, behaviour: Behaviour) -> SimHost:
+    """A host whose every visitor is greeted properly and then treated badly."""
+    host = world.network.add_host(name, up=None, down=None, latency=0.001)
+    node = NodeId(name.encode().ljust(32, b"."))
+    (listener,) = await host.transport(node).listen(None, PORT)
+
+    async def receive(stream: Stream) -> None:
+        hello = Hello(PROTOCOL_VERSION, link.share, node, WINDOW_DEFAULT, PORT)
+        try:
+            greeted = await welcome(stream, Session(buffers=BufferPool()), lambda theirs: hello)
+            await behaviour(greeted)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def accept() -> None:
+        async with trio.open_nursery() as nursery:
+            while True:
+                nursery.start_soon(receive, await listener.accept())
+
+    world.nursery.start_soon(accept)
+    return host
+
+
+async def claim_everything(greeted: Greeted, piece_count: int) -> None:
+    """Say that all pieces are here, and that requests are welcome."""
+    bits = bytearray(b"\xff" * ((piece_count + 7) // 8))
+    if piece_count % 8:
+        bits[-1] = 0xFF << (8 - piece_count % 8) & 0xFF
+    await greeted.stream.send_all(greeted.session.bitfield(bytes(bits)))
+    await greeted.stream.send_all(greeted.session.send(Choke(False)))
+
+
+async def each_request(
+    greeted: Greeted, answer: Callable[[RequestId, PieceIndex | None], Awaitable[None]]
+) -> None:
+    """Call back for each request until the visitor goes."""
+    session = greeted.session
+    while count := await greeted.stream.receive_into(session.get_buffer()):
+        for event in session.buffer_updated(count):
+            if isinstance(event, RequestReceived):
+                await answer(event.id, event.piece)
+
+
+def silent(piece_count: int) -> Behaviour:
+    """Claims everything and sends nothing."""
+
+    async def behave(greeted: Greeted) -> None:
+        await claim_everything(greeted, piece_count)
+        await each_request(greeted, lambda request, piece: trio.lowlevel.checkpoint())
+
+    return behave
+
+
+def liar(piece_count: int, piece_length: int) -> Behaviour:
+    """Answers every request at once, with zeros."""
+
+    async def behave(greeted: Greeted) -> None:
+        async def lie(request: RequestId, piece: PieceIndex | None) -> None:
+            length = piece_length if piece is not None else 100
+            await greeted.stream.send_all(greeted.session.data_header(request, 0, length, length))
+            await greeted.stream.send_all(bytes(length))
+
+        await claim_everything(greeted, piece_count)
+        await each_request(greeted, lie)
+
+    return behave
+
+
+def unsolicited(piece_count: int) -> Behaviour:
+    """Sends pieces that nobody asked for."""
+
+    async def behave(greeted: Greeted) -> None:
+        await claim_everything(greeted, piece_count)
+        await greeted.stream.send_all(encode(Data(RequestId(0), 0, 10, 10)) + bytes(10))
+        await trio.sleep(1000)
+
+    return behave
+
+
+def raw(data: bytes) -> Behaviour:
+    """Sends these bytes after the greeting."""
+
+    async def behave(greeted: Greeted) -> None:
+        await greeted.stream.send_all(data)
+        await trio.sleep(1000)
+
+    return behave
+
+
+def flooder(piece_count: int) -> Behaviour:
+    """Repeats haves, chokes and unchokes for ever."""
+
+    async def behave(greeted: Greeted) -> None:
+        await claim_everything(greeted, piece_count)
+        session, stream = greeted.session, greeted.stream
+        everything = Have(tuple(PieceIndex(piece) for piece in range(piece_count)))
+        while True:
+            for message in (everything, Choke(True), Choke(False)):
+                await stream.send_all(session.send(message))
+            await trio.sleep(0.01)
+
+    return behave

@@ -1,0 +1,179 @@
+"""A simulation repeats from its seed, in virtual time, out of reach of the real world."""
+
+import logging
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trio
+import trio._core._run as trio_run
+
+from peer.sim.run import SealedError, run, sealed
+from peer.sim.trace import Trace
+from tests.sim import scenario
+
+ROOT = Path(__file__).parents[2]
+
+
+def digest_elsewhere(seed: int, hash_seed: str) -> str:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    command = [sys.executable, "-m", "tests.sim.scenario", str(seed)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_one_seed_gives_one_trace_in_any_process() -> None:
+    here = scenario.digest(1)
+    assert digest_elsewhere(1, "1") == here
+    assert digest_elsewhere(1, "2") == here
+    assert scenario.digest(1) == here
+    assert scenario.digest(2) != here
+
+
+def test_the_order_of_tasks_comes_from_the_seed() -> None:
+    async def order() -> tuple[int, ...]:
+        ran: list[int] = []
+
+        async def task(number: int) -> None:
+            for _ in range(10):
+                await trio.lowlevel.checkpoint()
+                ran.append(number)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(task, number)
+        return tuple(ran)
+
+    orders = [run(seed, order) for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_time_is_virtual_and_begins_at_zero() -> None:
+    async def day() -> tuple[float, float]:
+        begin = trio.current_time()
+        await trio.sleep(86400)
+        return begin, trio.current_time()
+
+    before = time.monotonic()
+    assert run(0, day) == (0, 86400)
+    assert time.monotonic() - before < 5
+
+
+def test_a_run_leaves_the_process_as_it_was() -> None:
+    async def fail() -> None:
+        raise KeyError("inside")
+
+    before = (
+        random.getstate(),
+        trio_run._r.getstate(),
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING,
+        open,
+        time.time,
+    )
+    with pytest.raises(KeyError):
+        run(0, fail)
+    assert (
+        random.getstate(),
+        trio_run._r.getstate(),
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING,
+        open,
+        time.time,
+    ) == before
+
+
+async def in_thread() -> None:
+    await trio.to_thread.run_sync(int)
+
+
+async def resolve() -> None:
+    await trio.socket.getaddrinfo("localhost", 1)
+
+
+async def read_file() -> None:
+    await trio.Path(__file__).read_bytes()
+
+
+def nothing_async(call: Callable[[], object]) -> Callable[[], Awaitable[object]]:
+    async def run_it() -> object:
+        return call()
+
+    return run_it
+
+
+# Lambdas throughout: what they name must be looked up when the seal is on.
+# ruff: noqa: PLW0108
+REACHES: dict[str, Callable[[], Awaitable[object]]] = {
+    "worker thread": in_thread,
+    "thread": nothing_async(lambda: threading.Thread(target=int).start()),
+    "socket": nothing_async(lambda: socket.socket()),
+    "socket pair": nothing_async(lambda: socket.socketpair()),
+    "trio socket": nothing_async(lambda: trio.socket.socket()),
+    "name": resolve,
+    "open": nothing_async(lambda: open(__file__)),  # noqa: SIM115
+    "path open": nothing_async(lambda: Path(__file__).read_text()),
+    "async path": read_file,
+    "os.open": nothing_async(lambda: os.open(__file__, os.O_RDONLY)),
+    "mkdir": nothing_async(lambda: Path("/nonexistent/x").mkdir()),
+    "listing": nothing_async(lambda: list(Path("/").iterdir())),
+    "process": nothing_async(lambda: subprocess.run(["true"], check=False)),
+    "time": nothing_async(lambda: time.time()),
+    "monotonic": nothing_async(lambda: time.monotonic()),
+    "sleep": nothing_async(lambda: time.sleep(0)),
+    "urandom": nothing_async(lambda: os.urandom(1)),
+}
+
+
+@pytest.mark.parametrize("reach", list(REACHES))
+def test_the_real_world_is_out_of_reach(reach: str) -> None:
+    with pytest.raises(SealedError):
+        run(0, REACHES[reach])
+
+
+def test_an_idle_worker_thread_is_no_way_out() -> None:
+    trio.run(in_thread)  # leaves a cached thread that could be used without starting one
+    with pytest.raises(SealedError):
+        run(0, in_thread)
+
+
+def test_logging_still_works(caplog: pytest.LogCaptureFixture) -> None:
+    async def log() -> None:
+        try:
+            raise KeyError("for its traceback")
+        except KeyError:
+            logging.getLogger("x").exception("seen")
+
+    run(0, log)
+    assert "seen" in caplog.text
+
+
+def test_other_threads_are_not_sealed() -> None:
+    opened: list[bool] = []
+    go = threading.Event()
+
+    def elsewhere() -> None:
+        go.wait(10)
+        with open(__file__) as file:
+            opened.append(file.readable())
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    with sealed():
+        go.set()
+        thread.join()
+    assert opened == [True]
+
+
+async def test_a_trace_takes_plain_values_only(autojump_clock: object) -> None:
+    trace = Trace()
+    trace.add("event", 1, "a", b"\1", None, (2.5, "b"))
+    assert trace.lines == 1
+    assert trace.recent().endswith("event 1 'a' 01 None (2.5,'b')\n")
+    with pytest.raises(TypeError, match="plain values"):
+        trace.add("event", object())  # type: ignore[arg-type]

@@ -1,0 +1,113 @@
+"""The `tracker` command. Imports what it needs when it needs it, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from trio import CancelScope
+
+    from peer.net.transport import Transport
+    from tracker.server import ServerLimits, ServerStatistics, TrackerServer
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", metavar="H", help="Listen on this address only.  [default: every address]")
+@click.option("--port", type=click.IntRange(0, 65535), default=7700, show_default=True, help="0: a free one.")
+@click.option(
+    "--home",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="MANYHANDS_HOME",
+    help="Where the tracker keeps what it keeps.  [env: MANYHANDS_HOME]",
+)
+def command(host: str | None, port: int, home: Path | None) -> None:
+    """Tell peers about each other: who else has this share?
+
+    Keeps the members of each swarm in memory only, and forgets those that fall silent. Peers find it with
+    --tracker HOST:PORT. Ctrl-C ends it; peers that are transferring go on without it.
+    """
+    import trio
+
+    from peer.errors import ManyhandsError
+
+    try:
+        trio.run(_serve, build_transport(home), host, port)
+    except ManyhandsError as error:
+        click.echo(f"tracker: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def build_transport(home: Path | None) -> Transport:
+    """The transport that this tracker listens on. The one place to change when it is another one.
+
+    home: where a transport that needs an identity keeps its key; plain TCP has none.
+    """
+    del home
+    from peer.net.tcp import TcpTransport
+
+    return TcpTransport()
+
+
+async def _serve(transport: Transport, host: str | None, port: int) -> None:
+    import signal
+    from random import SystemRandom
+
+    import trio
+
+    from tracker.server import TrackerServer
+
+    server = TrackerServer(transport, SystemRandom(), bounds=_bounds())
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        for address in await server.listen(host, port):
+            click.echo(f"listening on {address}", err=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, signals, server, nursery.cancel_scope)
+            await server.run()
+            nursery.cancel_scope.cancel()
+    click.echo(_summary(server.statistics()), err=True)
+
+
+def _bounds() -> ServerLimits:
+    """Fewer connections where this process may open fewer files (macOS: 256): a full house makes room for
+    newcomers, a process out of descriptors cannot."""
+    import resource
+
+    from peer.limits import TRACKER_DESCRIPTORS_RESERVED
+    from tracker.server import ServerLimits
+
+    usual = ServerLimits()
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return usual
+    connections = min(usual.connections, max(descriptors - TRACKER_DESCRIPTORS_RESERVED, 4))
+    return ServerLimits(connections, min(usual.connections_per_address, connections // 4))
+
+
+async def _stop_on_signal(
+    signals: AsyncIterator[int], server: TrackerServer, everything: CancelScope
+) -> None:
+    """The first signal lets answers under way finish, the second does not."""
+    await anext(signals)
+    server.stop()
+    await anext(signals)
+    everything.cancel()
+
+
+def _summary(statistics: ServerStatistics) -> str:
+    registry = statistics.registry
+    return (
+        f"stopped; announces answered: {statistics.answered}, "
+        f"at the end members: {registry.members}, swarms: {registry.swarms}"
+    )
+
+
+def main() -> None:
+    """Entry point of the `tracker` program."""
+    command.main(prog_name="tracker")

@@ -1,0 +1,283 @@
+"""The tracker's conversations: connections come in, announces are answered, nobody can hold it up.
+
+Theory of operation. One task accepts for each listener, one task attends to each connection, one sweeps the
+registry. A connection is served exchange by exchange: one `Announce`, one `Announced`. What the registry
+records is the address that the socket saw; on a transport that authenticates, the node id must be the proven
+one.
+
+Strangers may push on three things, and each has its limit. *Time*: a handshake, a request and an answer have
+deadlines, for the whole of each, so a byte now and then buys nothing. *Connections*: an address has its own
+limit, and over it is closed at once; when the house is full, the newcomer takes the place of whoever has been
+here longest without having asked anything yet (or again), because an honest exchange takes milliseconds. So
+a crowd of silent connections cannot lock honest peers out. *Exceptions*: whatever a conversation raises ends
+that conversation and is counted; a bug of ours is logged as well.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar, TypeVarTuple
+
+import trio
+
+from peer import limits
+from peer.errors import ConnectionLost, ManyhandsError, RemoteProtocolError
+from peer.ids import Address
+from peer.net.channel import MessageChannel
+from peer.net.transport import Listener, Stream, Transport
+from peer.wire.codec import clip_text
+from peer.wire.messages import Announce, Announced, Bye, Message
+from tracker.observed import observe
+from tracker.registry import Registry, RegistryStatistics
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """How many connections at once. See peer/limits.py for the reasons."""
+
+    connections: int = limits.TRACKER_CONNECTIONS_MAX
+    connections_per_address: int = limits.TRACKER_CONNECTIONS_PER_ADDRESS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """connections: now. The other counts: since the start."""
+
+    connections: int
+    accepted: int
+    answered: int
+    refused: int
+    """Closed at once: their address, or everything, was at its limit."""
+    displaced: int
+    """Silent ones that had to make room."""
+    late: int
+    """Did not ask, or did not take the answer, in time."""
+    faulty: int
+    """Broke the protocol."""
+    lost: int
+    """Went away in the middle of something."""
+    failures: int
+    """Ended by a bug of ours."""
+    registry: RegistryStatistics
+
+
+@dataclass(slots=True)
+class _Counts:
+    accepted: int = 0
+    answered: int = 0
+    refused: int = 0
+    displaced: int = 0
+    late: int = 0
+    faulty: int = 0
+    lost: int = 0
+    failures: int = 0
+
+
+class _Visitor:
+    """One connection, as far as time and place go."""
+
+    __slots__ = ("_dismissed", "_waiting", "network")
+
+    def __init__(self, network: str) -> None:
+        self.network = network
+        self._waiting: trio.CancelScope | None = None
+        self._dismissed = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether it is this visitor's turn to speak."""
+        return self._waiting is not None
+
+    def dismiss(self) -> None:
+        """Let it finish what it is being told, if anything, and hear no more of it."""
+        self._dismissed = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def turn(self, seconds: float, step: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T | None:
+        """Wait for what the visitor does next; None if it was dismissed meanwhile. Raises TooSlowError."""
+        with trio.move_on_after(seconds) as scope:
+            self._waiting = scope
+            try:
+                return None if self._dismissed else await step(*args)
+            finally:
+                self._waiting = None
+        if self._dismissed:
+            return None
+        raise trio.TooSlowError
+
+
+class TrackerServer:
+    """Answers announces over a transport. `listen`, then `run` until `stop` or cancellation."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        rng: Random,
+        *,
+        registry: Registry | None = None,
+        bounds: ServerLimits | None = None,
+    ) -> None:
+        self._transport = transport
+        self._rng = rng
+        self._registry = registry if registry is not None else Registry()
+        self._bounds = bounds or ServerLimits()
+        self._listeners: list[Listener] = []
+        self._visitors: dict[_Visitor, None] = {}  # in order of arrival
+        self._per_network: dict[str, int] = {}
+        self._counts = _Counts()
+        self._stopping = trio.Event()
+
+    async def listen(self, host: str | None, port: int) -> list[Address]:
+        """Open the listeners; return where. Raises UsageError, which names the port if it is taken."""
+        listeners = await self._transport.listen(host, port)
+        self._listeners.extend(listeners)
+        return [listener.address for listener in listeners]
+
+    async def run(self) -> None:
+        """Serve until `stop`, and then for as long as an answer under way needs, at most TRACKER_GRACE_S."""
+        try:
+            async with trio.open_nursery() as conversations:
+                async with trio.open_nursery() as listening:
+                    for listener in self._listeners:
+                        listening.start_soon(self._accept_from, listener, conversations)
+                    listening.start_soon(self._sweep)
+                    await self._stopping.wait()
+                    listening.cancel_scope.cancel()
+                conversations.cancel_scope.deadline = trio.current_time() + limits.TRACKER_GRACE_S
+                for visitor in self._visitors:
+                    visitor.dismiss()
+        finally:
+            for listener in self._listeners:
+                await trio.aclose_forcefully(listener)
+
+    def stop(self) -> None:
+        """Accept no more, finish the answers under way, and let `run` return."""
+        self._stopping.set()
+
+    def statistics(self) -> ServerStatistics:
+        counts = self._counts
+        return ServerStatistics(
+            connections=len(self._visitors),
+            accepted=counts.accepted,
+            answered=counts.answered,
+            refused=counts.refused,
+            displaced=counts.displaced,
+            late=counts.late,
+            faulty=counts.faulty,
+            lost=counts.lost,
+            failures=counts.failures,
+            registry=self._registry.statistics(),
+        )
+
+    def check_invariants(self) -> None:
+        """The places that are taken are those of the visitors, and no more than there are."""
+        assert len(self._visitors) <= self._bounds.connections
+        assert self._per_network == Counter(visitor.network for visitor in self._visitors)
+        assert all(count <= self._bounds.connections_per_address for count in self._per_network.values())
+        self._registry.check_invariants()
+
+    # --- the door
+
+    async def _accept_from(self, listener: Listener, conversations: trio.Nursery) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                logger.warning("cannot accept connections just now: %s", error)
+                await trio.sleep(limits.ACCEPT_RETRY_S)
+                continue
+            self._counts.accepted += 1
+            visitor = self._admit(observe(stream.remote.host).network)
+            if visitor is None:
+                self._counts.refused += 1
+                await trio.aclose_forcefully(stream)
+            else:
+                conversations.start_soon(self._attend, visitor, stream)
+
+    def _admit(self, network: str) -> _Visitor | None:
+        """A place for one more, or None. May show somebody out who has been silent."""
+        if self._per_network.get(network, 0) >= self._bounds.connections_per_address:
+            return None
+        if len(self._visitors) >= self._bounds.connections:
+            silent = next((v for v in self._visitors if v.silent), None)
+            if silent is None:
+                return None
+            self._counts.displaced += 1
+            self._leave(silent)
+            silent.dismiss()
+        visitor = _Visitor(network)
+        self._visitors[visitor] = None
+        self._per_network[network] = self._per_network.get(network, 0) + 1
+        return visitor
+
+    def _leave(self, visitor: _Visitor) -> None:
+        """Give the place back; again is harmless."""
+        if visitor not in self._visitors:
+            return
+        del self._visitors[visitor]
+        self._per_network[visitor.network] -= 1
+        if not self._per_network[visitor.network]:
+            del self._per_network[visitor.network]
+
+    # --- one conversation
+
+    async def _attend(self, visitor: _Visitor, stream: Stream) -> None:
+        """Serve one connection to its end. Raises nothing but cancellation: the server lives on."""
+        try:
+            await self._converse(visitor, stream)
+        except RemoteProtocolError:
+            self._counts.faulty += 1
+        except (ManyhandsError, trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            self._counts.lost += 1
+        except trio.TooSlowError:
+            self._counts.late += 1
+        except Exception:
+            self._counts.failures += 1
+            logger.exception("a conversation with %s failed", stream.remote)
+        finally:
+            self._leave(visitor)
+            await trio.aclose_forcefully(stream)
+
+    async def _converse(self, visitor: _Visitor, stream: Stream) -> None:
+        ready = await visitor.turn(limits.TRACKER_HANDSHAKE_S, self._transport.accept, stream)
+        if ready is None:
+            return
+        channel = MessageChannel(ready)
+        try:
+            for _ in range(limits.TRACKER_EXCHANGES_MAX):
+                message = await visitor.turn(limits.TRACKER_REQUEST_S, channel.receive)
+                if message is None:
+                    break
+                answer = self._answer(message, ready)
+                with trio.fail_after(limits.TRACKER_ANSWER_S):
+                    await channel.send(answer)
+                self._counts.answered += 1
+        except RemoteProtocolError as error:
+            with trio.move_on_after(limits.GOODBYE_GRACE_S), suppress(ConnectionLost):
+                await channel.send(Bye(error.bye_code, clip_text(str(error))))
+            raise
+        finally:
+            await trio.aclose_forcefully(ready)
+
+    def _answer(self, message: Message, stream: Stream) -> Announced:
+        if not isinstance(message, Announce):
+            raise RemoteProtocolError("a tracker answers announces only")
+        if stream.peer is not None and stream.peer != message.node:
+            raise RemoteProtocolError("an announce for a node that the connection does not belong to")
+        return self._registry.announce(message, stream.remote.host, trio.current_time(), self._rng)
+
+    async def _sweep(self) -> None:
+        """Forget whose time is over, also while nobody announces."""
+        while True:
+            await trio.sleep(limits.EXPIRY_GRAIN_S)
+            while self._registry.expire(trio.current_time()):
+                await trio.lowlevel.checkpoint()
