@@ -234,8 +234,13 @@ PICKER_BLOCK_PIECES: Final = 2048
 """Pieces that the picker treats as one number; a power of two. Operations on 2048 bits cost little more than
 on one; most shares (up to 4 GiB) are one block, the largest has 245."""
 
+PICKER_LOOKS_MAX: Final = 8
+"""Blocks that one choice looks into, most promising first. Shares of more blocks than that get a piece that
+is among the rarest rather than the rarest, and a choice that is never dear."""
+
 PICKER_NEWS_MAX: Final = 4
-"""Blocks with news that one choice looks at: a peer that floods haves makes no choice dear."""
+"""Blocks in which a link has got new pieces that one choice takes up, for the same reason; the others wait
+for the next choices, or until there is nothing else to choose."""
 
 PIPELINE_PIECES_START: Final = 2
 """Asked of a link whose rate is not known yet: one to arrive, one so that the link does not fall idle."""
@@ -626,6 +631,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
         "the journal of the largest share must stay readable",
     ),
     (PICKER_BLOCK_PIECES & (PICKER_BLOCK_PIECES - 1) == 0, "a block of pieces must be a power of two"),
+    (PICKER_NEWS_MAX < PICKER_LOOKS_MAX, "news must not keep the picker from looking at the rest"),
     (PIPELINE_PIECES_START <= WINDOW_DEFAULT, "the window must hold the first requests"),
     (PIPELINE_S + PIPELINE_LATENCY_S_MAX < REQUEST_TIMEOUT_S, "a queue must not look like silence"),
     (ENDGAME_TICK_S <= DOWNLOAD_TICK_S, "the end must not be watched less closely than the middle"),

@@ -4,7 +4,7 @@ import atexit
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from random import SystemRandom
+from random import Random, SystemRandom
 
 from peer.cli.options import PEER_PORT
 from peer.errors import UsageError
@@ -87,7 +87,7 @@ async def start(options: NetworkOptions, port: int | None) -> Started:
         identity.node_id,
         make_transport(options, identity),
         workers,
-        SystemRandom(),
+        Random(SystemRandom().getrandbits(256)),  # a system call for each choice would be dear
         up=options.up,
         down=options.down,
         trace=_open_trace(options.trace, identity.node_id) if options.trace else None,

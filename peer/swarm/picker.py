@@ -13,27 +13,30 @@ the question is answered for thousands of pieces at once:
 
 Pieces are cut into blocks of `PICKER_BLOCK_PIECES`, so that touching one piece stays cheap. With more than
 one block each link keeps a heap of blocks by a *lower bound* of the availability of its best candidate there.
-A bound that turns out to be too low is raised and the block sinks; a choice is made when the top block's
-bound is exact. Bounds only need to be lower ones, so other links' haves, and pieces that are taken, cost
-nothing here. What could break a bound: a link leaving lowers availabilities by at most one, so keys are kept
-as availability + number of departures so far, which never falls; a piece becoming open again, or a link
-getting a new one, marks the block, and marked blocks are queued again at the link's next choice.
+A choice looks into the top block; a bound that was too low is raised and the block sinks. Bounds only need to
+be lower ones, so other links' haves, and pieces that are taken, cost nothing here. What could break a bound:
+a link leaving lowers availabilities by at most one, so keys are kept as availability + number of departures
+so far, which never falls; a piece that opens again, or that a link has got, marks its block, and marked
+blocks are queued again at the link's next choices. First bounds are *floors*, the rarest open piece of a
+block whoever holds it, computed once for all links. All seeds share one heap.
 
 Alternatives not taken: pieces sorted by availability (libtorrent, Cohen) make a link that holds little scan
 nearly everything; a heap of pieces for each link costs every link for every have.
 
-Limit of this answer: between blocks a tie goes by block, not by piece; shares of several blocks are large
-enough for that not to matter.
+Limits of this answer: shares of more than a few blocks get a piece that is among the rarest (bounds grow
+stale while availability rises, and a choice looks into a bounded number of blocks); between blocks a tie goes
+by block, not by piece.
 """
 
-from heapq import heappop, heappush, heapreplace
+from collections import deque
+from heapq import heapify, heappop, heappush, heapreplace
 from random import Random
 from typing import Final
 
 from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError
 from peer.ids import LinkId, PieceIndex
-from peer.limits import PICKER_BLOCK_PIECES, PICKER_NEWS_MAX
+from peer.limits import PICKER_BLOCK_PIECES, PICKER_LOOKS_MAX, PICKER_NEWS_MAX
 
 _REVERSED: Final = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 """Turns a bitfield's bytes, first piece in the highest bit, into those of a little-endian number."""
@@ -87,15 +90,22 @@ def random_bit(mask: int, rng: Random) -> int:
 class _Holdings:
     """What one link holds, and its heap of blocks (only for shares of several blocks)."""
 
-    __slots__ = ("blocks", "dirty", "epoch", "heap", "is_seed", "seen")
+    __slots__ = ("blocks", "dirty", "epoch", "heap", "is_seed", "news", "seen")
 
     def __init__(self, blocks: list[int], *, is_seed: bool) -> None:
         self.blocks = blocks
         self.is_seed = is_seed
         self.heap: list[int] = []  # (bound + departures) << tie and block bits | tie | block
-        self.dirty = 0  # blocks in which this link got a piece since it last chose, one bit a block
+        self.news: deque[int] = deque()  # blocks in which this link may have got a candidate since it chose
+        self.dirty = 0  # the same, one bit a block
         self.epoch = -1  # the heap was built in this epoch; another one: build again
         self.seen = 0  # how much of the picker's `reopened` has been taken into the heap
+
+    def mark(self, at: int) -> None:
+        """There is news in this block."""
+        if not self.dirty >> at & 1:
+            self.dirty |= 1 << at
+            self.news.append(at)
 
 
 class Picker:
@@ -116,10 +126,13 @@ class Picker:
         self._full = blocks_of(Bitfield(piece_count, full=True))
         self._planes: list[list[int]] = [[] for _ in self._full]
         self._seeds = 0
+        self._seed = _Holdings(self._full, is_seed=True)
         self._links: dict[LinkId, _Holdings] = {}
         self._departures = 0
         self._reopened: list[int] = []
         self._epoch = 0
+        self._floors = [0] * len(self._full)  # a bound for every link, by block
+        self._changes = self._floors_due = 0
         self._many = len(self._full) > 1
         self._block_bits = max(1, len(self._full)).bit_length()
         self.open_count = needed.count
@@ -144,12 +157,12 @@ class Picker:
             raise LocalProtocolError(f"{len(bits)} bits for {self.piece_count} pieces")
         held = self._holdings(link)
         self._forget(held)
-        held.is_seed = bits.is_full
-        held.blocks = self._full if held.is_seed else blocks_of(bits)
-        held.epoch = -1
-        if held.is_seed:
+        if bits.is_full:
+            self._links[link] = self._seed  # all of them choose alike, from one heap
             self._seeds += 1
             return
+        self._links[link] = held = _Holdings(blocks_of(bits), is_seed=False)
+        self._changes += bits.count
         for planes, block in zip(self._planes, held.blocks, strict=True):
             _add(planes, block)
 
@@ -162,7 +175,8 @@ class Picker:
         held.blocks[at] |= bit
         _add(self._planes[at], bit)
         if self._many:
-            held.dirty |= 1 << at
+            self._changes += 1
+            held.mark(at)
         return True
 
     def remove(self, link: LinkId, piece: PieceIndex) -> bool:
@@ -172,9 +186,8 @@ class Picker:
         if not held.blocks[at] & bit:
             return False
         if held.is_seed:
-            held.is_seed = False
             self._seeds -= 1
-            held.blocks = list(self._full)
+            self._links[link] = held = _Holdings(list(self._full), is_seed=False)
             for planes, block in zip(self._planes, held.blocks, strict=True):
                 _add(planes, block)
         held.blocks[at] ^= bit
@@ -295,6 +308,8 @@ class Picker:
                     _add(planes, held.blocks[at])
             assert planes == self._planes[at]
         if self._many:
+            for at, candidates in enumerate(self._open):
+                assert self._floors[at] <= _rarest(self._planes[at], candidates)[1] + self._departures
             for held in self._links.values():
                 self._check_heap(held)
 
@@ -311,52 +326,78 @@ class Picker:
                 assert bounds[at] <= _rarest(self._planes[at], candidates)[1] + self._departures
 
     def _choose_of_many(self, held: _Holdings) -> PieceIndex | None:
+        """Look into blocks in the order of their bounds until none can be better, or it was enough."""
         heap = self._refreshed(held)
         key_shift = self._block_bits + _TIE_BITS
         block_mask = (1 << self._block_bits) - 1
-        rng = self._rng
-        while heap:
-            top = heap[0]
-            at = top & block_mask
+        best = best_at = best_key = 0
+        looks = PICKER_LOOKS_MAX
+        while heap and looks:
+            at = heap[0] & block_mask
             candidates = held.blocks[at] & self._open[at]
             if not candidates:
                 heappop(heap)
                 continue
+            if best and best_key <= heap[0] >> key_shift:
+                break
             rarest, availability = _rarest(self._planes[at], candidates)
             key = availability + self._departures
+            if not best or key < best_key:
+                best, best_at, best_key = rarest, at, key
             # The entry goes back with its true bound and a new tie: the next choice may fall elsewhere.
-            tie = int(rng.random() * (1 << _TIE_BITS)) << self._block_bits
-            heapreplace(heap, key << key_shift | tie | at)
-            # Among pieces that many hold, an eighth more or less is no difference worth looking for.
-            if key <= top >> key_shift or key <= (heap[0] >> key_shift) + (availability >> 3):
-                return PieceIndex((at << _BLOCK_SHIFT) + random_bit(rarest, rng))
-        return None
+            heapreplace(heap, self._entry(key, at))
+            looks -= 1
+        return PieceIndex((best_at << _BLOCK_SHIFT) + random_bit(best, self._rng)) if best else None
+
+    def _entry(self, key: int, at: int) -> int:
+        tie = int(self._rng.random() * (1 << _TIE_BITS))
+        return (key << _TIE_BITS | tie) << self._block_bits | at
 
     def _refreshed(self, held: _Holdings) -> list[int]:
         """The link's heap, with entries for blocks in which it may have gained a candidate.
 
-        At most `PICKER_NEWS_MAX` of these are looked at in one choice; the others wait for the next ones, so
+        At most `PICKER_NEWS_MAX` of these are taken up in one choice; the others wait for the next ones, so
         that a flood of haves does not make a choice dear.
         """
         if held.epoch != self._epoch or len(held.heap) > 4 * len(self._full):
-            # Bound zero: the first look at a block raises it to the truth. Equal numbers but for the block,
-            # and ascending: a heap already.
-            held.heap = [at for at, block in enumerate(held.blocks) if block]
+            self._renew_floors()
+            held.heap = [
+                self._entry(self._floor(held, at), at) for at, block in enumerate(held.blocks) if block
+            ]
+            heapify(held.heap)
             held.epoch, held.dirty, held.seen = self._epoch, 0, len(self._reopened)
+            held.news.clear()
             return held.heap
         for at in self._reopened[held.seen :]:
-            held.dirty |= 1 << at
+            held.mark(at)
         held.seen = len(self._reopened)
-        news = len(self._full) if not held.heap else PICKER_NEWS_MAX
-        while held.dirty and news:
-            at = held.dirty.bit_length() - 1
+        news = PICKER_NEWS_MAX if held.heap else len(self._full)
+        while held.news and news:
+            at = held.news.popleft()
             held.dirty ^= 1 << at
-            heappush(held.heap, at)
+            heappush(held.heap, self._entry(self._floor(held, at), at))
             news -= 1
         return held.heap
 
+    def _floor(self, held: _Holdings, at: int) -> int:
+        """A bound for what this link holds in the block: who is no seed is itself counted as a holder."""
+        return self._floors[at] if held.is_seed else max(self._floors[at], 1 + self._departures)
+
+    def _renew_floors(self) -> None:
+        """Look again at what the rarest open piece of each block is, whoever holds it, if much has changed.
+
+        It is a bound for every link, shared so that a link's first choice need not look into each block.
+        """
+        if self._changes < self._floors_due:
+            return
+        self._floors_due = self._changes + self.piece_count // 16
+        for at, candidates in enumerate(self._open):
+            _, availability = _rarest(self._planes[at], candidates)
+            self._floors[at] = availability + self._departures
+
     def _mark(self, at: int) -> None:
-        """Tell every link, at its next choice, that the block has a new open piece."""
+        """The block has a new open piece: tell every link at its next choice."""
+        self._floors[at] = 0
         if len(self._reopened) > 2 * len(self._full):
             self._reopened.clear()
             self._epoch += 1  # whoever has not read all of it looks at every block again

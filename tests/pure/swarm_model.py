@@ -15,8 +15,13 @@ from typing import Any
 from peer.bitfield import Bitfield
 from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
+<<<<<<< HEAD
 from peer.limits import CHOKE_ROUND_S, LIMIT_QUANTUM_S
 from peer.swarm.choker import Choker, PeerView
+=======
+from peer.limits import LIMIT_QUANTUM_S, NEWS_DELAY_S, TICK_S
+from peer.swarm.choker import Choker, PeerView, UplinkView
+>>>>>>> download
 from peer.swarm.download import Announce, Ask, Command, Download, Express, Finished, PieceState, Withdraw
 from peer.swarm.rates import RateMeter
 from peer.swarm.slots import UplinkView
@@ -139,7 +144,7 @@ class SwarmModel:
         pieces: int = 512,
         piece_bytes: int = 64 * 1024,
         latency: float = 0.001,
-        news_delay: float = 0.05,
+        news_delay: float = NEWS_DELAY_S,
         kernel_bytes: int = 0,
         choking: bool = True,
         window: int = 256,
@@ -183,7 +188,7 @@ class SwarmModel:
             if i:
                 self.perform(i, self.nodes[i].bitfield(LinkId(0), everything, 0.0))
             if choking:
-                self.at(CHOKE_ROUND_S * rng.random(), self.choke_round, i)
+                self.at(TICK_S * rng.random(), self.choke_round, i)
             else:
                 self.serve_only(i, [j for j in nodes if j != i])
 
@@ -350,7 +355,7 @@ class SwarmModel:
         uplink = UplinkView(self.uplinks[me].upload.statistics(self.now).rate, self.uplinks[me].rate)
         chosen = self.chokers[me].round(self.now, self.views(me), self.seeds(me), uplink)
         self.serve_only(me, chosen)
-        self.at(self.now + CHOKE_ROUND_S, self.choke_round, me)
+        self.at(self.chokers[me].next_round(self.now), self.choke_round, me)
 
     def seeds(self, me: int) -> bool:
         return self.nodes[me].finished
@@ -392,7 +397,7 @@ if __name__ == "__main__":
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency", type=float, default=0.001)
-    parser.add_argument("--news", type=float, default=0.05)
+    parser.add_argument("--news", type=float, default=NEWS_DELAY_S)
     parser.add_argument("--kernel", type=int, default=0)
     parser.add_argument("--open", action="store_true", help="choke nobody")
     parser.add_argument("--seeds", type=int, default=1)
