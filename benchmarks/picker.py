@@ -112,7 +112,8 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="leave out the classic way")
     chosen = options.parse_args()
     print(describe())
-    print(f"{'pieces':>8} {'links':>5} {'holding':<11} {'us/choice':>9} {'busy':>7} {'sorted':>9} {'ratio':>7}"
+    print(f"{'pieces':>8} {'links':>5} {'holding':<11} {'us/choice':>9} {'busy':>7} {'sorted':>9}"
+          f" {'ratio':>7}"
           f" {'us/have':>8} {'ms/join':>8} {'ms/leave':>8}")  # fmt: skip
     for links in (50, 500):
         for pieces in (1_000, 10_000, 100_000):

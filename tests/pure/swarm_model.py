@@ -15,13 +15,8 @@ from typing import Any
 from peer.bitfield import Bitfield
 from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
-<<<<<<< HEAD
-from peer.limits import CHOKE_ROUND_S, LIMIT_QUANTUM_S
-from peer.swarm.choker import Choker, PeerView
-=======
 from peer.limits import LIMIT_QUANTUM_S, NEWS_DELAY_S, TICK_S
-from peer.swarm.choker import Choker, PeerView, UplinkView
->>>>>>> download
+from peer.swarm.choker import Choker, PeerView
 from peer.swarm.download import Announce, Ask, Command, Download, Express, Finished, PieceState, Withdraw
 from peer.swarm.rates import RateMeter
 from peer.swarm.slots import UplinkView
