@@ -593,9 +593,28 @@ SWARM_SECRET_BYTES_MIN: Final = 8
 SWARM_SECRET_BYTES_MAX: Final = 4 * KIB
 """A key file by mistake, a disk image by accident."""
 
+# --- peer exchange
+
+EXCHANGE_FIRST_S: Final = 1.0
+"""After a link opens, before we tell whom else we know: by then the other side has what matters more."""
+
+EXCHANGE_INTERVAL_S: Final = 10.0
+"""Between two tellings on one link, of news only: a swarm is well connected within a few."""
+
+EXCHANGE_GAP_S: Final = 5.0
+"""Who tells sooner than this after the last time is not listened to."""
+
+EXCHANGE_EARLY_MAX: Final = 8
+"""Who does so more often than this is closed."""
+
+EXCHANGE_TOLD_MAX: Final = 256
+"""Addresses remembered as told on one link; more connected peers than that are told again."""
+
 # --- relations
 
 RELATIONS: tuple[tuple[bool, str], ...] = (
+    (2 * EXCHANGE_GAP_S <= EXCHANGE_INTERVAL_S, "an honest peer with a slow clock must be listened to"),
+    (LINKS_MAX <= EXCHANGE_TOLD_MAX, "what is told to one link must fit its memory"),
     (2 * KEEPALIVE_S < IDLE_S, "two lost pings must fit into the other side's patience"),
     (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),

@@ -15,15 +15,17 @@ import trio
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
 from peer.dialler import Dialler
+from peer.discovery.exchange import Exchange
 from peer.discovery.tracker import TrackerClient
 from peer.errors import ByeCode, ContentError, ManifestError, RejectCode, RemoteProtocolError, StorageError
 from peer.greeting import Greeted
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import GOODBYE_GRACE_S, LINKS_ENOUGH, NEWS_DELAY_S, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
+from peer.limits import GOODBYE_GRACE_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
 from peer.link import Link
 from peer.manifest import Manifest
+from peer.news import News
 from peer.outflow import Outflow
 from peer.services import AGENT, Services
 from peer.swarm.availability import Availability
@@ -90,7 +92,8 @@ class Member:
         self.manifest: tuple[Manifest, bytes] | None = None
         self._bad_manifest: ContentError | None = None
         self._available = Availability(0)
-        self._news_due = False
+        self._news = News(self.links, services.alarm)
+        self._exchange = Exchange(self.book, self.links)
         self._nursery: trio.Nursery | None = None
         self._alone = trio.Event()
 
@@ -173,7 +176,7 @@ class Member:
             trace=self.services.trace,
             wanted_bytes=target.wanted_bytes,
             resumed_bytes=target.resumed_bytes,
-            held=self._held,
+            held=self._news.held,
             expelled=self._expel,
         )
         self._enter(Phase.FETCHING)
@@ -232,6 +235,7 @@ class Member:
                 self._ask_manifest(self.quest.tick(now))
             if self._choking is not None:
                 self._choking.tick(now)
+            self._exchange.tick(now)
             if self.complete.is_set():
                 self._part_with_the_useless()
             elif self.trackers is not None and self._given is None and len(self.links) < LINKS_ENOUGH:
@@ -307,6 +311,7 @@ class Member:
         if not self.links:
             self._alone.set()
         self._throttle.left(link.id)
+        self._exchange.left(link)
         if link.joined:
             if link.pieces is not None:
                 self._available.leave(link.pieces)
@@ -402,7 +407,8 @@ class Member:
             self.outflow.cancelled(link, request)
 
     def link_tells(self, link: Link, peers: tuple[KnownPeer, ...]) -> None:
-        self.dialler.learned(peers, Source.EXCHANGE, link.address.host)
+        if self._exchange.heard(link, trio.current_time()):
+            self.dialler.learned(peers, Source.EXCHANGE, link.address.host)
 
     def link_outgoing(self, link: Link) -> Outgoing | None:
         link.flush_news()
@@ -454,19 +460,6 @@ class Member:
         self.found.set()
 
     # --- pieces
-
-    def _held(self, piece: PieceIndex) -> None:
-        """We hold one more piece: everybody shall know, soon and in one message."""
-        for link in self.links.values():
-            link.news(piece)
-        if not self._news_due:
-            self._news_due = True
-            self.services.alarm.at(trio.current_time() + NEWS_DELAY_S, self._tell_news)
-
-    def _tell_news(self) -> None:
-        self._news_due = False
-        for link in self.links.values():
-            link.flush_news()
 
     def _lost(self, piece: PieceIndex, error: StorageError) -> None:
         """A piece can no longer be read: it is not offered to anybody new, and the sharer is told."""

@@ -1,0 +1,84 @@
+"""Peer exchange: connected peers tell each other whom else they are connected to.
+
+So a swarm finds itself from one address, with or without a tracker. Each side tells soon after a link opens
+and then only news, at an interval. Only peers that we are connected to are told, never what others told us:
+an address that nobody has reached spreads one hop at most, so this cannot be made to flood a victim. What is
+told to us is hearsay: the peer book decides what of it may be dialled, and how often.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from peer.errors import ByeCode
+from peer.ids import Address, LinkId
+from peer.limits import (
+    EXCHANGE_EARLY_MAX,
+    EXCHANGE_FIRST_S,
+    EXCHANGE_GAP_S,
+    EXCHANGE_INTERVAL_S,
+    EXCHANGE_TOLD_MAX,
+    PEERS_PER_MESSAGE_MAX,
+)
+from peer.link import Link
+from peer.swarm.peerbook import PeerBook
+from peer.wire.messages import Peers
+
+
+@dataclass(slots=True)
+class _Talk:
+    """What was said on one link, both ways. Times in seconds."""
+
+    next_at: float
+    told: set[Address] = field(default_factory=set)
+    heard_at: float = float("-inf")
+    early: int = 0
+
+
+class Exchange:
+    """Tells and listens for one member."""
+
+    def __init__(self, book: PeerBook, links: Mapping[LinkId, Link]) -> None:
+        self._book = book
+        self._links = links
+        self._talks: dict[LinkId, _Talk] = {}
+
+    def tick(self, now: float) -> None:
+        """Called often: tell whoever is due something that it has not been told."""
+        for link in self._links.values():
+            talk = self._talk(link)
+            if now >= talk.next_at:
+                talk.next_at = now + EXCHANGE_INTERVAL_S
+                self._tell(link, talk)
+
+    def heard(self, link: Link, now: float) -> bool:
+        """The link tells peers: whether to listen. One that tells too often is ignored, then closed."""
+        talk = self._talk(link)
+        if now - talk.heard_at < EXCHANGE_GAP_S:
+            talk.early += 1
+            if talk.early > EXCHANGE_EARLY_MAX:
+                link.close(ByeCode.PROTOCOL, "tells peers too often")
+            return False
+        talk.heard_at = now
+        return True
+
+    def left(self, link: Link) -> None:
+        """The link is gone."""
+        self._talks.pop(link.id, None)
+
+    def _talk(self, link: Link) -> _Talk:
+        talk = self._talks.get(link.id)
+        if talk is None:
+            talk = self._talks[link.id] = _Talk(link.since + EXCHANGE_FIRST_S)
+        return talk
+
+    def _tell(self, link: Link, talk: _Talk) -> None:
+        if len(talk.told) > EXCHANGE_TOLD_MAX:
+            talk.told.clear()
+        news = tuple(
+            peer
+            for peer in self._book.tell(EXCHANGE_TOLD_MAX, but=link.id)
+            if peer.address not in talk.told and peer.address.host.isascii()
+        )[:PEERS_PER_MESSAGE_MAX]
+        if news:
+            talk.told.update(peer.address for peer in news)
+            link.connection.send(Peers(news))

@@ -1,0 +1,103 @@
+"""Discovery without a tracker: peers tell each other whom they know, and nobody can abuse it."""
+
+from random import Random
+
+import trio
+from trio.testing import MockClock
+
+from peer.greeting import Greeted
+from peer.ids import Address, KnownPeer
+from peer.limits import EXCHANGE_EARLY_MAX
+from peer.sim.network import mbit
+from peer.sim.world import PORT, SimFetch, open_world
+from peer.wire.messages import Peers
+from tests.sim import hostile
+
+DATA = Random(1).randbytes(1 << 20)
+PIECES = 64
+PATIENCE_S = 900
+
+
+async def test_a_swarm_finds_itself_from_one_address(autojump_clock: MockClock) -> None:
+    async with open_world(1) as world:
+        origin = await world.add_peer("origin", up=mbit(0.2))
+        getters = [await world.add_peer(f"getter{n}", up=mbit(0.2)) for n in range(8)]
+        link = await origin.share("file.bin", {(): DATA})
+        fetches = [getter.fetch(link, peers=[origin.address]) for getter in getters]
+        await trio.sleep(15)
+        counts = [len(fetch.member.links) for fetch in fetches]
+        assert min(counts) >= 6, f"everybody knew the origin only, and is connected to {counts} now"
+        with trio.fail_after(PATIENCE_S):
+            for fetch in fetches:
+                await fetch.wait()
+
+
+def everything_is_out(fetches: list[SimFetch]) -> bool:
+    """Whether every piece is on some getter."""
+    held = [fetch.member.holding.have for fetch in fetches if fetch.member.holding is not None]
+    return all(any(piece in have for have in held) for piece in range(PIECES))
+
+
+async def test_a_swarm_whose_origin_was_the_only_address_outlives_it(autojump_clock: MockClock) -> None:
+    async with open_world(2) as world:
+        origin = await world.add_peer("origin", up=mbit(8))
+        getters = [await world.add_peer(f"getter{n}", up=mbit(1)) for n in range(4)]
+        link = await origin.share("file.bin", {(): DATA})
+        fetches = [getter.fetch(link, peers=[origin.address]) for getter in getters]
+        with trio.fail_after(PATIENCE_S):
+            while not everything_is_out(fetches):  # noqa: ASYNC110 - virtual time, and no event for this
+                await trio.sleep(0.1)
+            await origin.crash()
+            for fetch in fetches:
+                await fetch.wait()
+        assert all(fetch.read() == DATA for fetch in fetches)
+
+
+def gossip(count: int, times: int) -> hostile.Behaviour:
+    """Tells ``count`` addresses where nobody answers, several times."""
+
+    async def behave(greeted: Greeted) -> None:
+        for number in range(times):
+            peers = tuple(
+                KnownPeer(Address(f"10.{200 + number % 50}.{n // 250}.{n % 250 + 1}", 7701))
+                for n in range(count)
+            )
+            await greeted.stream.send_all(greeted.session.send(Peers(peers)))
+            await trio.sleep(0.2)
+        await trio.sleep(1000)
+
+    return behave
+
+
+async def time_with(gossips: int) -> tuple[float, int]:
+    """Seconds of a transfer beside some gossips, and the peers known at its end."""
+    async with open_world(3) as world:
+        origin = await world.add_peer("origin", up=mbit(2))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file.bin", {(): DATA})
+        hosts = [await hostile.live(world, f"gossip{n}", link, gossip(50, 100)) for n in range(gossips)]
+        begun = trio.current_time()
+        fetch = getter.fetch(link, peers=[origin.address, *(Address(host.address, PORT) for host in hosts)])
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        return trio.current_time() - begun, fetch.member.book.statistics().known
+
+
+async def test_thousands_of_dead_addresses_delay_nobody(autojump_clock: MockClock) -> None:
+    quiet, _ = await time_with(0)
+    noisy, known = await time_with(3)
+    assert noisy <= 1.1 * quiet
+    assert known <= 3 * 50 * 3, "what is told too often is not listened to"
+
+
+async def test_who_tells_too_often_is_closed(autojump_clock: MockClock) -> None:
+    async with open_world(4) as world:
+        origin = await world.add_peer("origin", up=mbit(0.2))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file.bin", {(): DATA})
+        host = await hostile.live(world, "gossip", link, gossip(5, 100))
+        fetch = getter.fetch(link, peers=[origin.address, Address(host.address, PORT)])
+        await trio.sleep(0.5)
+        assert len(fetch.member.links) == 2
+        await trio.sleep(0.2 * EXCHANGE_EARLY_MAX + 3)
+        assert len(fetch.member.links) == 1
