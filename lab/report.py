@@ -13,6 +13,7 @@ results.json, schema 1::
 """
 
 import json
+import math
 import os
 import platform
 import time
@@ -99,6 +100,17 @@ class Result:
         }
 
 
+def finite(value: object) -> object:
+    """The value with null for what JSON cannot say: a ratio to something too small to measure is infinite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return value
+
+
 def write(result: Result, folder: Path, complain: Callable[[str], None]) -> list[Path]:
     """Write results.json, the figures and report.html into `folder`, made if it is not there.
 
@@ -118,7 +130,7 @@ def write(result: Result, folder: Path, complain: Callable[[str], None]) -> list
         files = {name: [path.name for path in paths.values()] for name, paths in drawn.items()}
         data = result.to_json(files)
         results, report = folder / RESULTS_NAME, folder / REPORT_NAME
-        _replace(results, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        _replace(results, json.dumps(finite(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         _replace(report, page.render(result, data, drawn))
     except FileExistsError:
         raise UsageError(f"{folder} is a file: name a folder with --out") from None
