@@ -45,6 +45,8 @@ def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
     with source.open("wb") as file:
         for _ in range(size // MIB):
             file.write(os.urandom(MIB))
+        file.flush()
+        os.fsync(file.fileno())  # or its write-back would slow down whoever syncs
     piece = piece_bytes_for(size)
     has_nginx = bool(shutil.which("nginx") and shutil.which("curl"))
     ours: list[float] = []
@@ -60,11 +62,15 @@ def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
             out = work / "out"
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
+            if number % 2:  # who comes first meets another state of the machine's memory: take turns
+                other = libtorrent_getter(source, out / "lt", port, piece)
+                shutil.rmtree(out / "lt")
             mine = our_getter(link, out / "ours", work / "home-get", *options)
             same = (out / "ours" / "file.bin").stat().st_size == size
             shutil.rmtree(out / "ours")
-            other = libtorrent_getter(source, out / "lt", port, piece)
-            shutil.rmtree(out / "lt")
+            if not number % 2:
+                other = libtorrent_getter(source, out / "lt", port, piece)
+                shutil.rmtree(out / "lt")
             web_run = curl(web, "file.bin", out / "curl") if has_nginx else None
             label = "warm-up" if number == 0 else f"round {number}"
             print(f"{label}{'' if same else '  OUR FILE HAS ANOTHER SIZE'}")
