@@ -39,7 +39,7 @@ soak: setup  ## power loss after every storage operation, 20 seeds each; kill -9
 	CRASH_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest -q tests/sim/test_store_faults.py
 	$(BIN)/python -m tests.soak --kills $(or $(KILLS),200)
 
-bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum where they are installed (many minutes)
+bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minutes)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks.hashing
 	$(BIN)/python -m benchmarks.wire
