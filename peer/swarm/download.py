@@ -398,9 +398,9 @@ class Download:
             self._tick_at = min(self._tick_at, now + ENDGAME_TICK_S)
 
     def _guess(self) -> float:
-        """The rate to expect of a link that has shown none: the average of those that have."""
+        """The rate of a link that has shown none: the others' average, or else a piece a second."""
         rates = [s.rate for s in self._suppliers.values() if s.rate]
-        return sum(rates) / len(rates) if rates else 0.0
+        return sum(rates) / len(rates) if rates else float(self._length(PieceIndex(0)))
 
     def _feed(self, piece: PieceIndex, now: float, out: list[Command]) -> None:
         """A piece has opened: perhaps a hungry link takes it."""

@@ -56,7 +56,7 @@ def expected_end(asked: Asked, now: float, guess: float) -> float:
         return supplier.seconds_for(asked.remaining, now, guess)
     due = asked.due_at
     if due is None:
-        due = asked.asked_at + (supplier.outstanding / guess if guess else 0.0)
+        due = asked.asked_at + supplier.outstanding / guess
     # What is late will be later still: after the time that it should have taken, as long again.
     return max(due - now, now - due)
 

@@ -162,8 +162,7 @@ class Supplier:
 
     def seconds_for(self, count: int, now: float, guess: float) -> float:
         """How long this many bytes will take, at its own rate or, where that is not known, at ``guess``."""
-        rate = self.rate_now(now) or guess
-        return count / rate if rate else inf
+        return count / (self.rate_now(now) or guess)
 
     def rate_now(self, now: float) -> float:
         """The rate with the present silence counted in; 0 if not known."""

@@ -1,5 +1,6 @@
 """The download policy against links that are described by strings."""
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -7,6 +8,14 @@ import pytest
 from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError, RejectCode
 from peer.ids import LinkId, PieceIndex
+from peer.limits import (
+    CHOKE_GRACE_S,
+    DOWNLOAD_TICK_S,
+    PIPELINE_PIECES_START,
+    RANDOM_FIRST_PIECES,
+    REJECT_REST_S,
+    REQUEST_TIMEOUT_S,
+)
 from peer.swarm.download import (
     Announce,
     Ask,
@@ -43,15 +52,18 @@ class Bench:
             [SIZE] * count, bits(have or "." * count), bits(wanted or "x" * count), Random(seed)
         )
         self.said: list[Command] = []
+        self.sent: Counter[tuple[int, int]] = Counter()
         for number, held in enumerate(links, 1):
             link = LinkId(number)
             self.do("joined", link, window)
             self.do("bitfield", link, bits(held))
-            self.do("choked", link, False)
+        for number in range(1, len(links) + 1):
+            self.do("choked", LinkId(number), False)
 
     def do(self, event: str, *args: object) -> list[Command]:
         commands: list[Command] = getattr(self.download, event)(*args, self.now)
-        self.download.check_invariants()
+        if len(self.download.bits) <= 100:
+            self.download.check_invariants()
         self.said += commands
         return commands
 
@@ -65,12 +77,49 @@ class Bench:
                 found.remove(command.piece)
         return found
 
+    def waiting(self, link: int) -> list[int]:
+        """Pieces that are in flight on the link, as far as we know."""
+        return [p for p in self.asked(link) if self.download.state(PieceIndex(p)) is PieceState.IN_FLIGHT]
+
+    def send(self, link: int, piece: int, count: int) -> list[Command]:
+        """A part of the piece comes."""
+        self.sent[link, piece] += count
+        return self.do("progressed", LinkId(link), PieceIndex(piece), count)
+
     def deliver(self, link: int, piece: int) -> list[Command]:
         """The whole piece comes and is good."""
         out = self.do("arrived", LinkId(link), PieceIndex(piece))
         if self.download.state(PieceIndex(piece)) is PieceState.VERIFYING:
             out = out + self.do("verified", LinkId(link), PieceIndex(piece))
         return out
+
+    def wait(self, seconds: float) -> list[Command]:
+        """Time passes, with all ticks that were wanted."""
+        out: list[Command] = []
+        until = self.now + seconds
+        while (due := self.download.next_deadline(self.now)) is not None and due <= until:
+            self.now = due
+            out += self.do("tick")
+        self.now = until
+        return out
+
+    def arrive(self, link: int, piece: int) -> bool:
+        """The whole piece comes; whether it is to be verified."""
+        self.do("arrived", LinkId(link), PieceIndex(piece))
+        return self.download.state(PieceIndex(piece)) is PieceState.VERIFYING
+
+    def run(self, link: int, rate: float, seconds: float) -> None:
+        """The link answers in order, at so many bytes a second, in steps of a tenth of a piece."""
+        until = self.now + seconds
+        step = SIZE // 10
+        while self.now < until and self.waiting(link):
+            piece = self.waiting(link)[0]
+            self.wait(step / rate)
+            if piece not in self.waiting(link):
+                continue  # withdrawn meanwhile
+            self.send(link, piece, step)
+            if self.sent[link, piece] == SIZE:
+                self.deliver(link, piece)
 
 
 def test_one_seed_gives_everything() -> None:
@@ -123,3 +172,247 @@ def test_strangers_are_a_bug_of_ours() -> None:
         bench.do("progressed", LinkId(9), PieceIndex(0), 1)
     with pytest.raises(LocalProtocolError):
         bench.do("verified", LinkId(1), PieceIndex(0))
+
+
+# --- how much is asked
+
+
+def test_a_new_link_is_asked_little() -> None:
+    bench = Bench("x" * 50)
+    assert len(bench.asked(1)) == PIPELINE_PIECES_START
+
+
+def test_the_pipeline_is_as_long_as_half_a_second_of_the_rate() -> None:
+    bench = Bench("x" * 500)
+    bench.run(1, rate=40 * SIZE, seconds=3)
+    assert 18 <= len(bench.waiting(1)) <= 24
+    assert bench.download.rate(LinkId(1)) == pytest.approx(40 * SIZE, rel=0.05)
+
+
+def test_a_slow_link_is_asked_for_the_next_piece_when_the_last_one_is_nearly_here() -> None:
+    bench = Bench("x" * 500)
+    bench.run(1, rate=SIZE / 4, seconds=40)
+    assert len(bench.waiting(1)) <= 2
+    (first, *_) = bench.waiting(1)
+    bench.deliver(1, first)
+    assert bench.waiting(1), "the link must not fall idle"
+
+
+def test_a_first_burst_does_not_fill_the_window() -> None:
+    """A shaper's bucket or a socket's buffer answers at once; that is no rate."""
+    bench = Bench("x" * 500)
+    for _ in range(3):
+        bench.now += 0.0001
+        bench.deliver(1, bench.waiting(1)[0])
+    assert len(bench.waiting(1)) <= PIPELINE_PIECES_START + 3
+
+
+def test_a_fast_link_is_asked_for_its_whole_window_soon() -> None:
+    bench = Bench("x" * 5000, window=256)
+    for _ in range(300):
+        bench.now += 0.001
+        bench.deliver(1, bench.waiting(1)[0])
+    assert len(bench.waiting(1)) == 256
+
+
+def test_never_beyond_the_window() -> None:
+    bench = Bench("x" * 50, window=1)
+    bench.run(1, rate=1e6, seconds=0.01)
+    assert len(bench.waiting(1)) == 1
+
+
+def test_time_without_work_does_not_make_a_link_slow() -> None:
+    bench = Bench("xx....", "..xxxx")
+    bench.run(1, rate=10 * SIZE, seconds=1)
+    before = bench.download.rate(LinkId(1))
+    bench.wait(100)
+    assert bench.download.rate(LinkId(1)) == before
+
+
+def test_the_first_pieces_are_any_and_then_the_rarest() -> None:
+    counts: Counter[int] = Counter()
+    for seed in range(200):
+        bench = Bench("xxxxxxxx", "xxxxxxx.", seed=seed, window=1)
+        counts[bench.asked(1)[0]] += 1
+    assert len(counts) == 8
+    bench = Bench("x" * 40, "x" * 39 + ".", have="x" * RANDOM_FIRST_PIECES + "." * (40 - RANDOM_FIRST_PIECES))
+    assert bench.asked(1)[0] == 39
+
+
+# --- links that give nothing, or not enough
+
+
+def test_a_silent_link_loses_its_pieces_and_is_asked_one_at_a_time_after_it_has_answered() -> None:
+    bench = Bench("xxxx", "....")
+    bench.do("have_pieces", LinkId(2), [PieceIndex(p) for p in range(4)])
+    held = bench.waiting(1)
+    bench.deliver(2, bench.waiting(2)[0])
+    out = bench.wait(REQUEST_TIMEOUT_S + 1.5)
+    assert {c.piece for c in out if isinstance(c, Withdraw) and c.link == 1} == set(held)
+    assert bench.download.statistics().links_silent >= 1
+    for piece in held:
+        assert bench.waiting(1) == []
+        bench.do("rejected", LinkId(1), PieceIndex(piece), RejectCode.CANCELLED)
+    bench.wait(1.1)
+    assert len(bench.waiting(1)) <= 1
+    (piece,) = bench.waiting(1)
+    silent = bench.download.statistics().links_silent
+    bench.send(1, piece, 100)
+    assert bench.download.statistics().links_silent == silent - 1
+
+
+def test_pieces_of_a_link_that_trickles_are_taken_over() -> None:
+    """A byte a second is not silence; other links end what it holds."""
+    bench = Bench("x" * 20, "x" * 20)
+    for piece in list(bench.waiting(1)):
+        bench.send(1, piece, 1)
+        break
+    for _ in range(200):
+        if bench.download.finished:
+            break
+        bench.run(2, rate=20 * SIZE, seconds=0.5)
+        bench.wait(0.5)
+        for piece in bench.waiting(1)[:1]:
+            bench.send(1, piece, 1)
+    assert bench.download.finished
+    assert bench.now < REQUEST_TIMEOUT_S
+    assert bench.download.statistics().duplicate_bytes < SIZE
+
+
+def test_a_piece_that_has_not_begun_is_asked_of_a_link_without_work_and_withdrawn_when_that_begins() -> None:
+    bench = Bench("x...", "....")
+    bench.now = 0.2
+    bench.do("have_pieces", LinkId(2), [PieceIndex(0)])
+    assert bench.asked(2) == []
+    assert bench.wait(1) == []
+    assert bench.wait(2) == [Ask(LinkId(2), PieceIndex(0))], "late on the first link by all that is known"
+    assert bench.send(2, 0, 10) == [Withdraw(LinkId(1), PieceIndex(0))]
+    assert bench.deliver(2, 0)[:1] == [Announce(PieceIndex(0))]
+    bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.CANCELLED)
+    assert bench.download.statistics().wasted_bytes == 0
+
+
+def test_bytes_for_a_withdrawn_request_are_counted_as_duplicates() -> None:
+    bench = Bench("x...", "....")
+    bench.do("have_pieces", LinkId(2), [PieceIndex(0)])
+    bench.wait(3)
+    bench.send(2, 0, 10)
+    bench.send(1, 0, 700)
+    bench.do("arrived", LinkId(1), PieceIndex(0))
+    bench.deliver(2, 0)
+    said = bench.download.statistics()
+    assert (said.duplicate_bytes, said.received_bytes, said.have) == (SIZE, 2 * SIZE, 1)
+
+
+def test_what_ends_soon_is_not_asked_twice() -> None:
+    bench = Bench("x" * 4, "....")
+    bench.run(1, rate=10 * SIZE, seconds=0.15)
+    bench.do("have_pieces", LinkId(2), [PieceIndex(p) for p in range(4)])
+    bench.run(1, rate=10 * SIZE, seconds=1)
+    assert bench.download.finished
+    assert len([c for c in bench.said if isinstance(c, Ask)]) == 4
+
+
+def test_a_link_that_rejects_as_busy_is_left_alone_for_a_while() -> None:
+    bench = Bench("x")
+    assert bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.BUSY) == []
+    assert bench.wait(REJECT_REST_S / 2) == []
+    assert bench.wait(REJECT_REST_S * 2) == [Ask(LinkId(1), PieceIndex(0))]
+
+
+# --- choking
+
+
+def test_after_a_choke_the_pieces_go_elsewhere_even_if_nothing_is_rejected() -> None:
+    bench = Bench("xx", "..")
+    bench.do("have_pieces", LinkId(2), [PieceIndex(0), PieceIndex(1)])
+    bench.do("choked", LinkId(1), True)
+    bench.wait(CHOKE_GRACE_S + DOWNLOAD_TICK_S)
+    assert sorted(bench.waiting(2)) == [0, 1]
+
+
+def test_an_answer_that_comes_after_all_is_taken() -> None:
+    bench = Bench("xx")
+    bench.do("choked", LinkId(1), True)
+    bench.wait(CHOKE_GRACE_S + DOWNLOAD_TICK_S)
+    assert bench.download.state(PieceIndex(0)) is PieceState.WANTED
+    bench.send(1, 0, 500)
+    assert bench.download.state(PieceIndex(0)) is PieceState.IN_FLIGHT
+    bench.deliver(1, 0)
+    bench.deliver(1, 1)
+    assert bench.download.finished
+    assert bench.download.statistics().wasted_bytes == 0
+
+
+def test_an_answer_that_has_begun_is_given_time_to_end() -> None:
+    bench = Bench("x", "x")
+    (first,) = [c.link for c in bench.said if isinstance(c, Ask)]
+    bench.send(first, 0, 500)
+    bench.do("choked", first, True)
+    bench.wait(CHOKE_GRACE_S + DOWNLOAD_TICK_S)
+    assert bench.download.state(PieceIndex(0)) is PieceState.IN_FLIGHT
+    bench.deliver(first, 0)
+    assert bench.download.finished
+
+
+# --- our own side
+
+
+def test_a_lost_piece_is_fetched_again() -> None:
+    bench = Bench("xx", have="xx")
+    assert bench.download.finished
+    out = bench.do("lost", PieceIndex(1))
+    assert out == [Express(LinkId(1), True), Ask(LinkId(1), PieceIndex(1))]
+    assert bench.deliver(1, 1) == [Announce(PieceIndex(1)), Express(LinkId(1), False), Finished()]
+
+
+def test_only_what_is_wanted_is_fetched_and_more_can_be_wanted_later() -> None:
+    bench = Bench("xxxx", wanted=".x..")
+    assert bench.asked(1) == [1]
+    assert bench.deliver(1, 1)[-1] == Finished()
+    assert bench.do("want", [PieceIndex(1), PieceIndex(3)])[-1] == Ask(LinkId(1), PieceIndex(3))
+    assert bench.deliver(1, 3)[-1] == Finished()
+
+
+def test_while_held_back_nothing_is_asked() -> None:
+    bench = Bench("xxxx")
+    first, second = bench.waiting(1)
+    bench.do("hold", True)
+    bench.deliver(1, first)
+    assert bench.waiting(1) == [second]
+    assert bench.arrive(1, second)
+    bench.do("unstored", LinkId(1), PieceIndex(second))
+    assert bench.waiting(1) == []
+    assert len([c for c in bench.do("hold", False) if isinstance(c, Ask)]) == 2
+
+
+def test_last_words_of_an_expelled_link_are_ignored() -> None:
+    bench = Bench("xxx")
+    first, second = bench.waiting(1)
+    bench.arrive(1, first)
+    bench.do("failed", LinkId(1), PieceIndex(first))
+    assert bench.send(1, second, 100) == []
+    assert bench.do("have_pieces", LinkId(1), [PieceIndex(2)]) == []
+    assert bench.do("choked", LinkId(1), False) == []
+    assert bench.do("rejected", LinkId(1), PieceIndex(second), RejectCode.CANCELLED) == []
+    assert bench.do("left", LinkId(1)) == []
+    assert bench.download.statistics().links == 0
+
+
+def test_interest_is_told_only_when_it_changes() -> None:
+    bench = Bench("...")
+    assert bench.said == []
+    assert bench.do("have_pieces", LinkId(1), [PieceIndex(1)])[0] == Express(LinkId(1), True)
+    assert Express(LinkId(1), True) not in bench.do("have_pieces", LinkId(1), [PieceIndex(2)])
+    bench.deliver(1, 1)
+    assert Express(LinkId(1), False) in bench.deliver(1, 2)
+
+
+def test_the_same_events_give_the_same_commands() -> None:
+    def commands() -> list[Command]:
+        bench = Bench("x" * 60, "x" * 30 + "." * 30, "." * 20 + "x" * 40, seed=7)
+        for link in (1, 2, 3, 1, 2):
+            bench.run(link, rate=20 * SIZE, seconds=0.7)
+        return bench.said
+
+    assert commands() == commands()

@@ -321,3 +321,20 @@ def test_many_blocks_get_a_piece_among_the_rarest() -> None:
         for _ in range(40):
             made.add(LinkId(1 + int(rng.random() * 39)), PieceIndex(rng.choice(sorted(rare))))
     assert len(rare.intersection(found)) >= 18
+
+
+def test_a_rare_piece_that_opens_again_is_not_hidden_behind_an_older_bound() -> None:
+    size = 2 * PICKER_BLOCK_PIECES
+    common = Bitfield(size, full=True)
+    common.discard(7)
+    almost = Bitfield(size, full=True)
+    almost.discard(size - 1)
+    made = Picker(size, Bitfield(size, full=True), Random(1))
+    for link, held in enumerate((almost, common, common)):
+        made.join(LinkId(link))
+        made.set_bits(LinkId(link), held)
+    made.take(PieceIndex(7))
+    made.choose(LinkId(1))  # bounds are computed while the rare piece is taken
+    made.reopen(PieceIndex(7))
+    made.check_invariants()
+    assert made.choose(LinkId(0)) == 7
