@@ -84,11 +84,12 @@ def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
                 cpu.append((mine.cpu_s, other.cpu_s))
                 if web_run:
                     curls.append(web_run.wall_s)
-        print(ratio_line("wall, manyhands / libtorrent", ours, theirs, 0.6))
+        plain = "--plain" in options  # the others are plaintext in any case
+        print(ratio_line("wall, manyhands / libtorrent", ours, theirs, 0.6 if plain else 0.7))
         if curls:
-            print(ratio_line("wall, manyhands / nginx and curl", ours, curls, 1.3))
+            print(ratio_line("wall, manyhands / nginx and curl", ours, curls, 1.3 if plain else None))
         mine_cpu, other_cpu = [a for a, _ in cpu], [b for _, b in cpu]
-        print(ratio_line("getter's CPU, manyhands / libtorrent", mine_cpu, other_cpu, 0.8))
+        print(ratio_line("getter's CPU, manyhands / libtorrent", mine_cpu, other_cpu, 0.8 if plain else None))
         print(f"peak memory: getter {mine.rss_mib:.0f} MiB, sharer {peak_mib(sharer):.0f} MiB  bar 120")
         print(f"our rate: median {size / statistics.median(ours) / 1e6:.0f} MB/s")
 

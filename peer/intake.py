@@ -8,6 +8,7 @@ bytes may wait for that is bounded: beyond it the readers of all links pause, an
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -41,8 +42,11 @@ class PieceWriter(Protocol):
     def write_piece(self, piece: PieceIndex, data: memoryview) -> None:
         """Write a verified piece and note it in the journal. Raises StorageError."""
 
-    def checkpoint(self) -> None:
-        """Make what was written so far durable, then say so in the journal. Raises StorageError."""
+    def checkpoint(self, *, keep_cached: bool = True) -> None:
+        """Make what was written so far durable, then say so in the journal. Raises StorageError.
+
+        keep_cached: whether somebody will read it soon.
+        """
 
     def take_lost(self) -> Sequence[PieceIndex]:
         """Pieces that were written and must not be believed any more; each once."""
@@ -139,7 +143,8 @@ class Intake:
     async def _save(self) -> None:
         """Make durable. What a failed sync may have lost is fetched again, unless syncs go on failing."""
         try:
-            await self._on_disk(self._store.checkpoint)
+            asked_for = any(link.wants_us for link in self._links.values())
+            await self._on_disk(partial(self._store.checkpoint, keep_cached=asked_for))
         except StorageError:
             self._failed_syncs += 1
             if self._failed_syncs == SYNC_FAILURES_MAX:

@@ -219,6 +219,14 @@ CHECKPOINT_S: Final = 5.0
 CHECKPOINT_BYTES: Final = 64 * MIB
 """The same by amount: a fast link must not pile up more that a power loss would take."""
 
+UNCACHED_SHARE_BYTES_MIN: Final = 256 * MIB
+"""A download this large, which nobody asks us for, does not stay in the page cache; a smaller one is likely
+to be opened at once, and hurts nobody there."""
+
+CATCH_UP_PIECES_MAX: Final = 2
+"""Pieces that a writing thread reads again for the file's running hash, after the one it wrote: more would
+hold up the next piece, fewer than two would never catch up."""
+
 SYNC_EACH_MAX: Final = 16
 """More files and folders than this to sync, and one sync of the whole file system is cheaper."""
 

@@ -79,7 +79,7 @@ class Target:
         """
         async with trio.open_nursery() as nursery:
             # Both take as long as reading or writing everything once, on different parts of the machine.
-            nursery.start_soon(self._workers.run, Lane.DISK, self.store.checkpoint)
+            nursery.start_soon(self._workers.run, Lane.DISK, partial(self.store.checkpoint))
             wrong = await self._wrong_files()
         if wrong and self._manifest is not None:
             name = printable("/".join((self._name, *self._manifest.files[wrong[0]].path)))

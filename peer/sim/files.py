@@ -81,6 +81,9 @@ class SimFile:
     def prefetch(self, offset: int, count: int) -> None:
         pass
 
+    def uncache(self) -> None:
+        pass
+
     def sync(self) -> None:
         code = self._start(Operation.SYNC)
         if code is not None:

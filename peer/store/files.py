@@ -104,6 +104,10 @@ class DiskFile(_Descriptor):
         with suppress(OSError):
             native.prefetch(self.number, offset, count)
 
+    def uncache(self) -> None:
+        with suppress(OSError):
+            native.uncache(self.number)
+
     def sync(self) -> None:
         native.sync_file(self.number)
 

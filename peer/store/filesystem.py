@@ -73,6 +73,9 @@ class File(Protocol):
     def prefetch(self, offset: int, count: int) -> None:
         """Hint that this will be read soon. Never blocks, never fails."""
 
+    def uncache(self) -> None:
+        """Hint that what is durable of it need not stay in memory. Never fails."""
+
     def sync(self) -> None:
         """Return when the data is durable. After an OSError nothing since the last sync may be believed."""
 

@@ -24,7 +24,7 @@ from typing import Final
 from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError, StorageError
 from peer.ids import FileIndex, PieceIndex
-from peer.limits import KIB
+from peer.limits import KIB, UNCACHED_SHARE_BYTES_MIN
 from peer.manifest import Manifest
 from peer.store.filesystem import FileSlice, FileState, Folder, PathParts
 from peer.store.journal import Journal
@@ -36,6 +36,7 @@ from peer.store.places import Place, Places
 from peer.store.records import Clean, Contents, Durable, Header, Lost, Record, Written
 from peer.store.resume import claimed, judge
 from peer.store.trouble import translate, trouble
+from peer.store.wholes import Wholes
 
 _EXTRA_BYTES: Final = 64 * KIB
 """For journal, lock and folders when it is asked whether there is room."""
@@ -87,6 +88,7 @@ class IncomingStore:
         self._wanted = self._related = self._pieces_of(self._wanted_files)
         self._landing = Landing(places, self._wanted_files)
         self._ledger = Ledger(self.layout.piece_count)
+        self._wholes = Wholes(self.layout, places.read_own)
         self._touched: set[FileIndex] = set()
         self._lost: list[PieceIndex] = []
         self._failed_syncs = 0
@@ -189,6 +191,7 @@ class IncomingStore:
                     # Only now: a checkpoint takes pieces and the files to sync for them in one step.
                     self._touched.update(self._places.partials(part.file for part in segments))
         self._hint(Written((piece,)))
+        self._wholes.written(piece, view)
 
     def slices(self, piece: PieceIndex, offset: int, length: int) -> list[FileSlice]:
         """Where these bytes of a held piece are now. Raises SourceChangedError, StorageError."""
@@ -206,12 +209,17 @@ class IncomingStore:
 
     # --- durability
 
-    def checkpoint(self) -> None:
-        """Make durable what was written. Look at `take_lost` after it, also when a later try succeeded."""
-        with self._syncing:
-            self._checkpoint()
+    def checkpoint(self, *, keep_cached: bool = True) -> None:
+        """Make durable what was written. Look at `take_lost` after it, also when a later try succeeded.
 
-    def _checkpoint(self) -> None:
+        keep_cached: whether somebody will read it soon. If not, a large download leaves the page cache to
+        others: it would push out what the user works with, and takes its memory from the same few pages
+        again and again, which is faster wherever fresh memory is dear (a virtual machine's is).
+        """
+        with self._syncing:
+            self._checkpoint(keep_cached=keep_cached or self.layout.total_bytes < UNCACHED_SHARE_BYTES_MIN)
+
+    def _checkpoint(self, *, keep_cached: bool = True) -> None:
         with self._state:
             pieces = self._ledger.undurable()
             touched, self._touched = self._touched, set()
@@ -220,7 +228,7 @@ class IncomingStore:
         if journal is None or not (pieces or fresh or journal.needs_rewrite):
             return
         try:
-            self._places.sync(touched, fresh)
+            self._places.sync(touched, fresh, keep_cached=keep_cached)
         except OSError as error:
             self._places.note_fresh(fresh)
             self._lose(touched)
@@ -283,8 +291,8 @@ class IncomingStore:
             pieces = self.layout.pieces_of(file)
             if len(pieces) == 1 and len(self.layout.files_of(PieceIndex(pieces[0]))) == 1:
                 continue
-            digest = self._places.digest(file)
-            if digest is not None and digest != self._manifest.files[file].digest:
+            expected = self._manifest.files[file].digest
+            if self._wholes.digest(file) != expected and self._places.digest(file) not in (None, expected):
                 wrong.append(file)
         return wrong
 

@@ -118,6 +118,12 @@ def _full_sync(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
+def uncache(descriptor: int) -> None:
+    """Hint that the clean pages of this file may go."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def prefetch(descriptor: int, offset: int, count: int) -> None:
     """Hint that this will be read soon."""
     if hasattr(os, "posix_fadvise"):

@@ -156,8 +156,13 @@ class Places:
             fresh, self._fresh = self._fresh, set()
             return fresh
 
-    def sync(self, files: Iterable[FileIndex], fresh: Iterable[PathParts]) -> None:
-        """Make the data of these files in NAME.part durable, and these names. Raises OSError."""
+    def sync(
+        self, files: Iterable[FileIndex], fresh: Iterable[PathParts], *, keep_cached: bool = True
+    ) -> None:
+        """Make the data of these files in NAME.part durable, and these names. Raises OSError.
+
+        keep_cached: if not, what is durable leaves the page cache (large files only).
+        """
         numbers = sorted(files)
         folders = parents(fresh, self.partial.path, self._durable_folders)
         if len(numbers) + len(folders) > SYNC_EACH_MAX:
@@ -166,6 +171,8 @@ class Places:
             for number in numbers:
                 file = self._files.get(number) or self.folder.open(self.partial_path(number), write=True)
                 file.sync()
+                if not keep_cached:
+                    file.uncache()
             for path in folders:
                 self.folder.sync_folder(path)
         self._durable_folders.update(folders)
@@ -220,6 +227,12 @@ class Places:
             file.close()
         if count != part.length:
             raise StorageError(f"{self.folder.describe(path)} has become shorter: run the same command again")
+
+    def read_own(self, piece: PieceIndex, buffer: memoryview) -> None:
+        """Fill the buffer with a piece of a large file in NAME.part. Raises OSError."""
+        part = self.layout.segments(piece)[0]
+        if self._open_to_read(part.file).read_into(buffer, part.offset) != part.length:
+            raise OSError(f"piece {piece} cannot be read whole")
 
     def _open_to_read(self, number: FileIndex) -> File:
         file = self._files.get(number)

@@ -41,6 +41,9 @@ class MemoryFile:
     def prefetch(self, offset: int, count: int) -> None:
         pass
 
+    def uncache(self) -> None:
+        pass
+
     def sync(self) -> None:
         pass
 

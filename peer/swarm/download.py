@@ -62,8 +62,9 @@ class Download:
         self._endgame = Endgame(self._length(PieceIndex(0)) if len(have) else 0)
         self._suppliers: dict[LinkId, Supplier] = {}
         self._hungry: dict[LinkId, None] = {}  # a set, in order of entry
-        self._begun = have.count  # pieces had or asked for: the first ones are any, not the rarest
         self._asks = 0
+        self._newcomer_asks = max(0, RANDOM_FIRST_PIECES - have.count)
+        """So many first asks are for any piece, not the rarest."""
         self._received = Received()
         self._tick_at = 0.0
         self._held_back = False
@@ -372,7 +373,7 @@ class Download:
         picker = self._picker
         if not picker.open_count:
             return None
-        any_will_do = self._begun < RANDOM_FIRST_PIECES
+        any_will_do = self._asks < self._newcomer_asks
         piece = picker.choose_any(supplier.link) if any_will_do else picker.choose(supplier.link)
         if piece in supplier.asks:  # given up there, but not closed by the remote side yet
             piece = picker.choose_any(supplier.link)

@@ -8,7 +8,8 @@ the question is answered for thousands of pieces at once:
   link's whole bitfield is a binary addition with carry over whole sets; adding one piece touches two planes
   on average. The rarest pieces of a candidate set are found from the highest plane down: where some candidate
   has a zero bit, the others are out. That is one operation for each bit of the number of links: log2(links).
-* A tie is broken uniformly: the k-th set bit for a random k, found by halving: log2(block).
+* A tie is broken uniformly: the k-th set bit for a random k, found by halving: log2(block). While all links
+  are seeds, it goes to the first.
 * Links that hold everything (seeds) are only counted.
 
 Pieces are cut into blocks of `PICKER_BLOCK_PIECES`, so that touching one piece stays cheap. With more than
@@ -246,6 +247,12 @@ class Picker:
 
     # --- questions
 
+    @property
+    def in_order(self) -> bool:
+        """Whether ties go to the first piece: everybody here holds everything, so there is nobody to spread
+        different pieces among, and disks and the hash of a whole file like what comes in order."""
+        return self._seeds == len(self._links)
+
     def __contains__(self, link: object) -> bool:
         return link in self._links
 
@@ -282,7 +289,7 @@ class Picker:
         if not candidates:
             return None
         rarest, _ = _rarest(self._planes[0], candidates)
-        return PieceIndex(random_bit(rarest, self._rng))
+        return PieceIndex(self._one_of(rarest))
 
     def choose_any(self, link: LinkId) -> PieceIndex | None:
         """A random open piece that the link holds, however common. None: it has none."""
@@ -347,10 +354,13 @@ class Picker:
             # The entry goes back with its true bound and a new tie: the next choice may fall elsewhere.
             heapreplace(heap, self._entry(key, at))
             looks -= 1
-        return PieceIndex((best_at << _BLOCK_SHIFT) + random_bit(best, self._rng)) if best else None
+        return PieceIndex((best_at << _BLOCK_SHIFT) + self._one_of(best)) if best else None
+
+    def _one_of(self, rarest: int) -> int:
+        return (rarest & -rarest).bit_length() - 1 if self.in_order else random_bit(rarest, self._rng)
 
     def _entry(self, key: int, at: int) -> int:
-        tie = int(self._rng.random() * (1 << _TIE_BITS))
+        tie = at if self.in_order else int(self._rng.random() * (1 << _TIE_BITS))
         return (key << _TIE_BITS | tie) << self._block_bits | at
 
     def _refreshed(self, held: _Holdings) -> list[int]:

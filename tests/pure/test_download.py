@@ -122,6 +122,18 @@ class Bench:
                 self.deliver(link, piece)
 
 
+def test_a_newcomer_asks_for_the_rarest_after_its_first_pieces() -> None:
+    """Asks were not counted: who began with nothing took any piece, never the rarest, to the end."""
+    count = 40
+    common = "x" * (count // 2) + "." * (count // 2)
+    bench = Bench("x" * count, common, common, window=1)
+    for _ in range(RANDOM_FIRST_PIECES):
+        bench.deliver(1, bench.waiting(1)[0])
+    while len(later := bench.asked(1)[RANDOM_FIRST_PIECES:]) < 10:
+        bench.deliver(1, bench.waiting(1)[0])
+    assert all(piece >= count // 2 for piece in later)
+
+
 def test_one_seed_gives_everything() -> None:
     bench = Bench("xxxxx")
     assert Express(LinkId(1), True) in bench.said

@@ -53,6 +53,26 @@ def test_rarest_first() -> None:
     assert chosen(picker("3214", "xxxx")) == [2, 1, 0, 3]
 
 
+@pytest.mark.parametrize("count", [40, 3 * PICKER_BLOCK_PIECES + 7])
+def test_in_order_while_everybody_holds_everything(count: int) -> None:
+    made = Picker(count, Bitfield(count, full=True), Random(1))
+    for link in (ME, LinkId(1)):
+        made.join(link)
+        made.set_bits(link, Bitfield(count, full=True))
+    assert chosen(made) == list(range(count))
+
+
+def test_at_random_as_soon_as_somebody_lacks_something() -> None:
+    made = Picker(40, Bitfield(40, full=True), Random(1))
+    made.join(ME)
+    made.set_bits(ME, Bitfield(40, full=True))
+    made.join(LinkId(1))
+    made.set_bits(LinkId(1), Bitfield(40))
+    order = chosen(made)
+    assert sorted(order) == list(range(40))
+    assert order != sorted(order)
+
+
 def test_only_what_the_link_holds() -> None:
     assert chosen(picker("3214", "x..x")) == [0, 3]
 
