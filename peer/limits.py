@@ -350,6 +350,10 @@ REPEATS_FREE: Final = 8
 REPEATS_SHARE: Final = 16
 """Beyond these, one repeat for so many pieces sent: who asks for the same for ever gets nothing."""
 
+REPEATS_PER_S: Final = 2.0
+"""And so many with time: a node whose disk lost what was not durable asks for all of that again, and must not
+wait for ever."""
+
 PATIENCE_S: Final = 5.0
 """A request that rarer pieces have overtaken for so long is next, or its asker would give us up."""
 

@@ -154,10 +154,13 @@ class Member:
         return True
 
     async def _fetch(self) -> None:
+        target = self._target
+        if target is not None and (known := await target.recall(self.share)) and not self.found.is_set():
+            self.manifest = known
+            self.found.set()
         await self.found.wait()
         if self._bad_manifest is not None:
             raise self._bad_manifest
-        target = self._target
         if target is None or self.manifest is None:  # the manifest was all that was wanted
             await trio.sleep_forever()
         self._enter(Phase.CHECKING)
@@ -231,7 +234,7 @@ class Member:
                 link.connection.tick(now)
             for number in self.book.overdue(now):
                 self.links[number].close(ByeCode.DUPLICATE)
-            if self.holding is None:
+            if not self.found.is_set():
                 self._ask_manifest(self.quest.tick(now))
             if self._choking is not None:
                 self._choking.tick(now)
@@ -319,7 +322,7 @@ class Member:
                 self.outflow.left(link)
             if self.intake is not None:
                 self.intake.left(link)
-        if self.holding is None:
+        if not self.found.is_set():
             self._ask_manifest(self.quest.left(link.id, trio.current_time()))
         if self._choking is not None:
             self._choking.changed()
@@ -351,7 +354,8 @@ class Member:
 
     def link_offers(self, link: Link) -> None:
         if self.holding is None:
-            self._ask_manifest(self.quest.offered(link.id, trio.current_time()))
+            if not self.found.is_set():
+                self._ask_manifest(self.quest.offered(link.id, trio.current_time()))
             return
         link.learn_size(self.holding.layout.piece_count)
         if link.pieces is not None:

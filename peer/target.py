@@ -9,7 +9,7 @@ import trio
 from peer.bitfield import Bitfield
 from peer.errors import ContentError, StorageError, UsageError
 from peer.holding import Holding
-from peer.ids import FileIndex, PieceIndex
+from peer.ids import FileIndex, PieceIndex, ShareId
 from peer.limits import CHECK_FILE_BYTES, CHECK_JOB_BYTES, CHECKS_AT_ONCE_MAX
 from peer.manifest import Manifest
 from peer.paths import printable
@@ -17,6 +17,8 @@ from peer.store.check import Verdict, check
 from peer.store.filesystem import FileState, Folder
 from peer.store.incoming import IncomingStore, open_incoming
 from peer.store.layout import Layout
+from peer.store.partial import stored_manifest
+from peer.store.trouble import trouble
 from peer.workers import Lane, Workers
 
 
@@ -47,6 +49,11 @@ class Target:
         if self._store is None:
             raise StorageError("the download has not begun")
         return self._store
+
+    async def recall(self, share: ShareId) -> tuple[Manifest, bytes] | None:
+        """The manifest that an earlier run left here: then nobody need be asked for it."""
+        manifest = await self._workers.run(Lane.DISK, stored_manifest, self._folder, self._name, share)
+        return None if manifest is None else (manifest, manifest.encode())
 
     async def prepare(self, manifest: Manifest, data: bytes) -> tuple[Holding, Bitfield]:
         """Look what is here, and make ready to write the rest.
@@ -115,7 +122,7 @@ class Target:
 
     async def _find_good_files(self, manifest: Manifest) -> dict[FileIndex, FileState]:
         """Files that already lie at the target, by hashing."""
-        if await self._workers.run(Lane.DISK, self._folder.kind, (self._name,)) is None:
+        if not await self._workers.run(Lane.DISK, self._is_anything_there):
             return {}
         paths = [(self._name, *file.path) for file in manifest.files]
         found = await check(
@@ -126,6 +133,10 @@ class Target:
             for number, (verdict, state) in enumerate(zip(found.verdicts, found.states, strict=True))
             if verdict is Verdict.GOOD and state is not None
         }
+
+    def _is_anything_there(self) -> bool:
+        with trouble(self.path):
+            return self._folder.kind((self._name,)) is not None
 
     async def _prove(self, pieces: Sequence[PieceIndex], layout: Layout) -> None:
         """Hash pieces that an earlier run left, on every core; those that are wrong are dropped."""

@@ -51,6 +51,7 @@ from peer.limits import (
     DEFER_STALL_S,
     PATIENCE_S,
     REPEATS_FREE,
+    REPEATS_PER_S,
     REPEATS_SHARE,
     WINDOW_MAX,
 )
@@ -156,6 +157,7 @@ class _Link:
     sent_bytes: int = 0
     answers: int = 0
     repeats: int = 0
+    joined_at: float = 0.0
 
 
 def nobody(piece: PieceIndex) -> int:
@@ -203,7 +205,7 @@ class Upload:
         if link in self._links:
             raise LocalProtocolError(f"link {link} joined twice")
         bits = bytearray((self._piece_count + 7) // 8)
-        self._links[link] = _Link(min(window, WINDOW_MAX), RateMeter(now), bits, now)
+        self._links[link] = _Link(min(window, WINDOW_MAX), RateMeter(now), bits, now, joined_at=now)
 
     def left(self, link: LinkId) -> None:
         """The link is gone, with all that it asked for. Unknown links are ignored."""
@@ -250,7 +252,7 @@ class Upload:
             return RejectCode.CHOKED
         if piece not in self._have:
             return RejectCode.NOT_HELD
-        if self._asks_too_often(state, piece):
+        if self._asks_too_often(state, piece, now):
             return RejectCode.BUSY
         state.queue[request] = _Request(request, piece, self._piece_length(piece), now)
         self._first_copy_asked = self._first_copy_asked or self._would_be_first(piece)
@@ -385,7 +387,7 @@ class Upload:
             raise LocalProtocolError(f"link {link} has not joined") from None
 
     @staticmethod
-    def _asks_too_often(state: _Link, piece: PieceIndex) -> bool:
+    def _asks_too_often(state: _Link, piece: PieceIndex, now: float) -> bool:
         """Whether this piece is asked again while it waits, or for ever: nobody honest does that."""
         if any(request.piece == piece for request in state.queue.values()):
             return True
@@ -393,7 +395,8 @@ class Upload:
             return True
         if not state.finished[piece >> 3] & 1 << (piece & 7):
             return False
-        return state.repeats >= REPEATS_FREE + state.answers // REPEATS_SHARE
+        patience = REPEATS_FREE + int((now - state.joined_at) * REPEATS_PER_S)
+        return state.repeats >= patience + state.answers // REPEATS_SHARE
 
     def _choose(self, link: LinkId, state: _Link, now: float) -> _Request | Deferred | Idle:
         if not state.queue:

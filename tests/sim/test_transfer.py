@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from peer.errors import ContentError, StorageError
 from peer.ids import Address
-from peer.member import Member
+from peer.member import Member, Phase
 from peer.member_statistics import member_statistics
 from peer.sim.network import mbit
 from peer.sim.world import SimPeer, World, open_world
@@ -121,6 +121,22 @@ async def test_a_killed_getter_goes_on_where_it_stood(autojump_clock: MockClock)
             await again.wait()
         assert again.read() == data
         assert member_statistics(again.member).resumed_bytes >= held
+
+
+async def test_a_resumed_getter_knows_the_manifest_without_asking_anybody(autojump_clock: MockClock) -> None:
+    async with open_world(6) as world:
+        origin = await world.add_peer("origin", up=mbit(8))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file.bin", {(): noise(2048 * KIB)})
+        fetch = getter.fetch(link, peers=[origin.address])
+        await trio.sleep(1.5)
+        held = member_statistics(fetch.member).held_bytes
+        await getter.crash()
+        await getter.restart()
+        again = getter.fetch(link)
+        await trio.sleep(1)
+        assert again.member.phase is Phase.FETCHING
+        assert member_statistics(again.member).held_bytes >= held
 
 
 async def test_power_loss_costs_what_was_not_durable_and_no_wrong_byte(autojump_clock: MockClock) -> None:
