@@ -624,6 +624,27 @@ EXCHANGE_TOLD_MAX: Final = 256
 
 # --- relations
 
+# --- local network
+
+LAN_KEY_BYTES: Final = 16
+"""Of a share's name on the local network: no accident makes two shares alike, and the label stays below the
+63 bytes that DNS allows."""
+
+LAN_NAMES_MAX: Final = 1024
+"""Announcements remembered, of all shares and nodes: a busy office, not a flood."""
+
+LAN_WAITING_MAX: Final = 32
+"""Announcements of one share that wait to be looked up; beyond it they are dropped, and come again."""
+
+LAN_ADDRESSES_MAX: Final = 8
+"""Addresses of one node: its interfaces, IPv4 and IPv6."""
+
+LAN_PEERS_MAX: Final = 256
+"""Addresses of one share taken from the local network in one run: anybody there can announce any address."""
+
+LAN_LOOKUP_S: Final = 2.0
+"""For the address of an announcement: multicast answers come within a tenth of it, or are lost."""
+
 RELATIONS: tuple[tuple[bool, str], ...] = (
     (2 * EXCHANGE_GAP_S <= EXCHANGE_INTERVAL_S, "an honest peer with a slow clock must be listened to"),
     (LINKS_MAX <= EXCHANGE_TOLD_MAX, "what is told to one link must fit its memory"),

@@ -127,6 +127,7 @@ class Member:
                 self._open(self._given)
             nursery.start_soon(self.trackers.run)
             nursery.start_soon(self.dialler.run)
+            nursery.start_soon(services.lan.take_part, self.share, services.port, self._found_nearby)
             nursery.start_soon(self._keep_time)
             if self._given is None:
                 await self._fetch()
@@ -479,6 +480,9 @@ class Member:
 
     def _told_by_tracker(self, peers: list[KnownPeer], tracker: Address) -> None:
         self.dialler.learned(peers, Source.TRACKER, tracker.host)
+
+    def _found_nearby(self, address: Address) -> None:
+        self.dialler.learned([KnownPeer(address)], Source.LAN)
 
     def _bytes_left(self) -> int:
         if self.holding is None:

@@ -17,6 +17,7 @@ from peer.greeting import Greeted, welcome
 from peer.ids import Address, NodeId, ShareId
 from peer.limits import GREETINGS_MAX, OPENING_S
 from peer.member import Member
+from peer.net.lan import Lan, NoLan
 from peer.net.transport import Listener, Stream, Transport
 from peer.pacing import Pacer
 from peer.services import Services
@@ -44,6 +45,7 @@ class Node:
         up: float | None = None,
         down: float | None = None,
         trace: EventTrace | None = None,
+        lan: Lan | None = None,
     ) -> None:
         alarm = Alarm()
         self.services = Services(
@@ -56,6 +58,7 @@ class Node:
             up=Pacer(up, alarm),
             down=Pacer(down, alarm),
             trace=trace or NoTrace(),
+            lan=lan or NoLan(),
         )
         self.members: dict[ShareId, Member] = {}
         self.addresses: tuple[Address, ...] = ()

@@ -28,6 +28,7 @@ from peer.member import Member
 from peer.node import Node
 from peer.sim.disk import SimDisk
 from peer.sim.files import SimFolder
+from peer.sim.lan import SimLan, SimSegment
 from peer.sim.network import SimHost, SimNetwork, open_network
 from peer.sim.trace import Trace
 from peer.sim.workers import InlineWorkers
@@ -77,13 +78,16 @@ class SimFetch:
 class SimPeer:
     """A machine with a disk and one node."""
 
-    def __init__(self, world: "World", name: str, host: SimHost, rng: Random) -> None:
+    def __init__(
+        self, world: "World", name: str, host: SimHost, rng: Random, segment: SimSegment | None
+    ) -> None:
         self.name = name
         self.host = host
         self.disk = SimDisk()
         self.node_id = NodeId(hashlib.sha256(name.encode()).digest())
         self.address = Address(host.address, PORT)
         self.workers: Workers = InlineWorkers()
+        self.segment = segment
         self.node: Node
         self._nursery: trio.Nursery
         self._world = world
@@ -93,7 +97,13 @@ class SimPeer:
         """Start the node. up, down: limits of its own, in bytes a second."""
         self._nursery = await self._world.nursery.start(self._live)
         self.node = Node(
-            self.node_id, self.host.transport(self.node_id), self.workers, self._rng, up=up, down=down
+            self.node_id,
+            self.host.transport(self.node_id),
+            self.workers,
+            self._rng,
+            up=up,
+            down=down,
+            lan=None if self.segment is None else SimLan(self.segment, self.host.address),
         )
         await self.node.listen(None, PORT)
         self.start_soon(self.node.run)
@@ -184,11 +194,20 @@ class World:
         self.peers: dict[str, SimPeer] = {}
 
     async def add_peer(
-        self, name: str, *, up: float | None = None, down: float | None = None, latency: float = 0.005
+        self,
+        name: str,
+        *,
+        up: float | None = None,
+        down: float | None = None,
+        latency: float = 0.005,
+        segment: SimSegment | None = None,
     ) -> SimPeer:
-        """A machine behind an access link (bytes a second, seconds), with its node running."""
+        """A machine behind an access link (bytes a second, seconds), with its node running.
+
+        segment: the local network on which it announces what it takes part in.
+        """
         host = self.network.add_host(name, up=up, down=down, latency=latency)
-        peer = SimPeer(self, name, host, Random(self.rng.getrandbits(64)))
+        peer = SimPeer(self, name, host, Random(self.rng.getrandbits(64)), segment)
         self.peers[name] = peer
         await peer.boot()
         return peer

@@ -1,0 +1,52 @@
+"""What comes from the local network is read with suspicion."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peer.ids import Address, NodeId, ShareId
+from peer.limits import LAN_ADDRESSES_MAX
+from peer.net.dnssd import SERVICE_TYPE, instance_name, parse_name, usable_addresses
+from peer.net.lan import lan_key
+
+NODE = NodeId(bytes(range(32)))
+KEY = lan_key(ShareId(bytes(32)))
+
+
+def test_a_name_is_read_as_it_is_written() -> None:
+    name = instance_name(KEY, NODE)
+    assert len(name.partition(".")[0]) <= 63, "a DNS label"
+    assert parse_name(name) == (KEY, NODE.hex()[:12])
+
+
+@given(st.text())
+def test_any_text_is_a_name_or_none(text: str) -> None:
+    parsed = parse_name(text)
+    assert parsed is None or text == f"{parsed[0]}-{parsed[1]}.{SERVICE_TYPE}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "x", f"{KEY}.{SERVICE_TYPE}", f"{KEY}-short.{SERVICE_TYPE}", f"{KEY}-{'0' * 12}._http._tcp.local."],
+)
+def test_other_names_are_nobody(name: str) -> None:
+    assert parse_name(name) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1", "::1", "169.254.1.1", "fe80::1", "224.0.0.1", "0.0.0.0", "example.com", "", "1.2.3"]
+)
+def test_addresses_that_mean_nothing_elsewhere_are_left_out(text: str) -> None:
+    assert usable_addresses([text], 7701) == []
+
+
+def test_addresses_are_few_and_distinct() -> None:
+    texts = [f"10.0.0.{n}" for n in range(100)] * 2
+    found = usable_addresses(["10.0.0.0", "10.0.0.0", "2001:db8::1"], 7701)
+    assert found == [Address("10.0.0.0", 7701), Address("2001:db8::1", 7701)]
+    assert len(usable_addresses(texts, 7701)) == LAN_ADDRESSES_MAX
+
+
+@pytest.mark.parametrize("port", [None, 0, -1, 1 << 16])
+def test_ports_that_are_none(port: int | None) -> None:
+    assert usable_addresses(["10.0.0.1"], port) == []
