@@ -164,8 +164,48 @@ GOODBYE_GRACE_S: Final = 1.0
 OPENING_S: Final = 10.0
 """From a new connection to the other side's hello: a silent stranger holds a slot no longer."""
 
-GREETINGS_MAX: Final = 32
-"""Accepted connections that have not said hello yet; the next wait in the kernel's queue."""
+GREETINGS_MAX: Final = 128
+"""Accepted connections that have not said hello yet: 5 MB. With GREETINGS_PER_S each keeps its place for more
+than a second whatever the crowd, which is enough for two round trips around the world."""
+
+GREETINGS_PER_S: Final = 100
+"""Handshakes that we begin as the accepting side, in all: about a tenth of a core."""
+
+GREETINGS_BURST: Final = 256
+"""So many at once after a quiet time: a share's whole swarm may come back together."""
+
+GREETINGS_PER_NETWORK_MAX: Final = 16
+"""Greetings under way from one IPv4 address or IPv6 /64: a class behind one router."""
+
+GREETINGS_PER_NETWORK_PER_S: Final = 10
+"""Connections that one network may begin, as others have it (bee: 10 a second, 40 at once)."""
+
+GREETINGS_PER_NETWORK_BURST: Final = 40
+"""So many at once after a quiet time."""
+
+DOOR_NETWORKS_MAX: Final = 4096
+"""Networks whose rate is remembered: 1 MB. Who is forgotten begins anew, which the limits in all bear."""
+
+FRAME_S: Final = 30.0
+"""From the first byte of a header to its last: who sends a byte now and then holds a connection no longer."""
+
+CONNECTIONS_MAX: Final = 1000
+"""Connections of a node, all its shares together; fewer where the system allows fewer open files, another
+number with `--connections`. Each costs a descriptor and about 100 KiB."""
+
+CONNECTIONS_MIN: Final = 8
+"""Fewer would be no node; below this the system's limit is too low to work with."""
+
+DESCRIPTORS_RESERVED: Final = 224
+"""Of the process's descriptors, kept from accepted connections: one share's files and folders (96), its dials
+under way and dialled (92), the rest for listeners, the event loop, trackers and names to be resolved."""
+
+DESCRIPTORS_WANTED: Final = 4096
+"""What a command raises its own limit of open files to, where the system lets it: many begin with 256 (macOS)
+or 1024 (Linux)."""
+
+LACK_RETRY_S: Final = 0.5
+"""Where a file cannot be opened for lack of descriptors or memory, pause before it is tried again."""
 
 DIAL_S: Final = 15.0
 """From the first packet to a connection: three retransmissions of a SYN."""
@@ -629,6 +669,18 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (LINKS_MAX <= EXCHANGE_TOLD_MAX, "what is told to one link must fit its memory"),
     (2 * KEEPALIVE_S < IDLE_S, "two lost pings must fit into the other side's patience"),
     (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),
+    (GREETINGS_PER_S <= GREETINGS_MAX, "a crowd must leave each greeting a second at least"),
+    (
+        GREETINGS_PER_NETWORK_PER_S <= GREETINGS_PER_NETWORK_MAX <= GREETINGS_MAX // 4,
+        "one network alone must leave places to greet for others, and a second to its own",
+    ),
+    (GREETINGS_PER_NETWORK_BURST < GREETINGS_BURST, "one network alone must not use up the handshakes"),
+    (LINKS_MAX < CONNECTIONS_MAX, "one share alone must leave connections for others"),
+    (FRAME_S < IDLE_S, "half a header gets less patience than silence"),
+    (
+        FOLDERS_OPEN_MAX + FILES_OPEN_MAX + LINKS_DIALLED_MAX + HALF_OPEN_MAX < DESCRIPTORS_RESERVED,
+        "a share's files and dials must fit what is reserved for them",
+    ),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
     (2 * PIECE_BYTES_MAX <= HASH_MEMORY_BYTES, "hashing must be able to read while it hashes"),

@@ -67,7 +67,9 @@ class Member:
         self.links: dict[LinkId, Link] = {}
         self.complete = trio.Event()
         """Everything wanted is here, verified and in its place."""
-        self.book = PeerBook(services.node, services.rng, last_heard=self._last_heard)
+        self.book = PeerBook(
+            services.node, services.rng, last_heard=self._last_heard, links_max=services.links_max
+        )
         self.dialler = Dialler(
             self.book, services.transport, hello=self.hello, session=self.session, serve=self.serve
         )

@@ -6,6 +6,7 @@ from random import Random
 from peer.alarm import Alarm
 from peer.buffers import Buffers
 from peer.ids import NodeId
+from peer.limits import LINKS_MAX
 from peer.net.transport import Transport
 from peer.pacing import Pacer
 from peer.trace import EventTrace
@@ -27,4 +28,5 @@ class Services:
     up: Pacer
     down: Pacer
     trace: EventTrace
+    links_max: int = LINKS_MAX
     port: int = 0
