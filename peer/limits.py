@@ -147,8 +147,12 @@ MANIFESTS_KEPT_MAX: Final = 256
 MANIFEST_ASKS_MAX: Final = 2
 """Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
 
-MANIFEST_PATIENCE_S: Final = 5.0
-"""Without a byte of the manifest for this long, another peer is asked too."""
+MANIFEST_PATIENCE_S: Final = 2.0
+"""Without MANIFEST_PROGRESS_BYTES of the manifest for this long, more peers are asked: as many again as were
+slow, so that a crowd of them is got through in a few steps."""
+
+MANIFEST_PROGRESS_BYTES: Final = 16 * KIB
+"""A byte now and then is no progress. Most manifests are smaller, and should be here in that time."""
 
 # --- connections
 
@@ -342,6 +346,13 @@ ENDGAME_TIE_GAIN: Final = 1.25
 
 ENDGAME_TAKE_GAIN: Final = 2.5
 """The same for a piece that has begun, because what has come of it is lost. Tuned on the swarm model."""
+
+RESCUE_S: Final = 20.0
+"""A piece that would take so long more is taken from its link whatever was thrown away before, if another is
+RESCUE_GAIN times faster: or links that send a byte now and then could hold a download up for ever."""
+
+RESCUE_GAIN: Final = 4.0
+"""So many times: an honest link that is merely slower keeps its piece."""
 
 ENDGAME_LATE_SHARE: Final = 0.8
 """Pieces expected before this share of the latest one's time are left alone: they do not decide the end."""

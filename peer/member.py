@@ -382,7 +382,7 @@ class Member:
     def link_progressed(self, link: Link, event: DataProgress) -> None:
         self.progressed_at = trio.current_time()
         if event.piece is None:
-            self.quest.progressed(link.id, self.progressed_at)
+            self.quest.progressed(link.id, event.received, self.progressed_at)
         elif self.intake is not None:
             self.intake.progressed(link, event)
 

@@ -158,7 +158,7 @@ class SourceFiles:
 
     def _opened(self, file: FileIndex, path: PathParts) -> File:
         try:
-            return self._folder.open(path)
+            return self._open.opening(lambda: self._folder.open(path))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise self._changed(file, path, "was moved or deleted") from error
         except OSError as error:

@@ -6,7 +6,7 @@ A stranger costs a descriptor, some 40 KiB and a millisecond of handshake before
 * In all so many greetings under way. In a full house the newcomer takes the place of the oldest greeting of
   whichever network has most of them, because an honest greeting is over in two round trips: a crowd from
   one network shows out its own, and keeps nobody of another network waiting.
-* Of each network (one IPv4 address, an IPv6 /64) as many under way, and as many a second, as a household needs.
+* Of each network (one IPv4 address, an IPv6 /64) as many at once, and as many a second, as a household needs.
 
 This machine's own addresses are bounded in all only: a laboratory runs a hundred peers on one.
 """
