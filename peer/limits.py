@@ -280,6 +280,12 @@ JOURNAL_BYTES_MAX: Final = 32 * MIB
 JOURNAL_GROWTH_BYTES: Final = 256 * KIB
 """A journal that has grown this much over twice its compact form is rewritten: about 20,000 records."""
 
+SOURCE_LOOK_S: Final = 2.0
+"""How often some of the shared files are looked at for changes: told while the sharer still remembers."""
+
+SOURCE_LOOK_FILES: Final = 1000
+"""So many at a time, about 10 ms of a disk thread; the largest share is looked through in three minutes."""
+
 # --- download
 
 PICKER_BLOCK_PIECES: Final = 2048

@@ -35,6 +35,7 @@ from peer.swarm.metadata import AskManifest, ManifestQuest
 from peer.swarm.peerbook import PeerBook, Turned
 from peer.target import Target
 from peer.throttle import Throttle
+from peer.watching import watch_sources
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Answered, DataProgress, Rejected, Session
 
@@ -127,6 +128,9 @@ class Member:
             )
             if self._given is not None:
                 self._open(self._given)
+                nursery.start_soon(
+                    watch_sources, self._given, services.workers, self.unreadable.setdefault, self._news.held
+                )
             nursery.start_soon(self.trackers.run)
             nursery.start_soon(self.dialler.run)
             nursery.start_soon(self._keep_time)
