@@ -168,14 +168,14 @@ GOODBYE_GRACE_S: Final = 1.0
 OPENING_S: Final = 10.0
 """From a new connection to the other side's hello: a silent stranger holds a slot no longer."""
 
-GREETINGS_MAX: Final = 128
-"""Accepted connections that have not said hello yet: 5 MB. With GREETINGS_PER_S each keeps its place for more
+GREETINGS_MAX: Final = 256
+"""Accepted connections that have not said hello yet: 10 MB. With GREETINGS_PER_S each keeps its place for more
 than a second whatever the crowd, which is enough for two round trips around the world."""
 
-GREETINGS_PER_S: Final = 100
-"""Handshakes that we begin as the accepting side, in all: about a tenth of a core."""
+GREETINGS_PER_S: Final = 200
+"""Handshakes that we begin as the accepting side, in all: about a sixth of a core."""
 
-GREETINGS_BURST: Final = 256
+GREETINGS_BURST: Final = 512
 """So many at once after a quiet time: a share's whole swarm may come back together."""
 
 GREETINGS_PER_NETWORK_MAX: Final = 16
@@ -548,6 +548,10 @@ CLOSE_NOTIFY_S: Final = 1.0
 ACCEPT_RETRY_S: Final = 0.1
 """Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
 
+LISTEN_BACKLOG: Final = 512
+"""Connections that the kernel keeps until we come to them. No more than are greeted in a few seconds: whoever
+would wait longer has given up when his turn comes, and a full queue makes his system try again by itself."""
+
 LISTEN_TRIES_MAX: Final = 16
 """Free ports tried until one is free on every address at once."""
 
@@ -690,6 +694,10 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (
         GREETINGS_PER_NETWORK_PER_S <= GREETINGS_PER_NETWORK_MAX <= GREETINGS_MAX // 4,
         "one network alone must leave places to greet for others, and a second to its own",
+    ),
+    (
+        3 * LISTEN_BACKLOG < GREETINGS_PER_S * OPENING_S,
+        "who waits in the queue must still be greeted in time",
     ),
     (GREETINGS_PER_NETWORK_BURST < GREETINGS_BURST, "one network alone must not use up the handshakes"),
     (LINKS_MAX < CONNECTIONS_MAX, "one share alone must leave connections for others"),

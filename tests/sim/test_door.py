@@ -48,13 +48,13 @@ async def closed(stream: Stream) -> bool:
     return False
 
 
-@pytest.mark.parametrize("networks", [1, 3, 100, 400])
+@pytest.mark.parametrize("networks", [1, 3, 200, 800])
 async def test_honest_peers_get_in_through_a_silent_crowd(networks: int, autojump_clock: MockClock) -> None:
     async with open_world(1) as world:
         origin = await world.add_peer("origin", up=mbit(8))
         getter = await world.add_peer("getter")
         link = await origin.share("file", {(): DATA})
-        await silent_crowd(world, origin.address, 400, networks)
+        await silent_crowd(world, origin.address, 800, networks)
         begun = trio.current_time()
         fetch = getter.fetch(link, peers=[origin.address])
         with trio.fail_after(PATIENCE_S):
