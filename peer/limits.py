@@ -169,8 +169,8 @@ OPENING_S: Final = 10.0
 """From a new connection to the other side's hello: a silent stranger holds a slot no longer."""
 
 GREETINGS_MAX: Final = 256
-"""Accepted connections that have not said hello yet: 10 MB. With GREETINGS_PER_S each keeps its place for more
-than a second whatever the crowd, which is enough for two round trips around the world."""
+"""Accepted connections that have not said hello yet: 10 MB. With GREETINGS_PER_S each keeps its place for
+more than a second whatever the crowd: enough for two round trips around the world."""
 
 GREETINGS_PER_S: Final = 200
 """Handshakes that we begin as the accepting side, in all: about a sixth of a core."""

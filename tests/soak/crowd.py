@@ -1,4 +1,4 @@
-"""A crowd of hostile connections: silent, garbage, and half a handshake, in turn. Runs as a process of its own.
+"""A crowd of hostile connections: silent, garbage, half a handshake, in turn. A process of its own.
 
 usage: python -m tests.soak.crowd HOST PORT COUNT
 

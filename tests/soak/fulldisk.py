@@ -1,4 +1,4 @@
-"""A small disk fills up while it is fetched to, and is freed again: RELIABILITY row 4. Needs root, to mount one."""
+"""A small disk fills up while it is fetched to, and is freed again. Needs root, to mount one."""
 
 import os
 import random

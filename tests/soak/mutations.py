@@ -1,6 +1,6 @@
-"""A shared file is changed while it is fetched: RELIABILITY row 7. No wrong byte arrives, and the sharer is told.
+"""A shared file is changed while it is fetched: no wrong byte arrives, and the sharer is told.
 
-Two sharers have the same bytes; one of them has its copy changed in the middle of a transfer. The getter must end
+Two sharers have the same bytes; one has its copy changed in the middle of a transfer. The getter must end
 with the right bytes (from the other one), and the first sharer must say within seconds which file changed.
 """
 

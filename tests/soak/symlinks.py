@@ -1,4 +1,4 @@
-"""Somebody swaps folders of a download for symbolic links that lead outside: RELIABILITY row 20.
+"""Somebody swaps folders of a download for symbolic links that lead outside.
 
 Real `peer get` processes write a folder while a racer exchanges, in one step of the kernel, folders of the
 target and of its .part tree with links to a folder outside. Transfers may fail; the folder outside is never
