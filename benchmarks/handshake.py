@@ -189,9 +189,7 @@ def main() -> None:
     milliseconds, each = results["node"]
     beyond = (each - results["bare"][1]) / KIB
     print(f"first byte of a node: {verdict(milliseconds, TIME_BAR_MS)} ms, bar {TIME_BAR_MS:g} ms")
-    print(
-        f"a node's own memory of an idle connection: {verdict(beyond / KIB, MEMORY_BAR / KIB)} KiB, bar 64 KiB"
-    )
+    print(f"a node's own memory of an idle connection: {verdict(beyond, MEMORY_BAR_KIB)} KiB, bar 64 KiB")
 
 
 def verdict(value: float, bar: float) -> str:
