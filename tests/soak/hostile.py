@@ -33,7 +33,7 @@ def fetch(sharer: Sharer, work: Path) -> tuple[float, float]:
         "--progress", "json",
     )  # fmt: skip
     assert process.stderr is not None
-    points = []
+    points: list[tuple[float, int]] = []
     for line in process.stderr:
         with suppress(ValueError):
             done = int(json.loads(line).get("done", 0))
