@@ -20,7 +20,7 @@ import trio
 
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
 from peer.ids import Address, PieceIndex, RequestId
-from peer.limits import GOODBYE_GRACE_S, IDLE_S, KEEPALIVE_S, OUTBOX_BYTES_MAX
+from peer.limits import FRAME_S, GOODBYE_GRACE_S, IDLE_S, KEEPALIVE_S, OUTBOX_BYTES_MAX
 from peer.net.transport import Stream
 from peer.store.filesystem import FileSlice
 from peer.wire.messages import Bye, Message, Ping
@@ -95,6 +95,8 @@ class Connection:
         self.received_at = now
         self._sent_at = now
         self._writing_since: float | None = None
+        self._header_since: float | None = now if session.inside_header else None
+        self._has_room = True
         self._pings = 0
 
     @property
@@ -140,7 +142,10 @@ class Connection:
 
     def tick(self, now: float) -> None:
         """Called about once a second: keep-alive, and the end of peers that are gone without a word."""
-        if now - self.received_at > IDLE_S:
+        reading = self._has_room  # else it is we who keep the other side waiting
+        if reading and self._header_since is not None and now - self._header_since > FRAME_S:
+            self.close(ByeCode.TOO_SLOW, f"half a message for {FRAME_S:.0f} s")
+        elif reading and now - self.received_at > IDLE_S:
             self._end(Ending(f"silent for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
         elif self._writing_since is not None and now - self._writing_since > IDLE_S:
             self._end(Ending(f"took nothing for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
@@ -178,7 +183,7 @@ class Connection:
                 self._handle(handler, event)
             self._early.clear()
             while True:
-                limit = await handler.room()
+                limit = await self._room(handler)
                 buffer = session.get_buffer()
                 count = await receive_into(buffer if limit is None else buffer[:limit])
                 self.received_at = trio.current_time()
@@ -189,10 +194,26 @@ class Connection:
                     return
                 for event in session.buffer_updated(count):
                     self._handle(handler, event)
+                if not session.inside_header:
+                    self._header_since = None
+                elif self._header_since is None:
+                    self._header_since = self.received_at
         except RemoteProtocolError as error:
             self.close(error.bye_code, str(error))
         except (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionLost) as error:
             self._end(Ending(str(error) or "connection lost"))
+
+    async def _room(self, handler: Handler) -> int | None:
+        """Wait for room here. That time is not the other side's."""
+        before = trio.current_time()
+        self._has_room = False
+        limit = await handler.room()
+        self._has_room = True
+        waited = trio.current_time() - before
+        self.received_at += waited
+        if self._header_since is not None:
+            self._header_since += waited
+        return limit
 
     def _handle(self, handler: Handler, event: Event) -> None:
         if self._closing:  # after our goodbye nothing that arrives matters

@@ -78,6 +78,10 @@ class StorageFullError(StorageError):
     """No space left: the transfer can go on when there is room again."""
 
 
+class StorageLackError(StorageError):
+    """No descriptor or memory left just now: nothing is wrong with the file, and soon it may be had."""
+
+
 class SourceChangedError(StorageError):
     """A shared file is no longer what was hashed: nothing of it may be sent."""
 

@@ -2,12 +2,13 @@
 
 import fcntl
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
-from peer.errors import StorageError
+from peer.errors import StorageError, UsageError
 from peer.ids import ShareId
-from peer.limits import MANIFESTS_KEPT_MAX
+from peer.limits import MANIFESTS_KEPT_MAX, SWARM_SECRET_BYTES_MAX
 from peer.store.trouble import trouble
 
 ENVIRONMENT_VARIABLE = "MANYHANDS_HOME"
@@ -29,16 +30,37 @@ def home_path(option: str | None) -> Path:
     return Path(platformdirs.user_data_dir("manyhands"))
 
 
+SWARM_KEY_ASK = Path("-")
+"""Given for a key file: ask for the secret, or take it from a pipe."""
+
+
 def swarm_secret(path: Path | None) -> bytes | None:
-    """The private swarm's secret: from the file, or from the environment; None for the public swarm."""
-    if path is not None:
-        with trouble(str(path)):
-            text = path.read_bytes()
+    """The private swarm's secret: from the file, or from the environment; None for the public swarm.
+
+    Raises StorageError, UsageError. May wait for somebody to type, so call it before the event loop runs.
+    """
+    if path == SWARM_KEY_ASK:
+        text = _ask_secret()
+    elif path is not None:
+        with trouble(str(path)), path.open("rb") as file:
+            text = file.read(SWARM_SECRET_BYTES_MAX + 2)  # a whole disk given by mistake is not read
     elif SWARM_KEY_VARIABLE in os.environ:
         text = os.environb[SWARM_KEY_VARIABLE.encode()]
     else:
         return None
     return text.strip()
+
+
+def _ask_secret() -> bytes:
+    """From a terminal without showing it, or the first line of what is piped in."""
+    if not sys.stdin.isatty():
+        return sys.stdin.buffer.readline(SWARM_SECRET_BYTES_MAX + 2)
+    import getpass  # noqa: PLC0415 - rarely needed
+
+    try:
+        return os.fsencode(getpass.getpass("Swarm key: "))
+    except EOFError:
+        raise UsageError("no swarm key was typed; --swarm-key FILE reads it from a file") from None
 
 
 class Home:

@@ -16,12 +16,13 @@ import trio
 from peer.alarm import Alarm
 from peer.bitfield import Bitfield
 from peer.buffers import Buffers
-from peer.errors import ByeCode, StorageError, StorageFullError
+from peer.errors import ByeCode, StorageError, StorageFullError, StorageLackError
 from peer.ids import LinkId, NodeId, PieceIndex
 from peer.limits import (
     CHECKPOINT_BYTES,
     CHECKPOINT_S,
     DISK_RETRY_S,
+    LACK_RETRY_S,
     SYNC_FAILURES_MAX,
     UNVERIFIED_BYTES_MAX,
 )
@@ -162,14 +163,14 @@ class Intake:
                 self.perform(self.download.lost(piece, trio.current_time()))
 
     async def _on_disk(self, job: Callable[[], None]) -> None:
-        """Run a storage job; a full disk only makes us wait."""
+        """Run a storage job; a full disk, or a lack of descriptors, only makes us wait."""
         while True:
             try:
                 await self._workers.run(Lane.DISK, job)
-            except StorageFullError as error:
+            except (StorageFullError, StorageLackError) as error:
                 self._fetch_lost()
                 self._pause(str(error))
-                await trio.sleep(DISK_RETRY_S)
+                await trio.sleep(DISK_RETRY_S if isinstance(error, StorageFullError) else LACK_RETRY_S)
             else:
                 self._pause(None)
                 return

@@ -147,8 +147,12 @@ MANIFESTS_KEPT_MAX: Final = 256
 MANIFEST_ASKS_MAX: Final = 2
 """Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
 
-MANIFEST_PATIENCE_S: Final = 5.0
-"""Without a byte of the manifest for this long, another peer is asked too."""
+MANIFEST_PATIENCE_S: Final = 2.0
+"""Without MANIFEST_PROGRESS_BYTES of the manifest for this long, more peers are asked: as many again as were
+slow, so that a crowd of them is got through in a few steps."""
+
+MANIFEST_PROGRESS_BYTES: Final = 16 * KIB
+"""A byte now and then is no progress. Most manifests are smaller, and should be here in that time."""
 
 # --- connections
 
@@ -164,8 +168,48 @@ GOODBYE_GRACE_S: Final = 1.0
 OPENING_S: Final = 10.0
 """From a new connection to the other side's hello: a silent stranger holds a slot no longer."""
 
-GREETINGS_MAX: Final = 32
-"""Accepted connections that have not said hello yet; the next wait in the kernel's queue."""
+GREETINGS_MAX: Final = 256
+"""Accepted connections that have not said hello yet: 10 MB. With GREETINGS_PER_S each keeps its place for
+more than a second whatever the crowd: enough for two round trips around the world."""
+
+GREETINGS_PER_S: Final = 200
+"""Handshakes that we begin as the accepting side, in all: about a sixth of a core."""
+
+GREETINGS_BURST: Final = 512
+"""So many at once after a quiet time: a share's whole swarm may come back together."""
+
+GREETINGS_PER_NETWORK_MAX: Final = 16
+"""Greetings under way from one IPv4 address or IPv6 /64: a class behind one router."""
+
+GREETINGS_PER_NETWORK_PER_S: Final = 10
+"""Connections that one network may begin, as others have it (bee: 10 a second, 40 at once)."""
+
+GREETINGS_PER_NETWORK_BURST: Final = 40
+"""So many at once after a quiet time."""
+
+DOOR_NETWORKS_MAX: Final = 4096
+"""Networks whose rate is remembered: 1 MB. Who is forgotten begins anew, which the limits in all bear."""
+
+FRAME_S: Final = 30.0
+"""From the first byte of a header to its last: who sends a byte now and then holds a connection no longer."""
+
+CONNECTIONS_MAX: Final = 1000
+"""Connections of a node, all its shares together; fewer where the system allows fewer open files, another
+number with `--connections`. Each costs a descriptor and about 100 KiB."""
+
+CONNECTIONS_MIN: Final = 8
+"""Fewer would be no node; below this the system's limit is too low to work with."""
+
+DESCRIPTORS_RESERVED: Final = 224
+"""Of the process's descriptors, kept from accepted connections: one share's files and folders (96), its dials
+under way and dialled (92), the rest for listeners, the event loop, trackers and names to be resolved."""
+
+DESCRIPTORS_WANTED: Final = 4096
+"""What a command raises its own limit of open files to, where the system lets it: many begin with 256 (macOS)
+or 1024 (Linux)."""
+
+LACK_RETRY_S: Final = 0.5
+"""Where a file cannot be opened for lack of descriptors or memory, pause before it is tried again."""
 
 DIAL_S: Final = 15.0
 """From the first packet to a connection: three retransmissions of a SYN."""
@@ -236,6 +280,12 @@ JOURNAL_BYTES_MAX: Final = 32 * MIB
 JOURNAL_GROWTH_BYTES: Final = 256 * KIB
 """A journal that has grown this much over twice its compact form is rewritten: about 20,000 records."""
 
+SOURCE_LOOK_S: Final = 2.0
+"""How often some of the shared files are looked at for changes: told while the sharer still remembers."""
+
+SOURCE_LOOK_FILES: Final = 1000
+"""So many at a time, about 10 ms of a disk thread; the largest share is looked through in three minutes."""
+
 # --- download
 
 PICKER_BLOCK_PIECES: Final = 2048
@@ -302,6 +352,13 @@ ENDGAME_TIE_GAIN: Final = 1.25
 
 ENDGAME_TAKE_GAIN: Final = 2.5
 """The same for a piece that has begun, because what has come of it is lost. Tuned on the swarm model."""
+
+RESCUE_S: Final = 20.0
+"""A piece that would take so long more is taken from its link whatever was thrown away before, if another is
+RESCUE_GAIN times faster: or links that send a byte now and then could hold a download up for ever."""
+
+RESCUE_GAIN: Final = 4.0
+"""So many times: an honest link that is merely slower keeps its piece."""
 
 ENDGAME_LATE_SHARE: Final = 0.8
 """Pieces expected before this share of the latest one's time are left alone: they do not decide the end."""
@@ -491,6 +548,10 @@ CLOSE_NOTIFY_S: Final = 1.0
 ACCEPT_RETRY_S: Final = 0.1
 """Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
 
+LISTEN_BACKLOG: Final = 512
+"""Connections that the kernel keeps until we come to them. No more than are greeted in a few seconds: whoever
+would wait longer has given up when his turn comes, and a full queue makes his system try again by itself."""
+
 LISTEN_TRIES_MAX: Final = 16
 """Free ports tried until one is free on every address at once."""
 
@@ -650,6 +711,22 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (LINKS_MAX <= EXCHANGE_TOLD_MAX, "what is told to one link must fit its memory"),
     (2 * KEEPALIVE_S < IDLE_S, "two lost pings must fit into the other side's patience"),
     (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),
+    (GREETINGS_PER_S <= GREETINGS_MAX, "a crowd must leave each greeting a second at least"),
+    (
+        GREETINGS_PER_NETWORK_PER_S <= GREETINGS_PER_NETWORK_MAX <= GREETINGS_MAX // 4,
+        "one network alone must leave places to greet for others, and a second to its own",
+    ),
+    (
+        3 * LISTEN_BACKLOG < GREETINGS_PER_S * OPENING_S,
+        "who waits in the queue must still be greeted in time",
+    ),
+    (GREETINGS_PER_NETWORK_BURST < GREETINGS_BURST, "one network alone must not use up the handshakes"),
+    (LINKS_MAX < CONNECTIONS_MAX, "one share alone must leave connections for others"),
+    (FRAME_S < IDLE_S, "half a header gets less patience than silence"),
+    (
+        FOLDERS_OPEN_MAX + FILES_OPEN_MAX + LINKS_DIALLED_MAX + HALF_OPEN_MAX < DESCRIPTORS_RESERVED,
+        "a share's files and dials must fit what is reserved for them",
+    ),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
     (2 * PIECE_BYTES_MAX <= HASH_MEMORY_BYTES, "hashing must be able to read while it hashes"),

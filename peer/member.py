@@ -35,6 +35,7 @@ from peer.swarm.metadata import AskManifest, ManifestQuest
 from peer.swarm.peerbook import PeerBook, Turned
 from peer.target import Target
 from peer.throttle import Throttle
+from peer.watching import watch_sources
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Answered, DataProgress, Rejected, Session
 
@@ -67,7 +68,9 @@ class Member:
         self.links: dict[LinkId, Link] = {}
         self.complete = trio.Event()
         """Everything wanted is here, verified and in its place."""
-        self.book = PeerBook(services.node, services.rng, last_heard=self._last_heard)
+        self.book = PeerBook(
+            services.node, services.rng, last_heard=self._last_heard, links_max=services.links_max
+        )
         self.dialler = Dialler(
             self.book, services.transport, hello=self.hello, session=self.session, serve=self.serve
         )
@@ -125,6 +128,9 @@ class Member:
             )
             if self._given is not None:
                 self._open(self._given)
+                nursery.start_soon(
+                    watch_sources, self._given, services.workers, self.unreadable.setdefault, self._news.held
+                )
             nursery.start_soon(self.trackers.run)
             nursery.start_soon(self.dialler.run)
             nursery.start_soon(services.lan.take_part, self.share, services.port, self._found_nearby)
@@ -381,7 +387,7 @@ class Member:
     def link_progressed(self, link: Link, event: DataProgress) -> None:
         self.progressed_at = trio.current_time()
         if event.piece is None:
-            self.quest.progressed(link.id, self.progressed_at)
+            self.quest.progressed(link.id, event.received, self.progressed_at)
         elif self.intake is not None:
             self.intake.progressed(link, event)
 

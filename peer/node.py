@@ -15,12 +15,13 @@ from peer.buffers import BufferPool
 from peer.errors import ByeCode, ConnectionLost, LocalProtocolError, RemoteProtocolError
 from peer.greeting import Greeted, welcome
 from peer.ids import Address, NodeId, ShareId
-from peer.limits import GREETINGS_MAX, OPENING_S
+from peer.limits import LINKS_MAX, OPENING_S
 from peer.member import Member
 from peer.net.lan import Lan, NoLan
 from peer.net.transport import Listener, Stream, Transport
 from peer.pacing import Pacer
 from peer.services import Services
+from peer.swarm.door import Admitted, Door, DoorBounds, Guest
 from peer.trace import EventTrace, NoTrace
 from peer.wire.messages import Hello
 from peer.wire.session import Session
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 class Node:
     """One node: an identity, a transport, and the swarms that it takes part in.
 
-    up, down: bytes a second for the whole node, None for no limit.
+    up, down: bytes a second for the whole node, None for no limit. links_max: connected peers of one share.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Node:
         down: float | None = None,
         trace: EventTrace | None = None,
         lan: Lan | None = None,
+        bounds: DoorBounds | None = None,
+        links_max: int = LINKS_MAX,
     ) -> None:
         alarm = Alarm()
         self.services = Services(
@@ -59,10 +62,12 @@ class Node:
             down=Pacer(down, alarm),
             trace=trace or NoTrace(),
             lan=lan or NoLan(),
+            links_max=links_max,
         )
         self.members: dict[ShareId, Member] = {}
         self.addresses: tuple[Address, ...] = ()
-        self._greetings = trio.Semaphore(GREETINGS_MAX)
+        self.door = Door(bounds)
+        self._greetings: dict[Guest, trio.CancelScope] = {}
         self._listeners: list[Listener] = []
 
     async def listen(self, host: str | None, port: int) -> tuple[Address, ...]:
@@ -102,23 +107,34 @@ class Node:
 
     async def _accept(self, listener: Listener, nursery: trio.Nursery) -> None:
         while True:
-            # Strangers whose greeting is not done are few at any time; the others wait in the kernel's queue.
-            await self._greetings.acquire()
+            await trio.sleep(self.door.wait(trio.current_time()))  # the others wait in the kernel's queue
             stream = await listener.accept()
-            nursery.start_soon(self._greet, stream)
+            connected = sum(len(member.links) for member in self.members.values())
+            verdict = self.door.knock(stream.remote.host, trio.current_time(), connected)
+            if not isinstance(verdict, Admitted):
+                logger.debug("turned away %s: %s", stream.remote, verdict.value)
+                await trio.aclose_forcefully(stream)
+                continue
+            if verdict.instead is not None:
+                self._greetings[verdict.instead].cancel()
+            scope = self._greetings[verdict.guest] = trio.CancelScope(
+                deadline=trio.current_time() + OPENING_S
+            )
+            nursery.start_soon(self._greet, stream, verdict.guest, scope)
 
-    async def _greet(self, stream: Stream) -> None:
+    async def _greet(self, stream: Stream, guest: Guest, scope: trio.CancelScope) -> None:
         """Learn what a stranger wants. Nothing that it does may end more than its connection."""
         greeted: Greeted | None = None
         try:
-            with trio.move_on_after(OPENING_S):
+            with scope:
                 stream = await self.services.transport.accept(stream)
                 session = Session(buffers=self.services.buffers)
                 greeted = await welcome(stream, session, self._answer)
         except (ConnectionLost, RemoteProtocolError, trio.BrokenResourceError) as error:
             logger.debug("a stranger did not get in: %s", error)
         finally:
-            self._greetings.release()
+            del self._greetings[guest]
+            self.door.left(guest)
             if greeted is None:
                 await trio.aclose_forcefully(stream)
         if greeted is not None:

@@ -12,7 +12,7 @@ import trio
 from peer.alarm import Alarm
 from peer.bitfield import Bitfield
 from peer.connection import Outgoing
-from peer.errors import RejectCode, RemoteProtocolError, StorageError
+from peer.errors import RejectCode, RemoteProtocolError, StorageError, StorageLackError
 from peer.ids import LinkId, PieceIndex, RequestId, ShareId
 from peer.limits import WINDOW_DEFAULT
 from peer.link import Link
@@ -173,8 +173,11 @@ class Outflow:
             slices = tuple(self._store.slices(chunk.piece, chunk.offset, chunk.length))
         except StorageError as error:
             self.upload.unreadable(link.id, chunk)
-            link.reject(chunk.request, RejectCode.UNREADABLE)
-            self._lost(chunk.piece, error)
+            if isinstance(error, StorageLackError):  # the piece is as good as it was, only not now
+                link.reject(chunk.request, RejectCode.BUSY)
+            else:
+                link.reject(chunk.request, RejectCode.UNREADABLE)
+                self._lost(chunk.piece, error)
             return None
         return Outgoing(chunk.request, chunk.piece, chunk.offset, chunk.total, chunk.length, slices)
 

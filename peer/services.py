@@ -6,6 +6,7 @@ from random import Random
 from peer.alarm import Alarm
 from peer.buffers import Buffers
 from peer.ids import NodeId
+from peer.limits import LINKS_MAX
 from peer.net.lan import Lan
 from peer.net.transport import Transport
 from peer.pacing import Pacer
@@ -29,4 +30,5 @@ class Services:
     down: Pacer
     trace: EventTrace
     lan: Lan
+    links_max: int = LINKS_MAX
     port: int = 0

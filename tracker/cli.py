@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     "--swarm-key",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Secret of a private swarm: only its peers get in.  [env: MANYHANDS_SWARM_KEY holds the secret]",
+    help="Secret of a private swarm: only its peers get in; '-' asks for it.  "
+    "[env: MANYHANDS_SWARM_KEY holds the secret]",
 )
 def command(host: str | None, port: int, home: Path | None, swarm_key: Path | None) -> None:
     """Tell peers about each other: who else has this share?
@@ -54,8 +55,8 @@ def build_transport(home: Path | None, swarm_key: Path | None = None) -> Transpo
     """The transport that this tracker listens on. The one place to change when it is another one.
 
     It takes encrypted peers and plain ones alike; of a private swarm only those who have its secret.
-    home: where the key is kept; without one a new key is made
-    for this run, since peers do not expect a certain tracker.
+    home: where the key is kept; without one a new key is made for this run, since peers do not expect a
+    certain tracker.
     """
     from peer.home import swarm_secret
     from peer.identity import Identity, load_or_create_identity

@@ -101,7 +101,8 @@ def command(
     down: float | None,
     progress: str,
     trace: Path | None,
-    swarm_key: Path | None,
+    swarm_secret: bytes | None,
+    connections: int | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -116,7 +117,9 @@ def command(
     if seed and seed_for is not None:
         raise click.UsageError("--seed seeds until stopped, --seed-for for a time: give one of them")
     seed_s = float("inf") if seed else seed_for
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace, swarm_key)
+    network = NetworkOptions(
+        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections
+    )
     options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose)
 
     async def work(stop: Stop) -> int:

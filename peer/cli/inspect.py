@@ -45,7 +45,8 @@ def command(
     down: float | None,
     progress: str,
     trace: Path | None,
-    swarm_key: Path | None,
+    swarm_secret: bytes | None,
+    connections: int | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -54,7 +55,9 @@ def command(
     For a link the list is fetched from any peer that has it, and checked against the link. For a path it is
     made by hashing, and the link's identity is printed without sharing anything.
     """
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace, swarm_key)
+    network = NetworkOptions(
+        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections
+    )
 
     async def work(stop: Stop) -> int:
         from peer.cli.display import make_display

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from peer.ids import Address
+from peer.limits import CONNECTIONS_MAX, CONNECTIONS_MIN, LINKS_MAX
 from peer.units import parse_duration, parse_rate
 
 PEER_PORT = 7701
@@ -72,6 +73,22 @@ def home_option(command: Command) -> Command:
     )(command)
 
 
+def _read_secret(ctx: click.Context, param: click.Parameter, value: Path | None) -> bytes | None:
+    """The secret itself, also from the environment: asked for here, where Ctrl-C still ends the program."""
+    from peer.errors import ExitCode, ManyhandsError
+    from peer.home import swarm_secret
+    from peer.paths import printable
+
+    try:
+        return swarm_secret(value)
+    except ManyhandsError as error:
+        click.echo(printable(f"peer: {error}"), err=True)
+        ctx.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo(err=True)
+        ctx.exit(ExitCode.INTERRUPTED)
+
+
 def network_options(command: Command) -> Command:
     """What `share` and `get` have in common."""
     options = [
@@ -104,9 +121,18 @@ def network_options(command: Command) -> Command:
         ),
         click.option(
             "--swarm-key",
+            "swarm_secret",
             type=click.Path(path_type=Path),
+            callback=_read_secret,
             metavar="FILE",
-            help="Secret of a private swarm, in a file (or in MANYHANDS_SWARM_KEY).",
+            help="Secret of a private swarm, in a file; '-' asks for it (or set MANYHANDS_SWARM_KEY).",
+        ),
+        click.option(
+            "--connections",
+            type=click.IntRange(min=CONNECTIONS_MIN),
+            metavar="N",
+            help=f"At most this many connected peers (default: {LINKS_MAX} for a share, {CONNECTIONS_MAX} in "
+            "all; fewer where the system allows fewer open files).",
         ),
         click.option("--plain", is_flag=True, help="No encryption: for labs and trusted links."),
     ]

@@ -43,7 +43,8 @@ def command(
     down: float | None,
     progress: str,
     trace: Path | None,
-    swarm_key: Path | None,
+    swarm_secret: bytes | None,
+    connections: int | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -53,7 +54,9 @@ def command(
     folder are not followed: they are named and left out. A file that changes while it is shared is noticed
     and no longer sent.
     """
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace, swarm_key)
+    network = NetworkOptions(
+        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections
+    )
     options = ShareOptions(path, port, announce)
 
     async def work(stop: Stop) -> int:

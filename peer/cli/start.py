@@ -8,13 +8,16 @@ from random import Random, SystemRandom
 
 from peer.cli.options import PEER_PORT
 from peer.errors import UsageError
-from peer.home import Home, home_path, swarm_secret
+from peer.home import SWARM_KEY_VARIABLE, Home, home_path
 from peer.identity import Identity, load_or_create_identity
 from peer.ids import Address, NodeId
+from peer.limits import CONNECTIONS_MAX, LINKS_MAX
+from peer.net.descriptors import claim_descriptors
 from peer.net.tcp import TcpTransport
 from peer.net.transport import Transport
 from peer.node import Node
 from peer.store.trouble import trouble
+from peer.swarm.door import DoorBounds
 from peer.trace import EventTrace, LineTrace
 from peer.workers import ThreadWorkers, Workers
 
@@ -34,7 +37,8 @@ class NetworkOptions:
     plain: bool
     progress: str
     trace: Path | None = None
-    swarm_key: Path | None = None
+    swarm_secret: bytes | None = None
+    connections: int | None = None
 
 
 @dataclass(slots=True)
@@ -53,13 +57,16 @@ class Started:
 def make_transport(options: NetworkOptions, identity: Identity) -> Transport:
     """The transport that the options ask for. Raises UsageError for a swarm key that is none."""
     if options.plain:
-        if options.swarm_key is not None:
-            raise UsageError("--plain and --swarm-key exclude each other: a private swarm is encrypted")
+        if options.swarm_secret is not None:
+            raise UsageError(
+                f"--plain and a swarm key (--swarm-key, {SWARM_KEY_VARIABLE}) exclude each other: "
+                "a private swarm is encrypted"
+            )
         return TcpTransport()
     from peer.net.swarmca import SwarmAuthority
     from peer.net.tls import TlsTransport
 
-    secret = swarm_secret(options.swarm_key)
+    secret = options.swarm_secret
     try:
         authority = SwarmAuthority.public() if secret is None else SwarmAuthority.private(secret)
     except ValueError as error:
@@ -91,6 +98,8 @@ async def start(options: NetworkOptions, port: int | None) -> Started:
         up=options.up,
         down=options.down,
         trace=_open_trace(options.trace, identity.node_id) if options.trace else None,
+        bounds=DoorBounds.fitting(claim_descriptors(), options.connections or CONNECTIONS_MAX),
+        links_max=options.connections or LINKS_MAX,
     )
     if port is not None:
         await node.listen(options.host, port)

@@ -42,7 +42,8 @@ def command(
     down: float | None,
     progress: str,
     trace: Path | None,
-    swarm_key: Path | None,
+    swarm_secret: bytes | None,
+    connections: int | None,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -51,7 +52,9 @@ def command(
     DIR is the folder that the share was put into (as `get -o DIR`), or the share's own folder. Exit code 0 if
     everything is there and good, 4 if not.
     """
-    network = NetworkOptions(home, trackers, host, up, down, plain, progress, trace, swarm_key)
+    network = NetworkOptions(
+        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections
+    )
 
     async def work(stop: Stop) -> int:
         from peer.cli.display import make_display

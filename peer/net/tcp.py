@@ -21,7 +21,7 @@ import trio
 
 from peer.errors import DialError, UsageError
 from peer.ids import Address, NodeId
-from peer.limits import ACCEPT_RETRY_S, COPY_BYTES, LISTEN_TRIES_MAX, TURN_BYTES
+from peer.limits import ACCEPT_RETRY_S, COPY_BYTES, LISTEN_BACKLOG, LISTEN_TRIES_MAX, TURN_BYTES
 from peer.net.sendqueue import SendQueue
 from peer.net.transport import Listener, Stream
 from peer.net.turn import Exclusive, Turn
@@ -351,7 +351,7 @@ async def _listen_on_all(names: Sequence[tuple[int, str | int]], port: int) -> l
                     raise
                 lacking = error
                 continue
-            sock.listen(0xFFFF)  # the kernel cuts it to its own limit
+            sock.listen(LISTEN_BACKLOG)
             port = sock.getsockname()[1]
             listeners.append(TcpListener(trio.SocketListener(sock)))
         if not listeners:

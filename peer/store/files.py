@@ -26,6 +26,7 @@ from typing import Final, TypeVar
 from peer.limits import FOLDERS_OPEN_MAX
 from peer.store import native
 from peer.store.filesystem import Entry, File, FileState, Folder, Kind, PathParts
+from peer.store.trouble import LACK
 
 T = TypeVar("T")
 
@@ -240,7 +241,17 @@ class DiskFolder:
         return made
 
     def _at(self, path: PathParts, operation: Callable[[int, str], T]) -> T:
-        """Do it to the last name of the path in its open folder."""
+        """Do it to the last name of the path in its open folder. For lack of descriptors those of the folders
+        are given back, and it is tried once more."""
+        try:
+            return self._once_at(path, operation)
+        except OSError as error:
+            if error.errno not in LACK or not self._open:
+                raise
+        self._forget(())
+        return self._once_at(path, operation)
+
+    def _once_at(self, path: PathParts, operation: Callable[[int, str], T]) -> T:
         if not path:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._path)
         folder = self._descriptor(path[:-1])

@@ -8,13 +8,15 @@ a truncation would kill the process.
 Small files are read into memory and looked at before and after, so nothing of them remains to be asked later.
 """
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
 from blake3 import blake3
 
-from peer.errors import SourceChangedError
+from peer.errors import SourceChangedError, StorageError
 from peer.ids import FileIndex, PieceIndex
 from peer.manifest import Manifest
 from peer.paths import printable
@@ -25,6 +27,9 @@ from peer.store.trouble import translate
 from peer.store.verify import piece_matches
 
 _HASH_BYTES = 1 << 20
+
+_NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
+"""A link, a folder or a device has the file's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,8 @@ class SourceFiles:
                 except FileNotFoundError as error:
                     raise self._changed(file, path, "was moved or deleted") from error
                 except OSError as error:
+                    if error.errno in _NO_FILE:
+                        raise self._changed(file, path, "was replaced by something else") from error
                     raise translate(error, self._folder.describe(path)) from error
                 if changed:
                     raise self._changed(file, path, "was changed")
@@ -158,7 +165,7 @@ class SourceFiles:
 
     def _opened(self, file: FileIndex, path: PathParts) -> File:
         try:
-            return self._folder.open(path)
+            return self._open.opening(lambda: self._folder.open(path))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise self._changed(file, path, "was moved or deleted") from error
         except OSError as error:
@@ -214,6 +221,13 @@ class SourceStore:
         """Hint that the piece will be read soon."""
         if not self.layout.is_packed(piece):
             self.files.prefetch(self.layout.segments(piece)[0])
+
+    def look(self, files: Iterable[int]) -> None:
+        """Look whether these files are in their states; `take_changes` has those that are not. What cannot be
+        looked at just now is looked at another time."""
+        for number in files:
+            with suppress(StorageError):
+                self.files.confirm((FileIndex(number),))
 
     def check(self, piece: PieceIndex) -> bool:
         """Read and hash the piece: whether it can be served. An unreadable disk is a no."""

@@ -106,7 +106,7 @@ class Places:
             if self.layout.sizes[part.file] >= self.layout.piece_bytes:
                 self._large(part.file, path).write(data, part.offset)
             else:
-                file = self._open_to_write(part.file, path)
+                file = self._files.opening(lambda: self._open_to_write(part.file, path))
                 file.write(data, part.offset)
                 file.close()
         except OSError as error:
@@ -115,7 +115,7 @@ class Places:
     def _large(self, number: FileIndex, path: PathParts) -> File:
         file = self._files.get(number)
         if file is None:
-            file = self._open_to_write(number, path)
+            file = self._files.opening(lambda: self._open_to_write(number, path))
             size = self.layout.sizes[number]
             if file.size() != size:
                 file.allocate(size)
@@ -169,13 +169,17 @@ class Places:
             self.folder.sync_everything(self.partial.path)
         else:
             for number in numbers:
-                file = self._files.get(number) or self.folder.open(self.partial_path(number), write=True)
+                file = self._files.get(number) or self._to_sync(number)
                 file.sync()
                 if not keep_cached:
                     file.uncache()
             for path in folders:
                 self.folder.sync_folder(path)
         self._durable_folders.update(folders)
+
+    def _to_sync(self, number: FileIndex) -> File:
+        path = self.partial_path(number)
+        return self._files.opening(lambda: self.folder.open(path, write=True))
 
     def forget(self, files: Iterable[FileIndex]) -> None:
         """Open these anew when they are next used."""
@@ -239,7 +243,7 @@ class Places:
         if file is None:
             path = self.partial_path(number)
             with trouble(self.folder.describe(path)):
-                file = self.folder.open(path, write=True)
+                file = self._files.opening(lambda: self.folder.open(path, write=True))
             self._files.put(number, file)
         return file
 

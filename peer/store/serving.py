@@ -1,11 +1,13 @@
 """What the stores serve from: files kept open, and bytes of many small files joined."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock
 
 from peer.ids import FileIndex
 from peer.limits import FILES_OPEN_MAX
 from peer.store.filesystem import File, FileSlice, FileState
+from peer.store.trouble import LACK
 
 
 class MemoryFile:
@@ -68,6 +70,16 @@ class OpenFiles:
             if found is not None:
                 self._files.move_to_end(file)
             return found
+
+    def opening(self, open_it: Callable[[], File]) -> File:
+        """Open one more; for lack of descriptors give back those that are kept, and try once more."""
+        try:
+            return open_it()
+        except OSError as error:
+            if error.errno not in LACK or not self._files:
+                raise
+        self.clear()
+        return open_it()
 
     def put(self, file: FileIndex, opened: File) -> None:
         with self._lock:

@@ -4,10 +4,13 @@ import errno
 from types import TracebackType
 from typing import Final
 
-from peer.errors import StorageError, StorageFullError
+from peer.errors import StorageError, StorageFullError, StorageLackError
 from peer.paths import printable
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+LACK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""What passes when somebody gives something back."""
 
 _SENTENCES: Final[dict[int, str]] = {
     errno.ENOSPC: "the disk is full: make room, what has arrived is kept",
@@ -25,6 +28,7 @@ _SENTENCES: Final[dict[int, str]] = {
     errno.EIO: "the disk reports an input/output error: check the disk, then run the same command again",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n) or run fewer transfers",
     errno.ENFILE: "the system has too many files open: close some programs",
+    errno.ENOMEM: "the system has no memory left: close some programs",
     errno.ENAMETOOLONG: "the path is too long for this file system: choose a folder with a shorter path",
     errno.EFBIG: "the file is too large for this file system (FAT ends at 4 GiB): choose another disk",
     errno.EINVAL: "it is not a regular file, or the file system refuses the name: choose another folder",
@@ -43,7 +47,7 @@ def translate(error: OSError, path: str) -> StorageError:
     """The error for the user. path: as `Folder.describe` names it."""
     code = error.errno or 0
     sentence = _SENTENCES.get(code) or f"{error.strerror or error}: check the disk and the folder"
-    kind = StorageFullError if code in _FULL else StorageError
+    kind = StorageFullError if code in _FULL else StorageLackError if code in LACK else StorageError
     return kind(f"{printable(path)}: {sentence}")
 
 

@@ -37,6 +37,15 @@ def as_ip(host: str) -> IpAddress | None:
     return mapped or ip
 
 
+def network_of(host: str) -> str:
+    """Whom a host shares its limits with: one IPv4 address; an IPv6 /64, because a customer is given at least
+    that much. A name that is no address is a network of its own."""
+    ip = as_ip(host)
+    if isinstance(ip, ipaddress.IPv6Address):
+        return f"{int(ip) >> 64:x}/64"
+    return host.lower() if ip is None else str(ip)
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine, by its address; ``localhost`` counts too."""
     ip = as_ip(host)

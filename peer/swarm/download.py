@@ -25,9 +25,10 @@ from peer.limits import (
     ENDGAME_TICK_S,
     RANDOM_FIRST_PIECES,
     REJECT_REST_S,
+    RESCUE_S,
 )
 from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
-from peer.swarm.endgame import Endgame
+from peer.swarm.endgame import Endgame, expected_end
 from peer.swarm.interest import Interest
 from peer.swarm.picker import Picker
 from peer.swarm.pieces import Pieces
@@ -150,7 +151,10 @@ class Download:
         if begins and asked.live:
             flight = self._pieces.flights[piece]
             if len(flight) > 1:
-                for loser in self._endgame.losers(flight, now, self._guess()):
+                guess = self._guess()
+                for loser in self._endgame.losers(flight, now, guess):
+                    if loser.received and expected_end(loser, now, guess) >= RESCUE_S:
+                        loser.supplier.laggard = True
                     self._pieces.land(loser)
                     self._withdraw(loser, out)
                     self._fill(loser.supplier, now, out)

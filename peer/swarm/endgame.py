@@ -15,6 +15,10 @@ request counts at once with what duplicates have cost so far (much, where socket
 call back), and the nearer the bound, the more a duplicate must gain. Only the latest pieces are worth it: one
 that will be here before them does not end the download sooner.
 
+The bound does not hold for the *rescue* of a piece from a link that would need very long for it: only what
+that link sent is lost, which is little, and whether a download ends must not hang on a budget that hostile
+links can use up (two hundred links that send a byte a second did).
+
 Not done: asking everybody for everything, as BitTorrent's first endgame did; letting two answers run side by
 side to see which comes first; keeping the last pieces back until a link is idle (measured: slower).
 """
@@ -34,6 +38,8 @@ from peer.limits import (
     ENDGAME_TIE_GAIN,
     ENDGAME_TIE_S,
     ENDGAME_WASTE_PERMILLE,
+    RESCUE_GAIN,
+    RESCUE_S,
 )
 from peer.swarm.picker import Picker
 from peer.swarm.supplier import Asked, Flight, Supplier
@@ -57,8 +63,10 @@ def expected_end(asked: Asked, now: float, guess: float) -> float:
     due = asked.due_at
     if due is None:
         due = asked.asked_at + supplier.outstanding / guess
-    # What is late will be later still: after the time that it should have taken, as long again.
-    return max(due - now, now - due)
+    # What is late will be later still: after the time that it should have taken, as long again. And however
+    # fast the link was when it was asked, its own bytes take their time at the rate of now.
+    own = supplier.seconds_for(asked.remaining, now, inf)
+    return max(due - now, now - due, own)
 
 
 class Endgame:
@@ -87,7 +95,7 @@ class Endgame:
         doubled: requests beyond the first for a piece, now. received_bytes: by the whole download so far.
         """
         spent = self._spent(doubled, received_bytes)
-        if spent >= 1 or not flights:
+        if not flights:
             return None
         latest = 0.0
         for _, flight in self._rank(flights, now, guess):
@@ -103,7 +111,9 @@ class Endgame:
             if len(flight) >= ENDGAME_ASKS_MAX or now - flight[-1].asked_at < ENDGAME_TIE_S:
                 continue
             begun = any(asked.received for asked in flight)
-            gain = (ENDGAME_TAKE_GAIN if begun else ENDGAME_TIE_GAIN) / (1 - spent)
+            gain = (ENDGAME_TAKE_GAIN if begun else ENDGAME_TIE_GAIN) / (1 - spent) if spent < 1 else inf
+            if end >= RESCUE_S and supplier.rate:
+                gain = min(gain, RESCUE_GAIN)
             if supplier.seconds_for(supplier.outstanding + first.length, now, guess) * gain < end:
                 return first.piece
         return None

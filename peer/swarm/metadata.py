@@ -2,9 +2,10 @@
 
 A getter that has only a link knows nothing but the hash of the manifest. Any connected peer that has sent a
 bitfield has the manifest. We ask a few at once, because it is small and everything else waits for it; the
-first answer whose hash is the share id is the manifest, whoever sent it. A peer whose answer has another hash
-lied and is expelled. An answer that has the right hash and is still no legal manifest is the link's fault,
-not the peer's: then there is nothing to be had anywhere, and `ManifestError` says so.
+first answer whose hash is the share id is the manifest, whoever sent it. Who is slow keeps its request, and
+others are asked beside it. A peer whose answer has another hash lied and is expelled. An answer that has the
+right hash and is still no legal manifest is the link's fault, not the peer's: then there is nothing to be had
+anywhere, and `ManifestError` says so.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from blake3 import blake3
 
 from peer.errors import ManifestError
 from peer.ids import LinkId, ShareId
-from peer.limits import MANIFEST_ASKS_MAX, MANIFEST_PATIENCE_S
+from peer.limits import MANIFEST_ASKS_MAX, MANIFEST_PATIENCE_S, MANIFEST_PROGRESS_BYTES
 from peer.manifest import Manifest
 
 
@@ -39,7 +40,9 @@ class ManifestQuest:
         self._holders: dict[LinkId, None] = {}
         """Links that have it and were not asked yet, in order of arrival."""
         self._asked: dict[LinkId, float] = {}
-        """Links that were asked, and when each last sent something (seconds)."""
+        """Links that were asked, and when each was last seen to get on (seconds)."""
+        self._received: dict[LinkId, int] = {}
+        """Bytes of these since then."""
         self._slow: set[LinkId] = set()
         self.liars = 0
         """Peers whose answer had the wrong hash."""
@@ -53,18 +56,20 @@ class ManifestQuest:
     def left(self, link: LinkId, now: float) -> list[AskManifest]:
         """The link is gone, or has refused."""
         self._holders.pop(link, None)
-        self._asked.pop(link, None)
-        self._slow.discard(link)
+        self._forget(link)
         return self._ask(now)
 
-    def progressed(self, link: LinkId, now: float) -> None:
-        """Some of the answer has arrived."""
+    def progressed(self, link: LinkId, count: int, now: float) -> None:
+        """So many bytes of the answer have arrived."""
         if link in self._asked:
-            self._asked[link] = now
-            self._slow.discard(link)
+            self._received[link] += count
+            if self._received[link] >= MANIFEST_PROGRESS_BYTES:
+                self._received[link] = 0
+                self._asked[link] = now
+                self._slow.discard(link)
 
     def tick(self, now: float) -> list[AskManifest]:
-        """Silent links keep their request, but no longer hold the place of another."""
+        """Slow links keep their request, but no longer hold the place of another."""
         for link, since in self._asked.items():
             if now - since > MANIFEST_PATIENCE_S:
                 self._slow.add(link)
@@ -75,8 +80,7 @@ class ManifestQuest:
 
         Raises ManifestError when the bytes are what the link names and still no legal manifest.
         """
-        self._asked.pop(link, None)
-        self._slow.discard(link)
+        self._forget(link)
         if blake3(data).digest() != self._share:
             self.liars += 1
             return None, []
@@ -86,12 +90,18 @@ class ManifestQuest:
 
     def _ask(self, now: float) -> list[AskManifest]:
         asks = []
-        while self._holders and len(self._asked) - len(self._slow) < MANIFEST_ASKS_MAX:
+        while self._holders and len(self._asked) < MANIFEST_ASKS_MAX + 2 * len(self._slow):
             link = next(iter(self._holders))
             del self._holders[link]
             self._asked[link] = now
+            self._received[link] = 0
             asks.append(AskManifest(link))
         return asks
+
+    def _forget(self, link: LinkId) -> None:
+        self._asked.pop(link, None)
+        self._received.pop(link, None)
+        self._slow.discard(link)
 
     def check_invariants(self) -> None:
         """For tests and the simulator."""

@@ -24,7 +24,7 @@ from peer.limits import (
     LINKS_PER_HOST_MAX,
     LINKS_SPARE,
 )
-from peer.swarm.addresses import canonical, canonical_host, is_loopback, may_tell, usable
+from peer.swarm.addresses import canonical, canonical_host, is_loopback, may_tell, network_of, usable
 from peer.swarm.known import HEARSAY, Dial, Known, KnownAddresses, Source
 from peer.wire.messages import KnownPeer
 
@@ -354,7 +354,8 @@ class PeerBook:
             return True
         if dialled or is_loopback(host):
             return False
-        return sum(link.host == host for link in self._links.values()) >= LINKS_PER_HOST_MAX
+        network = network_of(host)
+        return sum(network_of(link.host) == network for link in self._links.values()) >= LINKS_PER_HOST_MAX
 
     def _unlink(self, link: LinkId) -> _Connected | None:
         gone = self._links.pop(link, None)

@@ -61,6 +61,7 @@ class Supplier:
         "gone",
         "heard_at",
         "interested",
+        "laggard",
         "latency",
         "link",
         "live_count",
@@ -82,6 +83,7 @@ class Supplier:
         self.expelled = False
         self.gone = False
         self.silent = False
+        self.laggard = False  # a piece had to be rescued from it, and none has come whole since
         self.rests_until = -inf
         self.asks: dict[PieceIndex, Asked] = {}  # in the order of asking; withdrawn ones stay until answered
         self.live_count = 0
@@ -101,7 +103,7 @@ class Supplier:
         """Whether one more piece should be asked of this link, if there is one."""
         if self.choked or self.expelled or len(self.asks) >= self.window or now < self.rests_until:
             return False
-        if self.silent:
+        if self.silent or self.laggard:
             return not self.asks  # one at a time, and only after it has answered for all before
         if not self.live_count:
             return True
@@ -138,6 +140,7 @@ class Supplier:
 
     def complete(self, now: float) -> None:
         """A piece came in whole: the pipeline may grow."""
+        self.laggard = False
         self._fold(now)
         if self.rate and self.live_count >= self.depth < self.window:
             self.depth += 1
@@ -168,8 +171,8 @@ class Supplier:
         """The rate with the present silence counted in; 0 if not known."""
         if not self.live_count:
             return self.rate
-        seconds = self._seconds + now - self._fold_at
-        return (self._weighted + self._fresh) / seconds if self._weighted and seconds else 0.0
+        seconds, weighted = self._seconds + now - self._fold_at, self._weighted + self._fresh
+        return weighted / seconds if weighted and seconds else 0.0
 
     def is_overdue(self, now: float) -> bool:
         """Whether something was asked and nothing has come for too long."""

@@ -120,6 +120,11 @@ class FrameReader:
         """Whether an end of the stream here would be in the middle of a frame."""
         return self._left > 0 or self._start < self._end
 
+    @property
+    def inside_header(self) -> bool:
+        """Whether a header has begun and is not whole yet."""
+        return not self._left and self._start < self._end
+
     def eof(self) -> None:
         """The stream has ended. Raises ConnectionLost if it did so in the middle of a frame."""
         if self.inside_frame:

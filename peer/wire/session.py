@@ -143,6 +143,11 @@ class Session:
 
     # --- what we send: whole frames, for the stream in the order of the calls. All raise LocalProtocolError.
 
+    @property
+    def inside_header(self) -> bool:
+        """Whether the other side has begun a message and not finished its header."""
+        return self._reader.inside_header
+
     def greet(self, hello: Hello) -> bytes:
         """Our hello: at once for who dialled, after `HelloReceived` for who accepted."""
         if hello.window > WINDOW_MAX:

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from peer.errors import ExitCode, StorageError, StorageFullError
-from peer.store.trouble import translate, trouble
+from peer.errors import ExitCode, StorageError, StorageFullError, StorageLackError
+from peer.store.trouble import LACK, translate, trouble
 
 
 @pytest.mark.parametrize("code", sorted(errno.errorcode))
@@ -18,6 +18,7 @@ def test_every_error_is_one_line_that_names_the_path(code: int) -> None:
     assert ": " in line.removeprefix("/some/where\\x1b[2J: "), "a reason and a way out"
     assert error.exit_code is ExitCode.STORAGE
     assert isinstance(error, StorageFullError) == (code in (errno.ENOSPC, errno.EDQUOT))
+    assert isinstance(error, StorageLackError) == (code in LACK)
 
 
 def test_an_error_without_a_code_is_told_as_well() -> None:

@@ -168,7 +168,7 @@ while True:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux swaps two names in one step")
-def test_symlink_race(root: Path, canary: Path) -> None:
+def test_CVE_2026_43619_symlink_race(root: Path, canary: Path) -> None:
     """rsync CVE-2026-43619: a racer swaps a folder for a link while files are made, read and moved in it."""
     (root / "d").mkdir(parents=True)
     (root / "link").symlink_to(canary)

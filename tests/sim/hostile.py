@@ -6,8 +6,8 @@ import trio
 import trio.lowlevel
 
 from peer.buffers import BufferPool
-from peer.greeting import Greeted, welcome
-from peer.ids import NodeId, PieceIndex, RequestId
+from peer.greeting import Greeted, greet, welcome
+from peer.ids import Address, NodeId, PieceIndex, RequestId
 from peer.limits import PROTOCOL_VERSION, WINDOW_DEFAULT
 from peer.magnet import MagnetLink
 from peer.net.transport import Stream
@@ -45,6 +45,25 @@ async def live(world: World, name: str, link: MagnetLink, behaviour: Behaviour) 
     return host
 
 
+async def visit(world: World, name: str, link: MagnetLink, target: Address, behaviour: Behaviour) -> None:
+    """A host that dials a node, greets it properly and treats it badly."""
+    host = world.network.add_host(name, up=None, down=None, latency=0.001)
+    node = NodeId(name.encode().ljust(32, b"."))
+    stream = await host.transport(node).dial(target)
+    hello = Hello(PROTOCOL_VERSION, link.share, node, WINDOW_DEFAULT, PORT)
+    greeted = await greet(stream, Session(buffers=BufferPool()), hello, None)
+
+    async def misbehave() -> None:
+        try:
+            await behaviour(greeted)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    world.nursery.start_soon(misbehave)
+
+
 async def claim_everything(greeted: Greeted, piece_count: int) -> None:
     """Say that all pieces are here, and that requests are welcome."""
     bits = bytearray(b"\xff" * ((piece_count + 7) // 8))
@@ -76,6 +95,23 @@ def silent(piece_count: int) -> Behaviour:
     async def behave(greeted: Greeted) -> None:
         await claim_everything(greeted, piece_count)
         await each_request(greeted, ignore)
+
+    return behave
+
+
+def dribble(piece_count: int, piece_length: int) -> Behaviour:
+    """Answers every request, a byte a second."""
+
+    async def behave(greeted: Greeted) -> None:
+        async def answer(request: RequestId, piece: PieceIndex | None) -> None:
+            length = piece_length if piece is not None else 100
+            await greeted.stream.send_all(greeted.session.data_header(request, 0, length, length))
+            for _ in range(length):
+                await greeted.stream.send_all(b"\0")
+                await trio.sleep(1)
+
+        await claim_everything(greeted, piece_count)
+        await each_request(greeted, answer)
 
     return behave
 

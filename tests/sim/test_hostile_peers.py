@@ -141,3 +141,6 @@ async def test_half_of_the_peers_lie(autojump_clock: MockClock) -> None:
             honest = {origin.node_id, *(getter.node_id for getter in getters)}
             assert set(member_statistics(fetch.member).sources) <= honest
             assert all("6c696172" in line for line in fetch.member.expelled), "only liars (their id in hex)"
+            assert fetch.member.intake is not None
+            corrupt_bytes = fetch.member.intake.statistics().download.corrupt_bytes
+            assert corrupt_bytes <= PIECE * count, "one piece wasted for each liar at most"

@@ -95,3 +95,34 @@ async def test_read_errors_while_seeding_send_the_others_elsewhere(autojump_cloc
             await fetch.wait()
         for path, data in FILES.items():
             assert fetch.read(*path) == data
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+async def test_a_lack_of_descriptors_pauses_and_nothing_is_given_up(
+    code: int, autojump_clock: MockClock
+) -> None:
+    """Row 16, on both sides: neither does the getter fail nor is the sharer's file taken for changed."""
+    async with open_world(4) as world:
+        origin = await world.add_peer("origin", up=mbit(4))
+        getter = await world.add_peer("getter")
+        link = await origin.share("folder", FILES)
+        fetch = getter.fetch(link, peers=[origin.address])
+        with trio.move_on_after(0.5):
+            await fetch.wait()
+        for peer in (origin, getter):
+            peer.disk.fail(code, Operation.OPEN, times=float("inf"))
+            peer.disk.fail(code, Operation.CREATE, times=float("inf"))
+        with trio.move_on_after(60):
+            await fetch.wait()
+        assert not fetch.ended.is_set()
+        assert not fetch.member.complete.is_set()
+        for peer in (origin, getter):
+            peer.disk.heal()
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        sharer = origin.node.members[link.share]
+        assert not sharer.unreadable
+        assert sharer.holding is not None
+        assert sharer.holding.have.is_full
+        for path, data in FILES.items():
+            assert fetch.read(*path) == data

@@ -1,0 +1,79 @@
+"""Looks after shared files that their owner goes on using, also while nobody asks for them.
+
+Serving notices a change at the next request (store/outgoing.py); this notices it within seconds without one,
+withdraws the pieces, and tells the sharer once, by name. A file that was only touched (its bytes are what
+they were) is hashed again and shared on without a word.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from peer.bitfield import Bitfield
+from peer.errors import StorageError
+from peer.holding import Holding
+from peer.ids import PieceIndex
+from peer.limits import SOURCE_LOOK_FILES, SOURCE_LOOK_S
+from peer.store.outgoing import Change, SourceStore
+from peer.workers import Lane, Workers
+
+
+class SourceWatch:
+    """The files of one share. ``have``: the pieces that we say we hold. ``told``: a line for the sharer.
+    ``held``: a piece can be had again."""
+
+    def __init__(
+        self,
+        store: SourceStore,
+        have: Bitfield,
+        workers: Workers,
+        *,
+        told: Callable[[str], object],
+        held: Callable[[PieceIndex], None],
+    ) -> None:
+        self._store = store
+        self._have = have
+        self._workers = workers
+        self._told = told
+        self._held = held
+        self._next = 0
+
+    async def run(self) -> None:
+        """Until cancelled. Looks at some files at a time, so that a share of any size costs little."""
+        while True:
+            await trio.sleep(SOURCE_LOOK_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look at the next files, and settle what was found changed here or while serving."""
+        count = len(self._store.layout.sizes)
+        batch = range(self._next, min(self._next + SOURCE_LOOK_FILES, count))
+        self._next = batch.stop if batch.stop < count else 0
+        await self._workers.run(Lane.DISK, self._store.look, batch)
+        for change in self._store.take_changes():
+            await self._settle(change)
+
+    async def _settle(self, change: Change) -> None:
+        """Withdraw the file's pieces, unless its bytes are what they were."""
+        for piece in change.pieces:
+            self._have.discard(piece)
+        try:
+            same = await self._workers.run(Lane.COMPUTE, self._store.recheck, change.file)
+        except StorageError:
+            same = False
+        if not same:
+            self._told(str(change))
+            return
+        for number in change.pieces:
+            piece = PieceIndex(number)
+            # A piece of many small files is good again when all of them are.
+            if self._store.still_good(piece) and self._have.add(piece):
+                self._held(piece)
+
+
+async def watch_sources(
+    holding: Holding, workers: Workers, told: Callable[[str], object], held: Callable[[PieceIndex], None]
+) -> None:
+    """Watch what is shared, if it is files of the user's: until cancelled."""
+    if isinstance(holding.reader, SourceStore):
+        await SourceWatch(holding.reader, holding.have, workers, told=told, held=held).run()

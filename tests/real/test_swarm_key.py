@@ -1,0 +1,103 @@
+"""Asking for the secret of a private swarm: hidden on a terminal, from a pipe, interrupted."""
+
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.real.commands import PATIENCE_S, command, environment, run, sharing
+
+SECRET = "correct horse battery staple"
+
+
+def take_terminal() -> None:
+    """Make stdin the controlling terminal, as a login does."""
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
+
+
+def on_terminal(answer: bytes, *arguments: str | Path) -> tuple[int, bytes]:
+    """Run a command on a terminal of its own, type the answer when it asks; its exit code and screen."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command("peer", *arguments),
+        stdin=theirs, stdout=theirs, stderr=theirs, env=environment(), start_new_session=True,
+        preexec_fn=take_terminal,  # noqa: PLW1509 - no thread runs here
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        screen = b""
+        typed = False
+        while True:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:  # Linux says so when the other end is closed
+                break
+            if not part:
+                break
+            screen += part
+            if not typed and b"Swarm key:" in screen:
+                os.write(ours, answer)
+                typed = True
+        code = process.wait(PATIENCE_S)
+    os.close(ours)
+    return code, screen
+
+
+@pytest.fixture
+def link_and_key(tmp_path: Path) -> Path:
+    (tmp_path / "file.bin").write_bytes(b"data")
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    return tmp_path
+
+
+def test_it_is_asked_for_and_not_shown(link_and_key: Path) -> None:
+    folder = link_and_key
+    with sharing(folder / "file.bin", folder / "h1", "--swarm-key", folder / "secret") as link:
+        code, screen = on_terminal(
+            SECRET.encode() + b"\n",
+            *("get", link, "-o", folder / "out", "--host", "127.0.0.1", "--home", folder / "h2"),
+            *("--swarm-key", "-"),
+        )
+    assert code == 0, screen
+    assert b"Swarm key:" in screen
+    assert SECRET.encode() not in screen
+    assert (folder / "out" / "file.bin").read_bytes() == b"data"
+
+
+def test_ctrl_c_at_the_question_ends_it(tmp_path: Path) -> None:
+    code, screen = on_terminal(b"\x03", "share", tmp_path, "--home", tmp_path / "h", "--swarm-key", "-")
+    assert code == 130, screen
+    assert b"Traceback" not in screen
+
+
+def test_it_comes_through_a_pipe(link_and_key: Path) -> None:
+    folder = link_and_key
+    with sharing(folder / "file.bin", folder / "h1", "--swarm-key", folder / "secret") as link:
+        arguments = ("get", link, "-o", folder / "out", "--host", "127.0.0.1", "--home", folder / "h2")
+        done = subprocess.run(
+            command("peer", *arguments, "--swarm-key", "-"),
+            input=SECRET + "\n", check=False, capture_output=True, text=True, timeout=PATIENCE_S,
+            env=environment(),
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command_name", ["share", "get"])
+def test_a_private_swarm_is_never_plain(
+    command_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    what = str(tmp_path) if command_name == "share" else f"magnet:?xt=urn:blake3:{'ab' * 32}"
+    result = run(
+        "peer", command_name, what, "--home", tmp_path / "h", "--plain", "--swarm-key", tmp_path / "secret"
+    )
+    assert result.code == 2
+    assert "exclude each other" in result.err
+
+
+def test_a_short_secret_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("short")
+    result = run("peer", "share", tmp_path, "--home", tmp_path / "h", "--swarm-key", tmp_path / "secret")
+    assert result.code == 2
+    assert "8 to 4096 bytes, not 5" in result.err

@@ -1,0 +1,161 @@
+"""Strangers at a node's door, in virtual time: silent, slow, half spoken. Rows 10 and 17 of RELIABILITY."""
+
+from random import Random
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from peer.buffers import BufferPool
+from peer.greeting import greet
+from peer.ids import Address, NodeId, ShareId
+from peer.limits import FRAME_S, GREETINGS_MAX, IDLE_S, OPENING_S, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
+from peer.net.transport import Stream
+from peer.sim.network import mbit
+from peer.sim.world import PORT, SimPeer, World, open_world
+from peer.wire.codec import encode
+from peer.wire.messages import Hello
+from peer.wire.session import Session
+from tests.sim.hostile import dribble, visit
+
+KIB = 1024
+PIECE = 16 * KIB
+PIECES = 64
+DATA = Random(1).randbytes(PIECE * PIECES)
+PATIENCE_S = 900
+
+
+async def silent_crowd(world: World, target: Address, size: int, networks: int) -> list[Stream]:
+    """Connections that never say a word, from so many networks."""
+    hosts = [world.network.add_host(f"crowd{n}") for n in range(networks)]
+    return [await hosts[n % networks].transport().dial(target) for n in range(size)]
+
+
+async def one_by_one(stream: Stream, data: bytes) -> None:
+    """A byte a second."""
+    for value in data:
+        await stream.send_all(bytes([value]))
+        await trio.sleep(1)
+
+
+async def closed(stream: Stream) -> bool:
+    """Whether the other side has closed it, without waiting."""
+    with trio.move_on_after(0.001):
+        try:
+            return await stream.receive_some() == b""
+        except trio.BrokenResourceError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("networks", [1, 3, 200, 800])
+async def test_honest_peers_get_in_through_a_silent_crowd(networks: int, autojump_clock: MockClock) -> None:
+    async with open_world(1) as world:
+        origin = await world.add_peer("origin", up=mbit(8))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        await silent_crowd(world, origin.address, 800, networks)
+        begun = trio.current_time()
+        fetch = getter.fetch(link, peers=[origin.address])
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        assert trio.current_time() - begun < 6
+        assert fetch.read() == DATA
+        statistics = origin.node.door.statistics()
+        assert statistics.greeting <= GREETINGS_MAX
+        origin.node.door.check_invariants()
+
+
+async def test_a_silent_stranger_is_gone_when_its_time_is_over(autojump_clock: MockClock) -> None:
+    async with open_world(2) as world:
+        origin = await world.add_peer("origin")
+        strangers = await silent_crowd(world, origin.address, 10, 1)
+        await trio.sleep(OPENING_S - 1)
+        assert origin.node.door.statistics().greeting == 10
+        await trio.sleep(1.1)
+        assert origin.node.door.statistics().greeting == 0
+        for stranger in strangers:
+            assert await closed(stranger)
+
+
+async def test_a_byte_now_and_then_buys_no_time(autojump_clock: MockClock) -> None:
+    """Slowloris: the deadline is for the whole greeting."""
+    async with open_world(3) as world:
+        origin = await world.add_peer("origin")
+        (stranger,) = await silent_crowd(world, origin.address, 1, 1)
+        hello = encode(Hello(PROTOCOL_VERSION, ShareId(bytes(32)), NodeId(b"s" * 32), 1, 1))
+        begun = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError):
+            await one_by_one(stranger, hello)
+        assert trio.current_time() - begun < OPENING_S + 2
+
+
+async def greeted_stranger(world: World, origin: SimPeer, share: ShareId) -> Stream:
+    """A peer that got in, and says no more than that."""
+    host = world.network.add_host("stranger")
+    node = NodeId(b"stranger".ljust(32))
+    stream = await host.transport(node).dial(origin.address)
+    hello = Hello(PROTOCOL_VERSION, share, node, WINDOW_DEFAULT, PORT)
+    await greet(stream, Session(buffers=BufferPool()), hello, None)
+    return stream
+
+
+async def test_half_a_message_ends_sooner_than_silence(autojump_clock: MockClock) -> None:
+    async with open_world(4) as world:
+        origin = await world.add_peer("origin")
+        link = await origin.share("file", {(): DATA})
+        stream = await greeted_stranger(world, origin, link.share)
+        member = origin.node.members[link.share]
+        assert len(member.links) == 1
+        begun = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError):
+            await one_by_one(stream, b"\x00\x00\x10\x00" + bytes(1000))
+        assert trio.current_time() - begun < FRAME_S + 3
+        assert not member.links
+
+
+async def test_a_half_open_connection_is_noticed(autojump_clock: MockClock) -> None:
+    """Row 9: the other side is gone without a word, and the kernel does not know."""
+    async with open_world(5) as world:
+        origin = await world.add_peer("origin", up=mbit(1))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        fetch = getter.fetch(link, peers=[origin.address])
+        with trio.move_on_after(2):
+            await fetch.wait()
+        (connection,) = world.network.connections(origin.host, getter.host)
+        connection.vanish()
+        begun = trio.current_time()
+        member = origin.node.members[link.share]
+        (old,) = member.links
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        assert trio.current_time() - begun < IDLE_S + 30
+        await trio.sleep(IDLE_S + 2 * TICK_S)
+        assert old not in member.links
+        assert fetch.read() == DATA
+
+
+async def test_two_hundred_slow_peers_cost_little(autojump_clock: MockClock) -> None:
+    """Row 10: eight good sources, and two hundred that send a byte a second."""
+    alone = await time_to_fetch(slow=0)
+    crowded = await time_to_fetch(slow=200)
+    assert crowded <= 1.3 * alone
+
+
+async def time_to_fetch(slow: int) -> float:
+    async with open_world(6) as world:
+        fast = [await world.add_peer(f"fast{n}", up=mbit(0.1)) for n in range(8)]
+        links = [await peer.share("file", {(): DATA}) for peer in fast]
+        getter = await world.add_peer("getter")
+        begun = trio.current_time()
+        fetch = getter.fetch(links[0], peers=[peer.address for peer in fast])
+        await trio.sleep(0.1)
+        for number in range(slow):
+            await visit(world, f"slow{number}", links[0], getter.address, dribble(PIECES, PIECE))
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        assert fetch.read() == DATA
+        if slow:
+            assert len(fetch.member.links) > slow / 2, "they were there"
+        return trio.current_time() - begun

@@ -1,0 +1,78 @@
+"""10,000 hostile connections at a sharer while honest peers fetch from it.
+
+Bars: honest transfers at half their undisturbed speed at least, memory growth under 64 MiB, descriptors back
+to where they were within 30 s. The speed is that of a transfer that runs; how long a newcomer waits for its
+first byte, behind the crowd in the kernel's queue, is told as well.
+"""
+
+import json
+import random
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from tests.real.commands import PATIENCE_S, begin, environment
+from tests.soak.processes import Sharer, descriptors, heard_sharing, peak_memory
+
+MIB = 1 << 20
+SIZE = 384 * MIB
+CALM_RUNS = 3
+GROWTH_MAX = 64 * MIB
+BACK_S = 30
+SPARE_DESCRIPTORS = 2
+
+
+def fetch(sharer: Sharer, work: Path) -> tuple[float, float]:
+    """One honest transfer: bytes a second once it runs, and seconds until then."""
+    began = time.monotonic()
+    process = begin(
+        "peer", "get", sharer.link, "-o", work / "out", "--host", "127.0.0.1", "--home", work / "home",
+        "--progress", "json",
+    )  # fmt: skip
+    assert process.stderr is not None
+    points: list[tuple[float, int]] = []
+    for line in process.stderr:
+        with suppress(ValueError):
+            done = int(json.loads(line).get("done", 0))
+            if done and (not points or done > points[-1][1]):
+                points.append((time.monotonic(), done))
+    process.communicate(timeout=PATIENCE_S)
+    if process.returncode or len(points) < 2:
+        raise SystemExit(f"soak: an honest transfer failed with exit code {process.returncode}")
+    (work / "out" / "file.bin").unlink()
+    (first, before), (last, after) = points[0], points[-1]
+    return (after - before) / (last - first), first - began
+
+
+def run(work: Path, count: int, seed: int) -> int:
+    """Disturb transfers with so many connections; the number of bars that were missed."""
+    source = work / "file.bin"
+    source.write_bytes(random.Random(seed).randbytes(MIB) * (SIZE // MIB))
+    with heard_sharing(source, work / "share-home") as sharer:
+        pid = sharer.process.pid
+        undisturbed = [fetch(sharer, work) for _ in range(CALM_RUNS)]
+        calm, patience = map(statistics.median, zip(*undisturbed, strict=True))
+        memory, base = peak_memory(pid), descriptors(pid)
+        command = [sys.executable, "-m", "tests.soak.crowd", "127.0.0.1", str(sharer.port), str(count)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as crowd:
+            disturbed = [fetch(sharer, work)]
+            while crowd.poll() is None:
+                disturbed.append(fetch(sharer, work))
+            taken = int(crowd.communicate()[0] or 0)
+        growth = peak_memory(pid) - memory
+        since = time.monotonic()
+        while descriptors(pid) > base + SPARE_DESCRIPTORS and time.monotonic() - since < BACK_S:
+            time.sleep(0.1)
+        left, back = descriptors(pid) - base, time.monotonic() - since
+    speed, waited = map(statistics.median, zip(*disturbed, strict=True))
+    ratio = speed / calm
+    print(
+        f"{taken} hostile connections during {len(disturbed)} transfers: {ratio:.2f} of the undisturbed "
+        f"{calm / MIB:.0f} MiB/s, first bytes after {waited:.1f} s instead of {patience:.1f} s, "
+        f"{growth / MIB:.1f} MiB more memory, descriptors {left:+d} after {back:.1f} s",
+        flush=True,
+    )
+    return sum((taken < count, ratio < 0.5, growth > GROWTH_MAX, left > SPARE_DESCRIPTORS))

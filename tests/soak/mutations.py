@@ -1,0 +1,125 @@
+"""A shared file is changed while it is fetched: no wrong byte arrives, and the sharer is told.
+
+Two sharers have the same bytes; one has its copy changed in the middle of a transfer. The getter must end
+with the right bytes (from the other one), and the first sharer must say within seconds which file changed.
+"""
+
+import filecmp
+import json
+import random
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from tests.real.commands import PATIENCE_S, begin
+from tests.soak.processes import heard_sharing
+
+MIB = 1 << 20
+SIZE = 16 * MIB
+RATE = "12MiB"
+TOLD_S = 15
+
+
+def flip(path: Path, rng: random.Random) -> None:
+    """Change a byte."""
+    with path.open("r+b") as file:
+        file.seek(rng.randrange(SIZE - 1))
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def truncate(path: Path, rng: random.Random) -> None:
+    """Cut it off."""
+    with path.open("r+b") as file:
+        file.truncate(rng.randrange(SIZE))
+
+
+def append(path: Path, rng: random.Random) -> None:
+    """Add a byte."""
+    with path.open("ab") as file:
+        file.write(b"!")
+
+
+def delete(path: Path, rng: random.Random) -> None:
+    """Remove it."""
+    path.unlink()
+
+
+def replace(path: Path, rng: random.Random) -> None:
+    """Put another file of the same size in its place."""
+    other = path.with_name("other")
+    other.write_bytes(rng.randbytes(SIZE))
+    other.replace(path)
+
+
+def overwrite(path: Path, rng: random.Random) -> None:
+    """Write all of it anew, in place."""
+    with path.open("r+b") as file:
+        file.write(rng.randbytes(SIZE))
+
+
+CHANGES: tuple[Callable[[Path, random.Random], None], ...] = (
+    flip,
+    truncate,
+    append,
+    delete,
+    replace,
+    overwrite,
+)
+
+
+def run(work: Path, count: int, seed: int) -> int:
+    """Change so many files; the number of times that something was wrong."""
+    rng = random.Random(seed)
+    pristine = work / "good" / "file.bin"
+    pristine.parent.mkdir()
+    pristine.write_bytes(rng.randbytes(SIZE))
+    failures = 0
+    with heard_sharing(pristine, work / "good-home", "--up", RATE) as good:
+        for number in range(count):
+            change = CHANGES[number % len(CHANGES)]
+            victim = work / "victim" / "file.bin"
+            victim.parent.mkdir()
+            shutil.copy2(pristine, victim)
+            with heard_sharing(victim, work / "victim-home", "--up", RATE) as sharer:
+                wrong = one_change(work, victim, rng, change, (sharer.link, str(good.port)))
+                told = sharer.wait_for("file.bin", TOLD_S) and sharer.wait_for("since it was hashed", TOLD_S)
+            if not told:
+                wrong = f"{wrong} the sharer was not told".strip()
+            failures += bool(wrong)
+            print(
+                f"change {number + 1}: {change.__name__}: {wrong or 'right bytes, sharer told'}", flush=True
+            )
+            shutil.rmtree(victim.parent)
+            shutil.rmtree(work / "out", ignore_errors=True)
+    print(f"{count - failures} of {count} changes: no wrong byte, and the sharer was told", flush=True)
+    return failures
+
+
+def one_change(
+    work: Path,
+    victim: Path,
+    rng: random.Random,
+    change: Callable[[Path, random.Random], None],
+    sources: tuple[str, str],
+) -> str:
+    """Fetch, and change the file at some point of it; what was wrong with the result."""
+    link, other = sources
+    process = begin(
+        "peer", "get", link, "-o", work / "out", "--host", "127.0.0.1", "--home", work / "home",
+        "--peer", f"127.0.0.1:{other}", "--progress", "json",
+    )  # fmt: skip
+    at = rng.randrange(SIZE)
+    assert process.stderr is not None
+    for line in process.stderr:
+        with suppress(ValueError):
+            if int(json.loads(line).get("done", 0)) >= at:
+                break
+    change(victim, rng)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    if process.returncode:
+        return f"exit code {process.returncode}: {err.splitlines()[-1:]}"
+    same = filecmp.cmp(work / "good" / "file.bin", work / "out" / "file.bin", shallow=False)
+    return "" if same else "WRONG BYTES"
