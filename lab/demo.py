@@ -262,6 +262,7 @@ def size_of(path: Path) -> int:
 def main() -> int:
     """Run the demonstration; 0 if every copy is complete and identical."""
     arguments = parse_arguments()
+    os.environ.setdefault("MANYHANDS_LAN", "0")  # a demonstration stays on this machine
     console = Console()
     if arguments.path is not None and not arguments.path.exists():
         console.print(f"demo: {printable(str(arguments.path))} does not exist", style="red", markup=False)

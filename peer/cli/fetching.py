@@ -50,6 +50,7 @@ class Fetching:
         self._link: MagnetLink = parse(options.link)
         self._name = self._link.name or f"share-{self._link.share.hex()[:16]}"
         self._explained_at = -EXPLAIN_EVERY_S
+        self._told_trouble = False
 
     async def run(self) -> Outcome:
         """Fetch, report, perhaps seed. Raises ManyhandsError for what ends it early."""
@@ -106,6 +107,9 @@ class Fetching:
                 self._show(statistics, display, now)
                 if self._options.verbose and now - self._explained_at >= EXPLAIN_EVERY_S:
                     self._explained_at = now
+                    if (trouble := member.services.lan.trouble) is not None and not self._told_trouble:
+                        self._told_trouble = True
+                        display.say(trouble)
                     display.say(f"limited by {what_limits(member)}, {format_rate(statistics.rate_down)}")
                 if statistics.seconds_idle > self._options.timeout_s:
                     raise self._stuck(member, statistics)

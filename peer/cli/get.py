@@ -103,6 +103,7 @@ def command(
     trace: Path | None,
     swarm_secret: bytes | None,
     connections: int | None,
+    lan: bool,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -118,7 +119,7 @@ def command(
         raise click.UsageError("--seed seeds until stopped, --seed-for for a time: give one of them")
     seed_s = float("inf") if seed else seed_for
     network = NetworkOptions(
-        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections
+        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
     )
     options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose)
 

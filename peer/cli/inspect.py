@@ -47,6 +47,7 @@ def command(
     trace: Path | None,
     swarm_secret: bytes | None,
     connections: int | None,
+    lan: bool,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -56,7 +57,7 @@ def command(
     made by hashing, and the link's identity is printed without sharing anything.
     """
     network = NetworkOptions(
-        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections
+        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
     )
 
     async def work(stop: Stop) -> int:

@@ -134,6 +134,12 @@ def network_options(command: Command) -> Command:
             help=f"At most this many connected peers (default: {LINKS_MAX} for a share, {CONNECTIONS_MAX} in "
             "all; fewer where the system allows fewer open files).",
         ),
+        click.option(
+            "--lan/--no-lan",
+            default=True,
+            envvar="MANYHANDS_LAN",
+            help="Find peers on the local network by multicast DNS (default: yes; MANYHANDS_LAN=0 says no).",
+        ),
         click.option("--plain", is_flag=True, help="No encryption: for labs and trusted links."),
     ]
     for option in reversed(options):

@@ -45,6 +45,7 @@ def command(
     trace: Path | None,
     swarm_secret: bytes | None,
     connections: int | None,
+    lan: bool,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -55,7 +56,7 @@ def command(
     and no longer sent.
     """
     network = NetworkOptions(
-        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections
+        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
     )
     options = ShareOptions(path, port, announce)
 

@@ -3,6 +3,7 @@
 import atexit
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random, SystemRandom
 
@@ -13,6 +14,8 @@ from peer.identity import Identity, load_or_create_identity
 from peer.ids import Address, NodeId
 from peer.limits import CONNECTIONS_MAX, LINKS_MAX
 from peer.net.descriptors import claim_descriptors
+from peer.net.dnssd import DnsSd
+from peer.net.lan import Lan, NoLan
 from peer.net.tcp import TcpTransport
 from peer.net.transport import Transport
 from peer.node import Node
@@ -39,6 +42,7 @@ class NetworkOptions:
     trace: Path | None = None
     swarm_secret: bytes | None = None
     connections: int | None = None
+    lan: bool = False
 
 
 @dataclass(slots=True)
@@ -74,6 +78,20 @@ def make_transport(options: NetworkOptions, identity: Identity) -> Transport:
     return TlsTransport(identity, authority)
 
 
+def make_lan(options: NetworkOptions, identity: Identity) -> Lan:
+    """The local network, unless it is not wanted or this node cannot be reached from there."""
+    host = options.host
+    if not options.lan:
+        return NoLan()
+    if host is not None:
+        try:
+            if ip_address(host).version != 4 or ip_address(host).is_loopback:
+                return NoLan()
+        except ValueError:  # a name: whatever it stands for, other machines may not be able to dial it
+            return NoLan()
+    return DnsSd(identity.node_id, secret=options.swarm_secret or b"", host=host)
+
+
 def _open_trace(path: Path, node: NodeId) -> EventTrace:
     """A trace into a file, which the end of the process closes."""
     with trouble(str(path)):
@@ -100,6 +118,7 @@ async def start(options: NetworkOptions, port: int | None) -> Started:
         trace=_open_trace(options.trace, identity.node_id) if options.trace else None,
         bounds=DoorBounds.fitting(claim_descriptors(), options.connections or CONNECTIONS_MAX),
         links_max=options.connections or LINKS_MAX,
+        lan=make_lan(options, identity),
     )
     if port is not None:
         await node.listen(options.host, port)

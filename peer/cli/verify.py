@@ -44,6 +44,7 @@ def command(
     trace: Path | None,
     swarm_secret: bytes | None,
     connections: int | None,
+    lan: bool,
     plain: bool,
     home: str | None,
 ) -> None:
@@ -53,7 +54,7 @@ def command(
     everything is there and good, 4 if not.
     """
     network = NetworkOptions(
-        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections
+        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
     )
 
     async def work(stop: Stop) -> int:

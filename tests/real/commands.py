@@ -39,6 +39,7 @@ def environment() -> dict[str, str]:
     """Ours, without what could leak in from the user's."""
     return {k: v for k, v in os.environ.items() if not k.startswith("MANYHANDS")} | {
         "PYTHONPATH": str(ROOT),
+        "MANYHANDS_LAN": "0",
         "COLUMNS": "100",
     }
 
