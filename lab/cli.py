@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "sockets": ("lab.commands.sockets", "How two processes talk at all: a guided tour in eight stations."),
     "servers": ("lab.commands.servers", "One server, many clients: six architectures under the same load."),
     "protocols": ("lab.commands.protocols", "The grammar: JSON lines, XML and msgpack side by side."),
+    "scale": ("lab.commands.scale", "Client-server against peer-to-peer, measured with real processes."),
     "bounds": ("lab.commands.bounds", "What theory says: closed forms, tables and figures."),
 }
 

@@ -24,9 +24,6 @@ from peer.swarm.door import DoorBounds
 from peer.trace import EventTrace, LineTrace
 from peer.workers import ThreadWorkers, Workers
 
-TRACE_BUFFER_BYTES = 1 << 16
-"""A trace is written in blocks of this size."""
-
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
@@ -93,9 +90,9 @@ def make_lan(options: NetworkOptions, identity: Identity) -> Lan:
 
 
 def _open_trace(path: Path, node: NodeId) -> EventTrace:
-    """A trace into a file, which the end of the process closes."""
+    """A trace into a file, line by line: it can be followed, and a process that is killed leaves its own."""
     with trouble(str(path)):
-        file = path.open("w", encoding="utf-8", buffering=TRACE_BUFFER_BYTES)
+        file = path.open("w", encoding="utf-8", buffering=1)
     atexit.register(file.close)
     return LineTrace(file.write, time.time(), node.hex())
 

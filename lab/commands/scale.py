@@ -1,0 +1,160 @@
+"""`lab scale`: client-server against peer-to-peer, measured with real processes."""
+
+import json
+import random
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lab.commands.common import Output, with_output
+
+if TYPE_CHECKING:
+    from lab.scale.plan import Conditions, Point
+
+POINTS_NAME = "points.jsonl"
+"""What was measured so far, in the folder of the report: a run that was stopped goes on from there."""
+
+BLOCK_BYTES = 1 << 20
+
+
+@click.command()
+@click.option("--file", metavar="SIZE", help="Size F of the file (default: 8 MiB; --quick: 4 MiB).")
+@click.option(
+    "--origin-up", default="16mbit", show_default=True, metavar="RATE", help="The origin's uplink u_s."
+)
+@click.option(
+    "--peer-up", metavar="RATE", help="Each downloader's uplink u (default: a tenth of the origin's)."
+)
+@click.option(
+    "--peers", metavar="LIST", help="Numbers of downloaders N (default: 1,2,4,8,16,24,32; --quick: 1,2,4,8)."
+)
+@click.option("--mixed", is_flag=True, help="Half and one and a half of --peer-up in turn.")
+@click.option(
+    "--free-riders", default=0, type=click.IntRange(min=0), metavar="K", help="K downloaders send nothing."
+)
+@click.option(
+    "--late", default=0, type=click.IntRange(min=0), metavar="K", help="K downloaders come at half time."
+)
+@click.option("--leave", is_flag=True, help="Who is done goes at once, instead of serving on.")
+@click.option("--origin-dies", is_flag=True, help="The origin is killed once every piece is out.")
+@click.option("--tracker-dies", is_flag=True, help="The tracker is killed early.")
+@with_output
+def scale(
+    *,
+    output: Output,
+    file: str | None,
+    origin_up: str,
+    peer_up: str | None,
+    peers: str | None,
+    mixed: bool,
+    free_riders: int,
+    late: int,
+    leave: bool,
+    origin_dies: bool,
+    tracker_dies: bool,
+) -> None:
+    """Client-server against peer-to-peer, measured: the same file, the same links, N real `peer` processes.
+
+    Once with every downloader fetching from the origin alone, once as a swarm, both beside their lower
+    bounds: Kurose & Ross's figure, with our measurements on it. The switches change the swarm. With --out, a
+    run that was stopped goes on where it was. (The piece policy is no switch here: the real peer has one.)
+    """
+    from lab import units
+    from lab.scale.plan import Conditions, plan
+    from lab.scale.report import result
+
+    origin = units.parse_rate(origin_up) / 8
+    conditions = Conditions(
+        file_bytes=int(units.parse_size(file or ("4MiB" if output.quick else "8MiB")) / 8),
+        origin_up=origin,
+        peer_up=units.parse_rate(peer_up) / 8 if peer_up else origin / 10,
+        mixed=mixed,
+        free_riders=free_riders,
+        late=late,
+        leave=leave,
+        origin_dies=origin_dies,
+        tracker_dies=tracker_dies,
+    )
+    counts = units.parse_counts(peers or ("1,2,4,8" if output.quick else "1,2,4,8,16,24,32"))
+    conditions.check(counts)
+    todo = list(plan(counts))
+    points = _measure_all(output, conditions, todo)
+    output.finish(result(conditions, points))
+
+
+def _measure_all(output: Output, conditions: "Conditions", todo: list[tuple[Any, int]]) -> "list[Point]":
+    """Measure what is not in the folder yet."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from lab.scale.run import measure, share_link
+
+    known = _known(output.folder, conditions)
+    points = [known[mode.value, peers] for mode, peers in todo if (mode.value, peers) in known]
+    todo = [item for item in todo if (item[0].value, item[1]) not in known]
+    if points:
+        output.say(f"{len(points)} points are there already; {len(todo)} to measure")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[last]}"),
+        TimeElapsedColumn(),
+    )
+    total = sum(conditions.bound(mode, peers) for mode, peers in todo)
+    with (
+        tempfile.TemporaryDirectory(prefix="manyhands-scale-") as folder,
+        Progress(*columns, console=Console(stderr=True)) as bar,
+    ):
+        work = Path(folder)
+        source = work / "file.bin"
+        _write_file(source, conditions.file_bytes)
+        link = share_link(source, work)
+        task = bar.add_task("measuring", total=total, last="")
+        for mode, peers in todo:
+            bar.update(task, description=f"{mode.value}, N = {peers}")
+            point = measure(conditions, mode, peers, source, link, work)
+            points.append(point)
+            _keep(output.folder, conditions, point)
+            bar.update(task, advance=point.bound, last=f"{point.seconds:.1f} s, bound {point.bound:.1f} s")
+    return points
+
+
+def _write_file(path: Path, size: int) -> None:
+    """The same pseudo-random bytes each time."""
+    source = random.Random(size)
+    with path.open("wb") as file:
+        for start in range(0, size, BLOCK_BYTES):
+            file.write(source.randbytes(min(BLOCK_BYTES, size - start)))
+
+
+def _key(conditions: "Conditions") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(conditions)
+
+
+def _known(folder: Path | None, conditions: "Conditions") -> "dict[tuple[str, int], Point]":
+    """Points that an earlier run under the same conditions has left; a line cut off by a kill is none."""
+    from lab.scale.plan import Point
+
+    found: dict[tuple[str, int], Point] = {}
+    if folder is None or not (folder / POINTS_NAME).is_file():
+        return found
+    for line in (folder / POINTS_NAME).read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+            if record["conditions"] == _key(conditions):
+                point = Point(**record["point"])
+                found[point.mode, point.peers] = point
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def _keep(folder: Path | None, conditions: "Conditions", point: "Point") -> None:
+    if folder is None:
+        return
+    with (folder / POINTS_NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"conditions": _key(conditions), "point": point.to_json()}) + "\n")

@@ -1,0 +1,1 @@
+"""Client-server against peer-to-peer, measured with real processes of the real `peer`."""
