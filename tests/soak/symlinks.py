@@ -19,33 +19,50 @@ from tests.soak.processes import heard_sharing
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 FOLDERS, FILES, FILE_SIZE = 8, 80, 40_000
 TRAPS = [f"{number}" for number in range(FOLDERS)]
 
 
 class Racer(threading.Thread):
-    """Swaps as fast as it can until told to stop."""
+    """Swaps as fast as it can until told to stop. It walks to each place without following a link, or what it
+    left swapped would lead itself outside."""
 
     def __init__(self, target: Path, links: Path) -> None:
         super().__init__(daemon=True)
-        self._places = [target / "folder.part" / "data", target / "folder", target / "folder.part"]
-        self._places += [place / trap for place in self._places[:2] for trap in TRAPS]
-        self._links = links
+        places: list[tuple[str, ...]] = [("folder.part", "data"), ("folder",), ("folder.part",)]
+        places += [(*place, trap) for place in places[:2] for trap in TRAPS]
+        self._pairs = [(place, os.fsencode(links / f"{number}")) for number, place in enumerate(places)]
+        self._target = target
         self.stop = threading.Event()
         self.swaps = 0
 
     def run(self) -> None:
         swap = ctypes.CDLL(None, use_errno=True).renameat2
-        pairs = [
-            (os.fsencode(place), os.fsencode(self._links / f"{number}"))
-            for number, place in enumerate(self._places)
-        ]
         while not self.stop.is_set():
-            for place, link in pairs:
-                if swap(AT_FDCWD, place, AT_FDCWD, link, RENAME_EXCHANGE) == 0:
+            for place, link in self._pairs:
+                folder = self._open(place[:-1])
+                if folder is None:
+                    continue
+                name = os.fsencode(place[-1])
+                if swap(folder, name, AT_FDCWD, link, RENAME_EXCHANGE) == 0:
                     self.swaps += 1
                     # Back again, mostly: so that there is something to swap next time.
-                    swap(AT_FDCWD, place, AT_FDCWD, link, RENAME_EXCHANGE)
+                    swap(folder, name, AT_FDCWD, link, RENAME_EXCHANGE)
+                os.close(folder)
+
+    def _open(self, path: tuple[str, ...]) -> int | None:
+        """The folder's descriptor, if there is one that no link leads to."""
+        folder = os.open(self._target, FOLDER)
+        for name in path:
+            try:
+                inner = os.open(name, FOLDER, dir_fd=folder)
+            except OSError:
+                return None
+            finally:
+                os.close(folder)
+            folder = inner
+        return folder
 
 
 def prepare(work: Path, links: Path, outside: Path) -> None:
@@ -102,9 +119,14 @@ def run(work: Path, count: int, seed: int) -> int:
             racer.stop.set()
             racer.join()
             runs, swaps, complete = runs + 1, swaps + racer.swaps, complete + (result.code == 0)
-            if look(outside) != before or result.code not in (0, 5):
+            after = look(outside)
+            touched = sorted(name for name in before | after if before.get(name) != after.get(name))
+            if touched or result.code not in (0, 5):
                 failures += 1
-                print(f"symlinks: run {runs}: outside was touched, or exit code {result.code}: {result.err}")
+                print(
+                    f"symlinks: run {runs}: touched {touched}, exit code {result.code}: {result.err}",
+                    flush=True,
+                )
             shutil.rmtree(target)
     print(
         f"{runs} runs, {swaps} swaps, {complete} complete, {failures} times something outside was touched",
