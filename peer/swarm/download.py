@@ -278,7 +278,7 @@ class Download:
                     self._give_up(overdue)
                     for asked in overdue:
                         self._cancel(asked, out)
-        for supplier in self._suppliers.values():
+        for supplier in sorted(self._suppliers.values(), key=_is_silent):
             if not supplier.live_count or supplier.link in self._hungry:
                 self._fill(supplier, now, out)
         watching = self._hungry and not self._picker.open_count
@@ -359,6 +359,10 @@ class Download:
     def _fill(self, supplier: Supplier, now: float, out: list[Command]) -> None:
         """Ask as much as the link has room for."""
         link = supplier.link
+        if supplier.silent:  # whoever answers is asked first: a silent link holds a piece for long
+            for other in [self._suppliers[number] for number in self._hungry]:
+                if not other.silent:
+                    self._fill(other, now, out)
         while supplier.has_room(now) and not self._held_back:
             piece = self._open_piece(supplier)
             if piece is None:
@@ -482,3 +486,7 @@ class Download:
         for piece in lost:
             if self._picker.is_open(piece):
                 self._feed(piece, now, out)
+
+
+def _is_silent(supplier: Supplier) -> bool:
+    return supplier.silent

@@ -94,9 +94,9 @@ class Endgame:
 
         doubled: requests beyond the first for a piece, now. received_bytes: by the whole download so far.
         """
+        if not flights or supplier.silent or (supplier.asks and not supplier.rate):
+            return None  # who has not answered yet is no help for others' pieces
         spent = self._spent(doubled, received_bytes)
-        if not flights:
-            return None
         latest = 0.0
         for _, flight in self._rank(flights, now, guess):
             if not flight:
@@ -108,7 +108,9 @@ class Endgame:
             latest = max(latest, end)
             if end < ENDGAME_LATE_SHARE * latest:
                 return None
-            if len(flight) >= ENDGAME_ASKS_MAX or now - flight[-1].asked_at < ENDGAME_TIE_S:
+            # Requests at links that have answered nothing yet cost nothing, and must not stand in the way.
+            proven = sum(bool(asked.supplier.rate) and not asked.supplier.silent for asked in flight)
+            if proven >= ENDGAME_ASKS_MAX or now - flight[-1].asked_at < ENDGAME_TIE_S:
                 continue
             begun = any(asked.received for asked in flight)
             gain = (ENDGAME_TAKE_GAIN if begun else ENDGAME_TIE_GAIN) / (1 - spent) if spent < 1 else inf

@@ -28,6 +28,16 @@ def test_a_swarm_ends_close_to_the_bound(ups: list[float], bar: float) -> None:
     assert outcome.origin_bytes <= 1.15 * fluid_share
 
 
+def test_free_riders_cost_no_more_than_theory_charges() -> None:
+    """Three of twenty give (next to) nothing: the bar is 5 % beyond what the bound itself loses."""
+    without = SwarmModel([4 * MBIT] * 20, origin=ORIGIN, seed=1).run()
+    with_them = SwarmModel([4 * MBIT] * 17 + [1.0] * 3, origin=ORIGIN, seed=1).run()
+    charged = with_them.bound / without.bound
+    assert charged > 1.1
+    assert max(with_them.done[:17]) <= 1.05 * charged * max(without.done)
+    assert max(with_them.wasted) <= 0.01
+
+
 def test_the_same_seed_gives_the_same_run() -> None:
     one, other = (SwarmModel([4 * MBIT] * 5, origin=ORIGIN, seed=7, pieces=64).run() for _ in range(2))
     assert one == other

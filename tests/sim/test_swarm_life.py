@@ -1,0 +1,76 @@
+"""A swarm in virtual time whose members come late and go early."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import trio
+from trio.testing import MockClock
+
+from peer.magnet import MagnetLink
+from peer.sim.network import mbit
+from peer.sim.world import SimFetch, SimPeer, World, open_world
+
+FILE_BYTES = 4 << 20
+DATA = Random(1).randbytes(FILE_BYTES)
+ORIGIN = mbit(40)
+PEER = mbit(4)
+PEERS = 8
+
+
+@asynccontextmanager
+async def swarm(seed: int) -> AsyncIterator[tuple[World, SimPeer, MagnetLink, list[SimPeer], list[SimFetch]]]:
+    """An origin and peers behind limits of their own, all fetching."""
+    async with open_world(seed) as world:
+        origin = await world.add_peer("origin")
+        origin.node.services.up.set_rate(ORIGIN)
+        link = await origin.share("file", {(): DATA})
+        peers: list[SimPeer] = []
+        fetches = []
+        for number in range(PEERS):
+            peer = await world.add_peer(f"peer{number}")
+            peer.node.services.up.set_rate(PEER)
+            fetches.append(peer.fetch(link, peers=[origin.address, *(other.address for other in peers)]))
+            peers.append(peer)
+        yield world, origin, link, peers, fetches
+
+
+def bound(peers: int) -> float:
+    return peers * FILE_BYTES / (ORIGIN + peers * PEER)
+
+
+async def test_a_late_joiner_is_soon_level_with_the_others(autojump_clock: MockClock) -> None:
+    async with swarm(1) as (world, _, link, peers, fetches):
+        half = bound(PEERS) / 2
+        await trio.sleep(half)
+        joined = trio.current_time()
+        late = await world.add_peer("late")
+        late.node.services.up.set_rate(PEER)
+        fetch = late.fetch(link, peers=[peer.address for peer in peers])
+        with trio.fail_after(60):
+            await fetch.wait()
+        assert fetch.read() == DATA
+        # All bytes that the nine need, less what was carried before it came, at the rate of all uplinks.
+        own_bound = max(FILE_BYTES / (ORIGIN + PEERS * PEER), bound(PEERS + 1) - half)
+        assert trio.current_time() - joined <= 1.25 * own_bound
+        for other in fetches:
+            await other.wait()
+
+
+async def test_everybody_completes_when_the_origin_dies_with_every_piece_out(
+    autojump_clock: MockClock,
+) -> None:
+    async with swarm(2) as (_, origin, _, _, fetches):
+        (member,) = origin.node.members.values()
+        assert member.outflow is not None
+        assert member.holding is not None
+        upload = member.outflow.upload
+        with trio.fail_after(60):
+            while upload.statistics(0).first_copies < member.holding.layout.piece_count:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            await trio.sleep(1)  # what was handed to the network arrives
+            assert not all(fetch.member.complete.is_set() for fetch in fetches)
+            await origin.crash()
+            for fetch in fetches:
+                await fetch.wait()
+        assert all(fetch.read() == DATA for fetch in fetches)
