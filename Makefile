@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint types setup soak fuzz audit bench lab clean help
+.PHONY: compose-test demo test lint types setup soak fuzz audit bench lab clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ soak: setup  ## power loss, kill -9, hostile crowds, changed files, symbolic lin
 audit: setup  ## known advisories against our dependencies, installed and oldest allowed (needs a network)
 	.ci/audit
 
+compose-test:  ## the composed network end to end, with a real Docker engine (BASE=image where none can be pulled)
+	$(or $(PYTHON),python3) -m tests.compose
+
 bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minutes)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks.hashing
@@ -57,7 +60,7 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.swarm
 
 lab: setup  ## the lab's quick experiments, reports in lab-out/
-	for command in bounds protocols sockets servers; do $(BIN)/lab $$command --quick --out lab-out/$$command || exit 1; done
+	for command in bounds protocols sockets servers scale; do $(BIN)/lab $$command --quick --out lab-out/$$command || exit 1; done
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-out
