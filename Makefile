@@ -60,7 +60,8 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.swarm
 
 lab: setup  ## the lab's quick experiments, reports in lab-out/
-	for command in bounds protocols sockets servers scale; do $(BIN)/lab $$command --quick --out lab-out/$$command || exit 1; done
+	for command in bounds protocols sockets servers scale "simulate textbook"; do \
+		$(BIN)/lab $$command --quick --out "lab-out/$${command%% *}" || exit 1; done
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-out

@@ -19,6 +19,10 @@ COMMANDS: Final = {
     "servers": ("lab.commands.servers", "One server, many clients: six architectures under the same load."),
     "protocols": ("lab.commands.protocols", "The grammar: JSON lines, XML and msgpack side by side."),
     "scale": ("lab.commands.scale", "Client-server against peer-to-peer, measured with real processes."),
+    "simulate": (
+        "lab.commands.simulate",
+        "A swarm of whole nodes in virtual time, from a scenario and a seed.",
+    ),
     "bounds": ("lab.commands.bounds", "What theory says: closed forms, tables and figures."),
 }
 

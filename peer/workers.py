@@ -6,6 +6,7 @@ hashing wants one thread per core while disks want a few.
 """
 
 import os
+import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol, TypeVar, TypeVarTuple
@@ -32,6 +33,9 @@ class Workers(Protocol):
     async def run(self, lane: Lane, job: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run ``job(*args)`` and return what it returns. Not cancellable once begun: keep jobs short."""
 
+    def clock(self) -> float:
+        """Seconds, for a job that wants to know how long something took. Any thread may look."""
+
 
 class ThreadWorkers:
     """The real side: trio's worker threads, a limiter for each lane."""
@@ -44,3 +48,6 @@ class ThreadWorkers:
 
     async def run(self, lane: Lane, job: Callable[[*Ts], T], *args: *Ts) -> T:
         return await trio.to_thread.run_sync(job, *args, limiter=self._limiters[lane])
+
+    def clock(self) -> float:
+        return time.monotonic()

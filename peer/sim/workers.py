@@ -20,3 +20,6 @@ class InlineWorkers:
     async def run(self, lane: Lane, job: Callable[[*Ts], T], *args: *Ts) -> T:
         await trio.lowlevel.checkpoint()
         return job(*args)
+
+    def clock(self) -> float:
+        return trio.current_time()

@@ -19,7 +19,6 @@ in the input. Only a file that is exactly one piece has the same hash for both.
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeAlias
 
@@ -97,7 +96,7 @@ async def hash_all(
     tasks: threads to use, by default one for each core.
     Raises what ``files`` raises.
     """
-    hashing = _Hashing(layout, files, tasks or os.cpu_count() or 1, long_files=long_files)
+    hashing = _Hashing(layout, files, tasks or os.cpu_count() or 1, workers.clock, long_files=long_files)
     resting = trio.lowlevel.ParkingLot()
     problems: list[Exception] = []
 
@@ -176,7 +175,9 @@ class _FileHash:
 class _Hashing:
     """What the threads share."""
 
-    def __init__(self, layout: Layout, files: Files, tasks: int, *, long_files: bool) -> None:
+    def __init__(
+        self, layout: Layout, files: Files, tasks: int, clock: Callable[[], float], *, long_files: bool
+    ) -> None:
         run_bytes = max(layout.piece_bytes, HASH_RUN_BYTES)
         buffers_useful = layout.total_bytes // run_bytes + 1
         self.tasks = min(tasks, HASH_TASKS_MAX, buffers_useful)
@@ -192,6 +193,7 @@ class _Hashing:
         """Counts up when the threads shall return after the run that they are at."""
         self._layout = layout
         self._files = files
+        self._clock = clock
         self._long_files = long_files
         self._runs = _runs(layout, run_bytes // layout.piece_bytes)
         self._spread: dict[FileIndex, _FileHash] = {}
@@ -283,10 +285,10 @@ class _Hashing:
 
         Not where the bytes come from the page cache: the hint alone costs a twentieth of the hashing.
         """
-        begin = time.monotonic()
+        begin = self._clock()
         missed = self._read_from(opened, segment, part)
         ahead = segment.offset + HASH_AHEAD_BYTES
-        is_slow = (time.monotonic() - begin) * CACHED_BYTES_PER_S_MIN > segment.length
+        is_slow = (self._clock() - begin) * CACHED_BYTES_PER_S_MIN > segment.length
         if is_slow and opened is not None and ahead < self._layout.sizes[segment.file]:
             opened.prefetch(ahead, segment.length)
         return missed

@@ -1,0 +1,1 @@
+"""Whole nodes in virtual time: the scenario language, the runs, their reports."""

@@ -1,0 +1,138 @@
+"""The small world: every peer of a scenario is the node that users run, in virtual time, from a seed."""
+
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+import trio
+
+from lab.simulate.scenario import Group, Scenario
+from peer.magnet import MagnetLink
+from peer.sim.run import run
+from peer.sim.trace import Trace
+from peer.sim.world import SimFetch, SimPeer, World, open_world
+
+INTRODUCED = 20
+"""Earlier peers that a newcomer is told of, at random, as a tracker would."""
+
+PATIENCE = 20.0
+"""A run ends after so many times its bound, and PATIENCE_S more, with what is not complete by then."""
+PATIENCE_S = 300.0
+
+
+@dataclass(slots=True)
+class Member:
+    """What became of one peer. Times in virtual seconds since the beginning; None: never."""
+
+    group: int
+    number: int
+    joined: float
+    done: float | None = None
+    wasted_bytes: int = 0
+    origin_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of all of them. ``wrong``: copies that were called complete and were not the file."""
+
+    members: tuple[Member, ...]
+    ended: float
+    wrong: int
+    trace_hash: str
+
+    @property
+    def last(self) -> float | None:
+        """When the last of them was complete; None if somebody never was."""
+        times = [member.done for member in self.members]
+        return None if None in times else max(time for time in times if time is not None)
+
+
+def simulate(scenario: Scenario, seed: int) -> Outcome:
+    """Run a scenario. The same seed and the same program give the same outcome and hash."""
+    return run(seed, partial(_Run(scenario, seed).run))
+
+
+class _Run:
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self._scenario = scenario
+        self._rng = Random(seed)
+        self._data = self._rng.randbytes(scenario.size)
+        self._trace = Trace()
+        self._members: list[Member] = []
+        self._machines: list[SimPeer] = []
+        self._left = trio.Event()
+        self._open = scenario.peers
+        self._wrong = 0
+
+    async def run(self) -> Outcome:
+        scenario = self._scenario
+        patience = PATIENCE * (scenario.bound() or 0) + PATIENCE_S
+        async with open_world(self._rng.getrandbits(32), self._trace) as world:
+            origin = await world.add_peer("origin", latency=scenario.origin.latency)
+            origin.node.services.up.set_rate(scenario.origin.up)
+            link = await origin.share("file", {(): self._data})
+            begun = trio.current_time()
+            with trio.move_on_after(patience):
+                async with trio.open_nursery() as nursery:
+                    if scenario.origin.dies_at is not None:
+                        nursery.start_soon(self._die, origin, scenario.origin.dies_at)
+                    for number, group in enumerate(scenario.groups):
+                        for index in range(group.count):
+                            nursery.start_soon(self._live, world, origin, link, number, index, begun)
+                    await self._left.wait()
+                    nursery.cancel_scope.cancel()
+            ended = trio.current_time() - begun
+        return Outcome(tuple(self._members), ended, self._wrong, self._trace.digest())
+
+    async def _die(self, origin: SimPeer, at: float) -> None:
+        await trio.sleep(at)
+        await origin.crash()
+
+    async def _live(
+        self, world: World, origin: SimPeer, link: MagnetLink, number: int, index: int, begun: float
+    ) -> None:
+        """One peer, from joining to its end."""
+        group = self._scenario.groups[number]
+        await trio.sleep(group.joins_at + index * group.every)
+        member = Member(number, index, trio.current_time() - begun)
+        self._members.append(member)
+        machine = await world.add_peer(f"peer-{number}-{index}", down=group.down, latency=group.latency)
+        fetch = self._fetch(machine, group, origin, link)
+        self._machines.append(machine)
+        if group.crashes_at is not None:
+            with trio.move_on_at(begun + group.crashes_at):
+                await fetch.wait()
+            if not fetch.member.complete.is_set():
+                await machine.crash(power_seed=self._rng.getrandbits(32))
+                if group.returns_at is None:
+                    self._gone()
+                    return
+                await trio.sleep_until(begun + group.returns_at)
+                await machine.restart()
+                fetch = self._fetch(machine, group, origin, link)
+        await fetch.wait()
+        member.done = trio.current_time() - begun
+        self._trace.add("complete", machine.name)
+        self._wrong += fetch.read() != self._data
+        intake = fetch.member.intake
+        if intake is not None:
+            member.wasted_bytes = intake.download.statistics().wasted_bytes
+            member.origin_bytes = intake.sources.get(origin.node_id, 0)
+        self._gone()
+        await trio.sleep(group.stays)
+        self._machines.remove(machine)
+        await machine.node.goodbye()
+        await machine.crash()
+
+    def _fetch(self, machine: SimPeer, group: Group, origin: SimPeer, link: MagnetLink) -> SimFetch:
+        machine.node.services.up.set_rate(group.given)
+        others = self._rng.sample(self._machines, min(INTRODUCED, len(self._machines)))
+        known = [other.address for other in others if other is not machine]
+        return machine.fetch(link, peers=[origin.address, *known])
+
+    def _gone(self) -> None:
+        """One fewer to wait for."""
+        self._open -= 1
+        if not self._open:
+            self._left.set()

@@ -1,0 +1,71 @@
+"""The scenario language: what it means, and one clear line for each mistake."""
+
+import contextlib
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.simulate.scenario import Behaviour, Group, parse
+from peer.errors import UsageError
+
+SMALL = """
+[share]
+size = "1MiB"
+[origin]
+up = "8mbit"
+[[peers]]
+count = 3
+up = "800kbit"
+"""
+
+
+def test_defaults_and_units() -> None:
+    scenario = parse(SMALL + 'joins_at = "2s"\nstays = "1m"\nlatency = "20s"\nbehaviour = "free-rider"\n')
+    assert scenario.size == 1 << 20
+    assert scenario.origin.up == 1e6
+    assert scenario.groups == (
+        Group(count=3, up=1e5, latency=20, joins_at=2, stays=60, behaviour=Behaviour.FREE_RIDER),
+    )
+    assert scenario.groups[0].given == 0
+    assert parse(SMALL).groups[0].stays == inf
+
+
+def test_the_bound_is_kurose_and_ross() -> None:
+    assert parse(SMALL).bound() == pytest.approx(3 * (1 << 20) / (1e6 + 3e5))
+    assert parse(SMALL.replace('up = "800kbit"', 'up = "none"')).bound() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "needs a size"),
+        ("x", "not TOML"),
+        ('[share]\nsize = "1MiB"', "nobody is there"),
+        (SMALL.replace("count", "cuont"), "no cuont: did you mean count"),
+        (SMALL.replace("[origin]", "[orgin]"), "no orgin: did you mean origin"),
+        (SMALL.replace("3", "0"), "at least 1"),
+        (SMALL.replace("3", "true"), "at least 1"),
+        (SMALL.replace("3", "501"), "too many"),
+        (SMALL.replace("1MiB", "1TiB"), "each disk is memory"),
+        (SMALL.replace('"1MiB"', "12"), "must be text"),
+        (SMALL.replace("800kbit", "0"), "more than zero"),
+        (SMALL.replace("800kbit", "quick"), "up = 'quick'"),
+        (SMALL + 'behaviour = "mean"', "there are honest, free-rider"),
+        (SMALL + 'crashes_at = "5s"\nreturns_at = "4s"', "must come after"),
+        (SMALL + 'joins_at = "soon"', "joins_at"),
+        ("share = 1", "must be a table"),
+        ('peers = "many"\n[share]\nsize = "1MiB"', "must be tables"),
+    ],
+)
+def test_mistakes_are_named(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        parse(text)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_scenario_or_a_usage_error(text: str) -> None:
+    with contextlib.suppress(UsageError):
+        parse(text)
