@@ -32,9 +32,8 @@ def test_each_scenario_that_comes_with_the_lab(path: Path) -> None:
 
 
 def test_who_never_completes_is_counted() -> None:
-    scenario = parse(
-        '[share]\nsize = "256KiB"\n[origin]\nup = "80kbit"\ndies_at = "1s"\n[[peers]]\ncount = 2\nup = "1mbit"'
-    )
+    origin = '[origin]\nup = "80kbit"\ndies_at = "1s"\n'
+    scenario = parse(f'[share]\nsize = "256KiB"\n{origin}[[peers]]\ncount = 2\nup = "1mbit"')
     outcome = simulate(scenario, 1)
     assert outcome.last is None
     assert "2 of 2 peers never completed" in result(scenario, [SeedRun(1, outcome)]).summary[0]
