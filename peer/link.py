@@ -5,6 +5,7 @@ are open there. It decides nothing: what to ask is the intake's to say, what to 
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 import trio
@@ -128,6 +129,8 @@ class Link:
         self._open: dict[PieceIndex | None, RequestId] = {}
         self._data_at = now
         self._news: list[PieceIndex] = []
+        self.news_due = inf
+        """When what `news` has gathered must be told; it goes sooner with whatever is sent."""
 
     @property
     def served(self) -> bool:
@@ -192,13 +195,15 @@ class Link:
         """Tell all our pieces, once."""
         self.connection.queue(self.session.bitfield(have.to_bytes()))
 
-    def news(self, piece: PieceIndex) -> None:
-        """We hold one more piece: told with the next flush."""
+    def news(self, piece: PieceIndex, due: float) -> None:
+        """We hold one more piece: told with what is sent next, or when it is due (a time of trio's clock)."""
         self._news.append(piece)
+        self.news_due = min(self.news_due, due)
 
     def flush_news(self) -> None:
         """Tell what `news` has gathered, in one message."""
         news, self._news = self._news, []
+        self.news_due = inf
         for start in range(0, len(news), HAVES_PER_MESSAGE_MAX):
             self.connection.send(Have(tuple(news[start : start + HAVES_PER_MESSAGE_MAX])))
 
@@ -267,6 +272,8 @@ class Link:
                 self._owner.link_chokes(self, event.on)
             case InterestedReceived():
                 self.wants_us = event.on
+                if not event.on:
+                    self.flush_news()  # perhaps it only has not heard of them
                 self._owner.link_wants(self, event.on)
             case BitfieldReceived():
                 self._got_bits(event.bits)
@@ -278,6 +285,9 @@ class Link:
                 self.connection.ended(Ending(event.reason, event.code))
             case _:  # a pong has done its work by arriving
                 pass
+
+    def gather(self) -> None:
+        self.flush_news()
 
     def next_outgoing(self) -> Outgoing | None:
         return self._owner.link_outgoing(self)

@@ -95,7 +95,7 @@ class Member:
         self.manifest: tuple[Manifest, bytes] | None = None
         self._bad_manifest: ContentError | None = None
         self._available = Availability(0)
-        self._news = News(self.links, services.alarm)
+        self._news = News(self.links, services.alarm, self._has_requests_of)
         self._exchange = Exchange(self.book, self.links)
         self._nursery: trio.Nursery | None = None
         self._alone = trio.Event()
@@ -422,7 +422,6 @@ class Member:
             self.dialler.learned(peers, Source.EXCHANGE, link.address.host)
 
     def link_outgoing(self, link: Link) -> Outgoing | None:
-        link.flush_news()
         return self.outflow.next_outgoing(link) if self.outflow is not None else None
 
     def link_sent(self, link: Link, outgoing: Outgoing) -> None:
@@ -483,6 +482,9 @@ class Member:
     def learned(self, peers: Iterable[KnownPeer], source: Source) -> None:
         """The user, or a link, names peers."""
         self.dialler.learned(peers, source)
+
+    def _has_requests_of(self, number: LinkId) -> bool:
+        return self.outflow is not None and self.outflow.upload.has_work(number)
 
     def _told_by_tracker(self, peers: list[KnownPeer], tracker: Address) -> None:
         self.dialler.learned(peers, Source.TRACKER, tracker.host)
