@@ -508,6 +508,19 @@ LINK_PROVEN_S: Final = 30.0
 LINKS_SPARE: Final = 20
 """When fewer connections than this are free, those that serve nobody go."""
 
+LINK_TRIAL_S: Final = 60.0
+"""A link on which nothing has moved for so long may have to make room for a peer that was not tried yet: time
+for a busy node to give each of a crowd an optimistic slot."""
+
+TURNOVER_S: Final = 10.0
+"""How often links make room so; and, of those that we dial, one in TURNOVER_SHARE at a time."""
+
+TURNOVER_SHARE: Final = 10
+"""See TURNOVER_S. (libtorrent's peer_turnover: 4 % every 5 minutes, when 90 % of the places are taken.)"""
+
+LEDGER_NODES_MAX: Final = 1000
+"""Nodes whose account outlives their links: who comes back is neither a newcomer nor a stranger."""
+
 BANS_MAX: Final = 1000
 """Remembered bans of each kind for one share; the oldest goes."""
 
@@ -781,6 +794,8 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (HALF_OPEN_UNTRUSTED_MAX < HALF_OPEN_MAX, "addresses that the user named must find a free dial"),
     (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
     (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
+    (SNUB_S <= LINK_TRIAL_S, "a link must be seen to snub us before it makes room for that"),
+    (LINKS_MAX <= LEDGER_NODES_MAX, "the accounts of all that are connected must be kept when they go"),
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
     (
         UNSENT_BYTES_MIN <= UNSENT_BYTES <= UNSENT_BYTES_MAX,

@@ -127,7 +127,7 @@ class Link:
         self._owner = owner
         self._bits: bytearray | None = None
         self._open: dict[PieceIndex | None, RequestId] = {}
-        self._data_at = now
+        self._data_at = self._moved_at = now
         self._news: list[PieceIndex] = []
         self.news_due = inf
         """When what `news` has gathered must be told; it goes sooner with whatever is sent."""
@@ -136,6 +136,11 @@ class Link:
     def served(self) -> bool:
         """Whether we serve its requests."""
         return not self.choked
+
+    @property
+    def moved_at(self) -> float:
+        """When data last came or went, or when the link began, in seconds of trio's clock."""
+        return self._moved_at
 
     def snubs(self, now: float) -> bool:
         """Whether we wait for data and nothing has come for long."""
@@ -251,7 +256,7 @@ class Link:
     def handle(self, event: Event) -> None:  # noqa: PLR0912 - one case a message
         match event:
             case DataProgress():
-                now = self._data_at = trio.current_time()
+                now = self._data_at = self._moved_at = trio.current_time()
                 self.received_bytes += event.received
                 self.meter_in.add(event.received, now)
                 self._owner.link_progressed(self, event)
@@ -293,8 +298,9 @@ class Link:
         return self._owner.link_outgoing(self)
 
     def sent(self, outgoing: Outgoing) -> None:
+        self._moved_at = trio.current_time()
         self.sent_bytes += outgoing.payload
-        self.meter_out.add(outgoing.payload, trio.current_time())
+        self.meter_out.add(outgoing.payload, self._moved_at)
         self._owner.link_sent(self, outgoing)
 
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:

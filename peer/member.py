@@ -35,6 +35,7 @@ from peer.swarm.metadata import AskManifest, ManifestQuest
 from peer.swarm.peerbook import PeerBook, Turned
 from peer.target import Target
 from peer.throttle import Throttle
+from peer.turnover import make_room
 from peer.watching import watch_sources
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Answered, DataProgress, Rejected, Session
@@ -246,9 +247,8 @@ class Member:
             if self._choking is not None:
                 self._choking.tick(now)
             self._exchange.tick(now)
-            if self.complete.is_set():
-                self._part_with_the_useless()
-            elif self.trackers is not None and self._given is None and len(self.links) < LINKS_ENOUGH:
+            make_room(self.book, self.links, None if self.holding is None else self.holding.have, now)
+            if self.trackers is not None and self._is_short_of_links():
                 self.trackers.more()
             await trio.sleep(TICK_S)
 
@@ -332,7 +332,7 @@ class Member:
         if not self.found.is_set():
             self._ask_manifest(self.quest.left(link.id, trio.current_time()))
         if self._choking is not None:
-            self._choking.changed()
+            self._choking.left(link)
         link.session.close()
 
     def _look_back(self, link: Link, ending: Ending) -> None:
@@ -346,13 +346,8 @@ class Member:
         self.expelled.append(f"{link.address} ({link.node.hex()[:12]}): {reason}")
         self.book.ban(link.node, link.host)
 
-    def _part_with_the_useless(self) -> None:
-        """Two that have everything have nothing to say to each other."""
-        if self.holding is None or not self.holding.have.is_full:
-            return
-        for link in list(self.links.values()):
-            if link.pieces is not None and link.pieces.is_full:
-                link.close(ByeCode.USELESS, "we both have everything")
+    def _is_short_of_links(self) -> bool:
+        return not self.complete.is_set() and self._given is None and len(self.links) < LINKS_ENOUGH
 
     def _last_heard(self, number: LinkId) -> float:
         return self.links[number].connection.received_at
