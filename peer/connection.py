@@ -107,6 +107,11 @@ class Connection:
         """The other side, as the socket saw it."""
         return self._stream.remote
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether a goodbye was said, or the end has come: the session then has nothing more to say."""
+        return self._closing
+
     # --- what others may call, from any task; nothing here waits
 
     def send(self, message: Message) -> None:

@@ -147,7 +147,7 @@ MANIFESTS_KEPT_MAX: Final = 256
 MANIFEST_ASKS_MAX: Final = 2
 """Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
 
-MANIFEST_PATIENCE_S: Final = 2.0
+MANIFEST_PATIENCE_S: Final = 1.0
 """Without MANIFEST_PROGRESS_BYTES of the manifest for this long, more peers are asked: as many again as were
 slow, so that a crowd of them is got through in a few steps."""
 
@@ -518,6 +518,13 @@ TURNOVER_S: Final = 10.0
 TURNOVER_SHARE: Final = 10
 """See TURNOVER_S. (libtorrent's peer_turnover: 4 % every 5 minutes, when 90 % of the places are taken.)"""
 
+TALK_PER_S: Final = 50
+"""Messages of no use that a link may send, sustained: chokes, known haves, refused requests. Honest links
+stay below 5 a second; this many cost 1 % of a core."""
+
+TALK_BURST: Final = 2000
+"""So many at once: several windows of requests that a choke refuses."""
+
 LEDGER_NODES_MAX: Final = 1000
 """Nodes whose account outlives their links: who comes back is neither a newcomer nor a stranger."""
 
@@ -794,6 +801,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (HALF_OPEN_UNTRUSTED_MAX < HALF_OPEN_MAX, "addresses that the user named must find a free dial"),
     (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
     (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
+    (4 * WINDOW_MAX <= TALK_BURST, "a choke or an endgame must not look like a flood"),
     (SNUB_S <= LINK_TRIAL_S, "a link must be seen to snub us before it makes room for that"),
     (LINKS_MAX <= LEDGER_NODES_MAX, "the accounts of all that are connected must be kept when they go"),
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),

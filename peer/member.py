@@ -404,6 +404,7 @@ class Member:
 
     def link_asks(self, link: Link, request: RequestId, piece: PieceIndex | None) -> None:
         if self.outflow is None:
+            link.charge()
             link.reject(request, RejectCode.NOT_HELD)
         else:
             self.outflow.asked(link, request, piece)
