@@ -522,7 +522,7 @@ TALK_PER_S: Final = 50
 """Messages of no use that a link may send, sustained: chokes, known haves, refused requests. Honest links
 stay below 5 a second; this many cost 1 % of a core."""
 
-TALK_BURST: Final = 2000
+TALK_BURST: Final = 2048
 """So many at once: several windows of requests that a choke refuses."""
 
 LEDGER_NODES_MAX: Final = 1000
