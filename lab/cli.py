@@ -23,6 +23,7 @@ COMMANDS: Final = {
         "lab.commands.simulate",
         "A swarm of whole nodes in virtual time, from a scenario and a seed.",
     ),
+    "animate": ("lab.commands.animate", "Pieces spreading through a swarm: an animation from event traces."),
     "bounds": ("lab.commands.bounds", "What theory says: closed forms, tables and figures."),
 }
 

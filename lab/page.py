@@ -23,6 +23,7 @@ p.note { color: var(--muted); font-size: .9rem }
 li { margin: .25rem 0 }
 pre { background: var(--tint); border: 1px solid var(--line); border-radius: 6px; padding: .7rem .9rem;
   overflow-x: auto }
+a { color: inherit }
 figure { margin: 1.6rem 0 }
 figure img { width: 100%; height: auto; display: block; border: 1px solid var(--line); border-radius: 6px }
 .wide { overflow-x: auto }
@@ -51,6 +52,8 @@ def render(result: Result, data: Mapping[str, Any], drawn: Mapping[str, Mapping[
     ]
     if result.summary:
         parts += ["<ul>", *(f"<li>{escape(line)}</li>" for line in result.summary), "</ul>"]
+    for name, (what, _) in result.pages.items():
+        parts.append(f'<p><a href="{escape(name)}">{escape(what)}</a></p>')
     for plot in result.plots:
         if plot.name in drawn:
             parts.append(_picture(f"{plot.title}. {plot.caption}", drawn[plot.name]))

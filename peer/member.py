@@ -211,6 +211,7 @@ class Member:
             piece_bytes=holding.manifest.piece_bytes,
             bytes=holding.layout.total_bytes,
             held=holding.have.count,
+            have=None if holding.have.is_empty or holding.have.is_full else holding.have.to_bytes().hex(),
         )
         self.outflow = Outflow(
             self.share,

@@ -1,10 +1,14 @@
 """`lab simulate`: a scenario in virtual time."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from lab.commands.common import Output, with_output
+from lab.commands.common import Output, repeat_line, with_output
+
+if TYPE_CHECKING:
+    from lab.report import Result
 
 SEEDS_MAX = 1000
 
@@ -14,13 +18,20 @@ SEEDS_MAX = 1000
 @click.option(
     "--seed", "seeds", default="1", show_default=True, metavar="LIST", help="Seeds to run: 7, or 1-5."
 )
+@click.option(
+    "--trace",
+    "traces",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the first seed's event traces, a file for each peer, for lab animate.",
+)
 @with_output
-def simulate(*, output: Output, scenario: Path, seeds: str) -> None:
+def simulate(*, output: Output, scenario: Path, seeds: str, traces: Path | None) -> None:
     """Run SCENARIO, a TOML file, in virtual time: whole nodes, the code that users run, from a seed.
 
     SCENARIO may also be the name of one that comes with the lab: textbook, free-riders, origin-dies,
     comings-and-goings. docs/scenarios.md describes the language. The trace hash is equal for equal seeds.
-    --quick runs the first seed only.
+    With --out the report comes with an animation of the first seed. --quick runs the first seed only.
     """
     from lab import units
     from lab.simulate.report import SeedRun, result
@@ -34,12 +45,41 @@ def simulate(*, output: Output, scenario: Path, seeds: str) -> None:
         raise UsageError(f"--seed names {len(numbers)} seeds: at most {SEEDS_MAX} at once")
     if output.quick:
         numbers = numbers[:1]
-    runs = []
+    runs: list[SeedRun] = []
+    lines: dict[str, list[str]] | None = {} if traces or output.folder else None
     for number in numbers:
-        runs.append(SeedRun(number, run_seed(parsed, number)))
+        runs.append(SeedRun(number, run_seed(parsed, number, None if runs else lines)))
         if len(numbers) > 1:
             output.say(f"seed {number}: trace {runs[-1].outcome.trace_hash}")
-    output.finish(result(parsed, runs))
+    found = result(parsed, runs)
+    if lines:
+        _keep(output, found, lines, traces, parsed.bound(), numbers[0])
+    output.finish(found)
+
+
+def _keep(
+    output: Output,
+    found: "Result",
+    lines: "dict[str, list[str]]",
+    folder: Path | None,
+    bound: float | None,
+    seed: int,
+) -> None:
+    """Write the traces where they are wanted, and the animation beside the report."""
+    from lab.animate import page
+    from lab.animate.files import write_traces
+    from lab.animate.story import read
+
+    if folder is not None:
+        write_traces(folder, lines)
+        output.say(f"traces: {len(lines)} files in {folder}; lab animate {folder} shows them")
+    if output.folder is not None:
+        story = read(lines.items())
+        title = f"{found.title}, seed {seed}"
+        found.pages["swarm.html"] = (
+            "Animation: pieces spreading through the swarm",
+            page.render(story, title=title, bound_s=bound, repeat=repeat_line()),
+        )
 
 
 def _read(path: Path) -> str:
