@@ -2,21 +2,28 @@
 
 import json
 import random
+import shutil
+import signal
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lab.commands.common import Output, with_output
+from lab.commands.common import Output, repeat_line, stop, with_output
 
 if TYPE_CHECKING:
+    from lab.report import Result
     from lab.scale.plan import Conditions, Point
 
 POINTS_NAME = "points.jsonl"
 """What was measured so far, in the folder of the report: a run that was stopped goes on from there."""
 
 BLOCK_BYTES = 1 << 20
+
+STARTING_S = 3.0
+"""About what it takes to start and stop the processes of a point."""
 
 
 @click.command()
@@ -59,7 +66,8 @@ def scale(
 
     Once with every downloader fetching from the origin alone, once as a swarm, both beside their lower
     bounds: Kurose & Ross's figure, with our measurements on it. The switches change the swarm. With --out, a
-    run that was stopped goes on where it was. (The piece policy is no switch here: the real peer has one.)
+    run that was stopped goes on where it was, and an animation of the largest swarm comes with the report.
+    (The piece policy is no switch here: the real peer has one.)
     """
     from lab import units
     from lab.scale.plan import Conditions, plan
@@ -80,8 +88,12 @@ def scale(
     counts = units.parse_counts(peers or ("1,2,4,8" if output.quick else "1,2,4,8,16,24,32"))
     conditions.check(counts)
     todo = list(plan(counts))
+    signal.signal(signal.SIGTERM, stop)
     points = _measure_all(output, conditions, todo)
-    output.finish(result(conditions, points))
+    found = result(conditions, points)
+    if output.folder is not None:
+        _animate(output.folder, found, conditions, max(counts))
+    output.finish(found)
 
 
 def _measure_all(output: Output, conditions: "Conditions", todo: list[tuple[Any, int]]) -> "list[Point]":
@@ -89,13 +101,19 @@ def _measure_all(output: Output, conditions: "Conditions", todo: list[tuple[Any,
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from lab import units
+    from lab.scale.plan import Mode
     from lab.scale.run import measure, share_link
 
+    _check_room(conditions, max(peers for _, peers in todo))
     known = _known(output.folder, conditions)
     points = [known[mode.value, peers] for mode, peers in todo if (mode.value, peers) in known]
     todo = [item for item in todo if (item[0].value, item[1]) not in known]
     if points:
         output.say(f"{len(points)} points are there already; {len(todo)} to measure")
+    if todo:
+        least = sum(conditions.bound(mode, peers) + STARTING_S for mode, peers in todo)
+        output.say(f"{len(todo)} points: about {units.seconds(least)}")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -114,11 +132,56 @@ def _measure_all(output: Output, conditions: "Conditions", todo: list[tuple[Any,
         task = bar.add_task("measuring", total=total, last="")
         for mode, peers in todo:
             bar.update(task, description=f"{mode.value}, N = {peers}")
-            point = measure(conditions, mode, peers, source, link, work)
+            traces = _traces(output.folder, conditions, peers) if mode is Mode.SWARM else None
+            point = measure(conditions, mode, peers, source, link, work, traces)
             points.append(point)
             _keep(output.folder, conditions, point)
             bar.update(task, advance=point.bound, last=f"{point.seconds:.1f} s, bound {point.bound:.1f} s")
     return points
+
+
+def _check_room(conditions: "Conditions", peers: int) -> None:
+    """Raises UsageError where so many copies do not fit on the disk."""
+    from lab import units
+    from peer.errors import UsageError
+
+    need, free = (peers + 1) * conditions.file_bytes, shutil.disk_usage(tempfile.gettempdir()).free
+    if need > free:
+        raise UsageError(
+            f"{peers} copies of the file take {units.size(8 * need)}, and {tempfile.gettempdir()} has"
+            f" {units.size(8 * free)}: a smaller --file, or another TMPDIR"
+        )
+
+
+def _traces(folder: Path | None, conditions: "Conditions", peers: int) -> Path | None:
+    """Where a swarm's event traces are kept: under a name of their own for other conditions."""
+    if folder is None:
+        return None
+    mark = f"{zlib.crc32(json.dumps(_key(conditions)).encode()):08x}"
+    return folder / "traces" / f"{peers}-{mark}"
+
+
+def _animate(folder: Path, found: "Result", conditions: "Conditions", peers: int) -> None:
+    """Put an animation of the largest swarm beside the report."""
+    from lab.animate import page
+    from lab.animate.files import read_story
+    from lab.scale.plan import Mode
+    from lab.scale.report import described
+
+    traces = _traces(folder, conditions, peers)
+    if traces is None or not traces.is_dir():
+        return
+    extra = {name: value for name, value in found.parameters.items() if name != "file"}
+    found.pages["swarm.html"] = (
+        f"Animation: pieces spreading through the swarm of {peers}",
+        page.render(
+            read_story([traces]),
+            title=f"A swarm of {peers}, measured" + "".join(f", {word}" for word in described(conditions)),
+            bound_s=conditions.bound(Mode.SWARM, peers),
+            repeat=repeat_line(),
+            parameters={name.replace("_", " "): value for name, value in extra.items()},
+        ),
+    )
 
 
 def _write_file(path: Path, size: int) -> None:

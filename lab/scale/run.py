@@ -85,6 +85,8 @@ class Run:
         self._stack = ExitStack()
         self._downloaders: list[Downloader] = []
         self._tracker_process: subprocess.Popen[str] | None = None
+        self.traces = work / "traces"
+        self.traces.mkdir()
         self._environment = os.environ | {"MANYHANDS_LAN": "0"}
 
     def measure(self, link: str) -> Point:
@@ -97,7 +99,7 @@ class Run:
             for number, up in enumerate(ups[: self._peers - late]):
                 self._start_downloader(number, up, link, tracker)
             self._await_ready()
-            trace = self._work / "origin.jsonl"
+            trace = self.traces / "origin.jsonl"
             origin = self._start_origin(tracker, trace)
             begun = self._first_connection(trace)
             self._follow(begun, bound, origin, lambda: self._join_late(ups, late, link, tracker))
@@ -139,8 +141,8 @@ class Run:
         process = self._popen(
             [*program("peer"), "get", link, "-o", str(self._work / f"out-{number}"), "--json",
              "--progress", "none", "--timeout", "1h", "--host", HOST, "--port", "0", "--tracker", tracker,
-             "--up", f"{up:.0f}B", "--home", str(home), "--trace", str(self._work / f"trace-{number}.jsonl"),
-             *seed],
+             "--up", f"{up:.0f}B", "--home", str(home),
+             "--trace", str(self.traces / f"peer-{number + 1}.jsonl"), *seed],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -231,12 +233,25 @@ def first_link(trace: Path) -> float | None:
     return None
 
 
-def measure(conditions: Conditions, mode: Mode, peers: int, source: Path, link: str, work: Path) -> Point:
-    """One point, in a folder of its own that is removed afterwards."""
+def measure(
+    conditions: Conditions,
+    mode: Mode,
+    peers: int,
+    source: Path,
+    link: str,
+    work: Path,
+    traces: Path | None = None,
+) -> Point:
+    """One point, in a folder of its own that is removed afterwards. traces: where event traces are kept."""
     folder = work / f"{mode.value}-{peers}"
     folder.mkdir(parents=True)
     try:
-        return Run(conditions, mode, peers, source, folder).measure(link)
+        run = Run(conditions, mode, peers, source, folder)
+        point = run.measure(link)
+        if traces is not None:
+            shutil.rmtree(traces, ignore_errors=True)
+            shutil.copytree(run.traces, traces)
+        return point
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
