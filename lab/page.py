@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from lab.report import Result, Table
 
-_STYLE: Final = """
+STYLE: Final = """
 :root { color-scheme: light dark; --page: #fff; --ink: #1b1f24; --muted: #59636e; --line: #d9dde2;
   --tint: #f4f6f8 }
 @media (prefers-color-scheme: dark) {
@@ -45,7 +45,7 @@ def render(result: Result, data: Mapping[str, Any], drawn: Mapping[str, Mapping[
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(result.title)}</title><style>{_STYLE}</style></head><body><main>",
+        f"<title>{escape(result.title)}</title><style>{STYLE}</style></head><body><main>",
         f"<h1>{escape(result.title)}</h1>",
         f'<p class="lead">{escape(data["command"])} · {escape(data["started"])}'
         f" · took {data['seconds']:.1f} s</p>",

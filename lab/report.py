@@ -7,7 +7,8 @@ results.json, schema 1::
      "parameters": {...}, "machine": {...}, "versions": {...},
      "rows": [{"table": "kurose-ross", "peers": 1, ...}, ...],          one flat object a row
      "tables": {"kurose-ross": {"title": ..., "columns": {"peers": "peers N", ...}}},
-     "figures": {"kurose-ross": {"title": ..., "caption": ..., "files": ["kurose-ross.light.svg", ...]}}}
+     "figures": {"kurose-ross": {"title": ..., "caption": ..., "files": ["kurose-ross.light.svg", ...]}},
+     "pages": {"swarm.html": "Animation: ..."}}                         more pages beside the report
 
 `lab scale` and `lab simulate` write the same schema, so that one program reads them all.
 """
@@ -99,6 +100,7 @@ class Result:
                 for plot in self.plots
                 if files and plot.name in files
             },
+            "pages": {name: what for name, (what, _) in self.pages.items()},
         }
 
 

@@ -47,6 +47,7 @@ STARTING_S = 3.0
 @click.option("--leave", is_flag=True, help="Who is done goes at once, instead of serving on.")
 @click.option("--origin-dies", is_flag=True, help="The origin is killed once every piece is out.")
 @click.option("--tracker-dies", is_flag=True, help="The tracker is killed early.")
+@click.option("--swarm-only", is_flag=True, help="Leave client-server out: no switch changes it.")
 @with_output
 def scale(
     *,
@@ -61,6 +62,7 @@ def scale(
     leave: bool,
     origin_dies: bool,
     tracker_dies: bool,
+    swarm_only: bool,
 ) -> None:
     """Client-server against peer-to-peer, measured: the same file, the same links, N real `peer` processes.
 
@@ -70,7 +72,7 @@ def scale(
     (The piece policy is no switch here: the real peer has one.)
     """
     from lab import units
-    from lab.scale.plan import Conditions, plan
+    from lab.scale.plan import Conditions, Mode, plan
     from lab.scale.report import result
 
     origin = units.parse_rate(origin_up) / 8
@@ -87,7 +89,7 @@ def scale(
     )
     counts = units.parse_counts(peers or ("1,2,4,8" if output.quick else "1,2,4,8,16,24,32"))
     conditions.check(counts)
-    todo = list(plan(counts))
+    todo = [(mode, n) for mode, n in plan(counts) if mode is Mode.SWARM or not swarm_only]
     signal.signal(signal.SIGTERM, stop)
     points = _measure_all(output, conditions, todo)
     found = result(conditions, points)

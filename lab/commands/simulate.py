@@ -1,5 +1,6 @@
 """`lab simulate`: a scenario in virtual time."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ SEEDS_MAX = 1000
 @click.option(
     "--seed", "seeds", default="1", show_default=True, metavar="LIST", help="Seeds to run: 7, or 1-5."
 )
+@click.option("--size", metavar="SIZE", help="Another size of the share than the scenario says.")
 @click.option(
     "--trace",
     "traces",
@@ -26,7 +28,7 @@ SEEDS_MAX = 1000
     help="Write the first seed's event traces, a file for each peer, for lab animate.",
 )
 @with_output
-def simulate(*, output: Output, scenario: Path, seeds: str, traces: Path | None) -> None:
+def simulate(*, output: Output, scenario: Path, seeds: str, size: str | None, traces: Path | None) -> None:
     """Run SCENARIO, a TOML file, in virtual time: whole nodes, the code that users run, from a seed.
 
     SCENARIO may also be the name of one that comes with the lab: textbook, free-riders, origin-dies,
@@ -35,11 +37,13 @@ def simulate(*, output: Output, scenario: Path, seeds: str, traces: Path | None)
     """
     from lab import units
     from lab.simulate.report import SeedRun, result
-    from lab.simulate.scenario import parse
+    from lab.simulate.scenario import parse, share_size
     from lab.simulate.small import simulate as run_seed
     from peer.errors import UsageError
 
     parsed = parse(_read(scenario))
+    if size is not None:
+        parsed = replace(parsed, size=share_size(size))
     numbers = units.parse_counts(seeds)
     if len(numbers) > SEEDS_MAX:
         raise UsageError(f"--seed names {len(numbers)} seeds: at most {SEEDS_MAX} at once")
@@ -87,7 +91,7 @@ def _read(path: Path) -> str:
     from peer.errors import UsageError
 
     own = Path(__file__).parents[1] / "scenarios"
-    if not path.exists() and (own / f"{path}.toml").is_file():
+    if not path.is_file() and (own / f"{path}.toml").is_file():
         path = own / f"{path}.toml"
     try:
         return path.read_text(encoding="utf-8")
