@@ -24,7 +24,7 @@ EXPERIMENTS: Final[dict[str, tuple[str, ...]]] = {
     "bounds": ("bounds",),
     "protocols": ("protocols",),
     "sockets": ("sockets",),
-    "scale": ("scale", "--file", "4MiB", "--peers", "1,2,4,8,16"),
+    "scale": ("scale", "--origin-up", "16mbit", "--peers", "1,2,4,8,16"),
     "servers": ("servers",),
     "simulate-textbook": ("simulate", "textbook"),
     "simulate-free-riders": ("simulate", "free-riders"),

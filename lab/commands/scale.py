@@ -27,9 +27,9 @@ STARTING_S = 3.0
 
 
 @click.command()
-@click.option("--file", metavar="SIZE", help="Size F of the file (default: 8 MiB; --quick: 4 MiB).")
+@click.option("--file", default="4MiB", show_default=True, metavar="SIZE", help="Size F of the file.")
 @click.option(
-    "--origin-up", default="16mbit", show_default=True, metavar="RATE", help="The origin's uplink u_s."
+    "--origin-up", metavar="RATE", help="The origin's uplink u_s (default: 8mbit; --quick: 16mbit)."
 )
 @click.option(
     "--peer-up", metavar="RATE", help="Each downloader's uplink u (default: a tenth of the origin's)."
@@ -52,8 +52,8 @@ STARTING_S = 3.0
 def scale(
     *,
     output: Output,
-    file: str | None,
-    origin_up: str,
+    file: str,
+    origin_up: str | None,
     peer_up: str | None,
     peers: str | None,
     mixed: bool,
@@ -75,9 +75,10 @@ def scale(
     from lab.scale.plan import Conditions, Mode, plan
     from lab.scale.report import result
 
-    origin = units.parse_rate(origin_up) / 8
+    # In the large the links must be the limit, not the cores: 33 Python processes share them.
+    origin = units.parse_rate(origin_up or ("16mbit" if output.quick else "8mbit")) / 8
     conditions = Conditions(
-        file_bytes=int(units.parse_size(file or ("4MiB" if output.quick else "8MiB")) / 8),
+        file_bytes=int(units.parse_size(file) / 8),
         origin_up=origin,
         peer_up=units.parse_rate(peer_up) / 8 if peer_up else origin / 10,
         mixed=mixed,
@@ -115,7 +116,7 @@ def _measure_all(output: Output, conditions: "Conditions", todo: list[tuple[Any,
         output.say(f"{len(points)} points are there already; {len(todo)} to measure")
     if todo:
         least = sum(conditions.bound(mode, peers) + STARTING_S for mode, peers in todo)
-        output.say(f"{len(todo)} points: about {units.seconds(least)}")
+        output.say(f"{len(todo)} point{'s' if len(todo) > 1 else ''}: about {units.seconds(least)}")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -167,17 +168,25 @@ def _animate(folder: Path, found: "Result", conditions: "Conditions", peers: int
     """Put an animation of the largest swarm beside the report."""
     from lab.animate import page
     from lab.animate.files import read_story
+    from lab.animate.plot import copies_plot
     from lab.scale.plan import Mode
     from lab.scale.report import described
 
     traces = _traces(folder, conditions, peers)
     if traces is None or not traces.is_dir():
         return
+    story = read_story([traces])
+    first = conditions.first_copy()
+    found.plots.append(
+        copies_plot(
+            story, first, f"The swarm of {peers}. {found.plots[0].caption.partition('measured. ')[2]}"
+        )
+    )
     extra = {name: value for name, value in found.parameters.items() if name != "file"}
     found.pages["swarm.html"] = (
         f"Animation: pieces spreading through the swarm of {peers}",
         page.render(
-            read_story([traces]),
+            story,
             title=f"A swarm of {peers}, measured" + "".join(f", {word}" for word in described(conditions)),
             bound_s=conditions.bound(Mode.SWARM, peers),
             repeat=repeat_line(),

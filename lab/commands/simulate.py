@@ -10,6 +10,7 @@ from lab.commands.common import Output, repeat_line, with_output
 
 if TYPE_CHECKING:
     from lab.report import Result
+    from lab.simulate.scenario import Scenario
 
 SEEDS_MAX = 1000
 
@@ -57,7 +58,7 @@ def simulate(*, output: Output, scenario: Path, seeds: str, size: str | None, tr
             output.say(f"seed {number}: trace {runs[-1].outcome.trace_hash}")
     found = result(parsed, runs)
     if lines:
-        _keep(output, found, lines, traces, parsed.bound(), numbers[0])
+        _keep(output, found, lines, traces, parsed, numbers[0])
     output.finish(found)
 
 
@@ -66,12 +67,14 @@ def _keep(
     found: "Result",
     lines: "dict[str, list[str]]",
     folder: Path | None,
-    bound: float | None,
+    scenario: "Scenario",
     seed: int,
 ) -> None:
     """Write the traces where they are wanted, and the animation beside the report."""
+    from lab import units
     from lab.animate import page
     from lab.animate.files import write_traces
+    from lab.animate.plot import copies_plot
     from lab.animate.story import read
 
     if folder is not None:
@@ -82,8 +85,11 @@ def _keep(
         title = f"{found.title}, seed {seed}"
         found.pages["swarm.html"] = (
             "Animation: pieces spreading through the swarm",
-            page.render(story, title=title, bound_s=bound, repeat=repeat_line()),
+            page.render(story, title=title, bound_s=scenario.bound(), repeat=repeat_line()),
         )
+        first = scenario.size / scenario.origin.up if scenario.origin.up else None
+        what = f"{scenario.title}: share {units.size(8 * scenario.size)}, {story.pieces} pieces, seed {seed}."
+        found.plots.append(copies_plot(story, first, what))
 
 
 def _read(path: Path) -> str:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.animate import page
+from lab.animate.copies import copies
 from lab.animate.files import natural
 from lab.animate.story import Story, read
 from peer.errors import UsageError
@@ -85,6 +86,18 @@ def test_a_connection_ends_when_one_side_says_so() -> None:
         (3, "d"),
         (6, "c"),
     ]
+
+
+def test_copies_of_each_piece_over_time() -> None:
+    """The transient state ends with the first copy of the last piece; a crash takes copies away."""
+    getter = [begin(B), share(0.1, 0), *(got(3 + n, n, A) for n in range(4))]
+    getter += [begin(B, 1010), share(0, 1, "80")]
+    other = [begin(C), share(0.1, 0), got(3, 0, A), got(20, 1, A)]
+    found = copies(read([("origin", ORIGIN), ("b", getter), ("c", other)]))
+    assert found.transient_s == pytest.approx(4, abs=0.1)
+    assert (found.least[0], found.most[0]) == (0, 0)
+    assert (found.least[-1], found.mean[-1], found.most[-1]) == (0, 3 / 4, 2)
+    assert max(found.least) == 1
 
 
 def test_bad_pieces_are_told() -> None:

@@ -1,5 +1,6 @@
 """The command line of the lab: instant help, one line for trouble, reports that stand by themselves."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -143,6 +144,47 @@ def test_without_matplotlib_the_rest_still_runs(
     assert report.startswith("report: ")
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "report.html"}
     assert json.loads((tmp_path / "results.json").read_text())["figures"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "beside"),
+    [
+        (["simulate", "textbook", "--size", "64KiB"], {"swarm.html"}),
+        (["sockets", "--station", "8", "--quick"], set()),
+        (["protocols", "--quick"], set()),
+        (
+            ["scale", "--file", "64KiB", "--peers", "1", "--origin-up", "4mbit"],
+            {"swarm.html", "points.jsonl", "traces"},
+        ),
+    ],
+    ids=["simulate", "sockets", "protocols", "scale"],
+)
+def test_each_experiment_runs_without_matplotlib(
+    arguments: list[str],
+    beside: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run([*arguments, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    drawn = arguments[0] != "sockets"
+    assert sum("matplotlib is not installed" in line for line in said) == drawn
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "report.html"} | beside
+
+
+def test_a_refusal_of_the_system_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("lab.bounds_report.result", refuse)
+    assert run(["bounds"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "lab: the system refused: Too many open files; allow more descriptors (ulimit -n)"
 
 
 def test_protocols_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

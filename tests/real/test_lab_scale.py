@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -113,3 +114,29 @@ def test_no_permission_for_the_report(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "closed").mkdir(mode=0o500)
     assert run(["scale", *TINY, "--out", str(tmp_path / "closed")]) == 5
     assert "permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("descriptors", "says"), [(12, "(ulimit -n)"), (18, "downloader ended with exit code")]
+)
+def test_too_few_descriptors_are_one_line(descriptors: int, says: str, tmp_path: Path) -> None:
+    def poor() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", "scale", "--swarm-only", "--file", "64KiB", "--peers", "8"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=environment() | {"TMPDIR": str(tmp_path)},
+        preexec_fn=poor,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("lab: ")
+    assert says in last
+    assert not list(tmp_path.glob("manyhands-scale-*"))
