@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 from lab import units
 from lab.animate.copies import copies
 from lab.animate.story import Story
-from lab.figures import BLUE, GREEN, GREY, ORANGE, Plot, Theme, measured, tag, tag_ends, theory
+from lab.figures import BLUE, GREEN, GREY, ORANGE, Plot, Theme, measured, tag, theory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+NAMES_AT = 0.52
+"""Of the time: there the curves are apart; at the end they meet."""
 
 
 def copies_plot(story: Story, first_copy_s: float | None, what: str) -> Plot:
@@ -18,7 +21,7 @@ def copies_plot(story: Story, first_copy_s: float | None, what: str) -> Plot:
 
     def draw(figure: "Figure", theme: Theme) -> None:
         axes = figure.subplots()
-        ends = []
+        shown = round(NAMES_AT * (len(found.times) - 1))
         for name, values, colour in (
             ("most common", found.most, GREY),
             ("mean", found.mean, BLUE),
@@ -26,14 +29,13 @@ def copies_plot(story: Story, first_copy_s: float | None, what: str) -> Plot:
         ):
             hue = theme.series[colour]
             measured(axes, found.times, values, hue, marker="", drawstyle="steps-post")
-            ends.append((values[-1], name, hue))
+            tag(axes, found.times[shown], values[shown], name, hue, xytext=(8, -10))
         axes.set(xlabel="seconds", ylabel="copies of a piece, beside the origin's")
-        axes.set_xlim(0, story.seconds * 1.16)
+        axes.set_xlim(0, story.seconds)
         axes.set_ylim(0, peers * 1.08)
         if first_copy_s is not None and first_copy_s < story.seconds:
             theory(axes, [first_copy_s, first_copy_s], [0, peers], theme.series[ORANGE])
             tag(axes, first_copy_s, peers * 0.97, "F/uₛ", theme.series[ORANGE])
-        tag_ends(axes, story.seconds, ends)
 
     ended = found.transient_s
     caption = (
