@@ -54,6 +54,15 @@ def test_every_experiment_has_the_common_options(name: str, capsys: pytest.Captu
         (["bounds", "--out", __file__], 2),
         (["bounds", "--out", "/dev/null/reports"], 5),
         (["protocols", "--out", "/dev/null/reports"], 5),
+        (["simulate"], 2),
+        (["simulate", "no-such-scenario"], 2),
+        (["simulate", "textbook", "--seed", "0"], 2),
+        (["simulate", "textbook", "--seed", "1-5000"], 2),
+        (["simulate", "textbook", "--size", "0"], 2),
+        (["simulate", "textbook", "--size", "9TB"], 2),
+        (["simulate", "textbook", "--size", "-1MiB"], 2),
+        (["simulate", "textbook", "--size", "64KiB", "--trace", "/dev/null/traces"], 5),
+        (["sockets", "--station", "0"], 2),
     ],
 )
 def test_trouble_is_one_line(arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
