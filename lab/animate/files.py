@@ -21,7 +21,7 @@ def read_story(paths: Sequence[Path]) -> Story:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(path.glob(f"*{SUFFIX}"), key=natural)
+            inside = sorted(path.glob(f"*{SUFFIX}"), key=lambda trace: natural(trace.stem))
             if not inside:
                 raise UsageError(f"{path} holds no traces (*{SUFFIX})")
             found += inside
@@ -30,9 +30,9 @@ def read_story(paths: Sequence[Path]) -> Story:
     return read((path.stem, _lines(path)) for path in dict.fromkeys(found))
 
 
-def natural(path: Path) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """peer-2 before peer-10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -12,9 +12,12 @@
   const leechers = actors.map((a, n) => n).filter((n) => !actors[n].origin);
   const onlyOrigin = actors.filter((a) => a.origin).length === 1 && actors[0].origin;
 
-  // On the ring of many peers there is no room for what all their names begin with.
-  const prefix = leechers.length > 20 && leechers.every((n) => actors[n].name.startsWith("peer-")) ? "peer-" : "";
-  const short = (n) => (actors[n].origin ? actors[n].name : actors[n].name.slice(prefix.length));
+  // On a ring of many peers, or a narrow one, there is no room for what all their names begin with.
+  const prefix = leechers.every((n) => actors[n].name.startsWith("peer-")) ? "peer-".length : 0;
+  const short = (n, width) => {
+    const { name, origin } = actors[n];
+    return origin || (leechers.length <= 20 && width > 440) ? name : name.slice(prefix);
+  };
 
   // --- state at a moment
 
@@ -291,7 +294,7 @@
     }
     const away = size + 5, across = Math.cos(angle);
     draw.textAlign = Math.abs(across) < 0.25 ? "center" : across > 0 ? "left" : "right";
-    draw.fillText(short(n), x + away * across, y + (away + 3) * Math.sin(angle));
+    draw.fillText(short(n, width), x + away * across, y + (away + 3) * Math.sin(angle));
   }
 
   function drawChart() {

@@ -73,7 +73,7 @@ def _keep(
     """Write the traces where they are wanted, and the animation beside the report."""
     from lab import units
     from lab.animate import page
-    from lab.animate.files import write_traces
+    from lab.animate.files import natural, write_traces
     from lab.animate.plot import copies_plot
     from lab.animate.story import read
 
@@ -81,7 +81,7 @@ def _keep(
         write_traces(folder, lines)
         output.say(f"traces: {len(lines)} files in {folder}; lab animate {folder} shows them")
     if output.folder is not None:
-        story = read(lines.items())
+        story = read(sorted(lines.items(), key=lambda item: natural(item[0])))
         title = f"{found.title}, seed {seed}"
         found.pages["swarm.html"] = (
             "Animation: pieces spreading through the swarm",
