@@ -1,0 +1,186 @@
+"""What a mirror keeps, and the folder of each share: a ledger that decides and remembers. Pure.
+
+Names come from strangers, and the same name may be given to another share, in another spelling, or by another
+publisher at another tracker. So the ledger gives each share id a folder of its own, once and for all: its
+published name if nothing else has it, else the name with the beginning of the share id behind it. What
+differs only in case or normalisation counts as the same name, and NAME.part as well, where a fetch begins.
+
+For each publisher and name it also knows the highest serial that it saw, so an old entry that a tracker shows
+again is not taken for news.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Any, Final
+
+from peer.ids import ID_BYTES, NodeId, ShareId
+from peer.limits import MIRROR_LEDGER_BYTES_MAX, MIRROR_REMEMBERED_MAX, MIRROR_SHARES_MAX, NAME_BYTES_MAX
+from peer.paths import check_component, fold
+from peer.published import PublishedShare
+
+STATE_FOLDER: Final = ".manyhands"
+"""Where a mirror keeps its own files, beside the shares. No share can be called so."""
+
+PART: Final = ".part"
+
+_FORMAT: Final = 1
+
+
+class Verdict(Enum):
+    """What an entry is to a mirror."""
+
+    NEW = "new"
+    KEPT = "kept already"
+    OLD = "older than what this publisher has said before"
+    FULL = "more than a mirror keeps"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One share of a mirror. folder: below the mirror's folder. retired: a newer one has taken its place."""
+
+    folder: str
+    name: str
+    share: ShareId
+    size: int
+    serial: int
+    node: NodeId
+    complete: bool = False
+    retired: bool = False
+
+
+class Ledger:
+    """All shares of one mirror, by share id, in the order in which they came."""
+
+    def __init__(self, kept: Iterable[Kept] = ()) -> None:
+        self._kept = {one.share: one for one in kept}
+
+    def __iter__(self) -> Iterable[Kept]:
+        return iter(tuple(self._kept.values()))
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, share: ShareId) -> Kept | None:
+        """The share, if it is or was kept."""
+        return self._kept.get(share)
+
+    @property
+    def current(self) -> list[Kept]:
+        """What is to be seeded or fetched; complete ones first."""
+        return sorted((k for k in self._kept.values() if not k.retired), key=lambda k: not k.complete)
+
+    def judge(self, entry: PublishedShare) -> Verdict:
+        """Whether the entry is to be taken up with `place`."""
+        key = _key(entry)
+        if any(_key(k) == key and k.serial > entry.serial for k in self._kept.values()):
+            return Verdict.OLD
+        there = self._kept.get(entry.share)
+        if there is not None and not there.retired:
+            return Verdict.KEPT
+        if sum(not k.retired for k in self._kept.values()) >= MIRROR_SHARES_MAX:
+            return Verdict.FULL
+        return Verdict.NEW
+
+    def place(self, entry: PublishedShare, is_there: Callable[[str], bool]) -> Kept:
+        """Take a new entry up and give it a folder. is_there: whether something on the disk has a name.
+
+        A share that was retired comes back to the folder that it had.
+        """
+        there = self._kept.pop(entry.share, None)
+        folder = there.folder if there is not None else self._free_folder(entry, is_there)
+        kept = Kept(folder, entry.name, entry.share, entry.size, entry.serial, entry.node)
+        self._kept[entry.share] = kept
+        self._forget_some()
+        return kept
+
+    def completed(self, share: ShareId) -> list[Kept]:
+        """The share is here. Returns what it takes the place of: now retired, no longer to be seeded."""
+        kept = self._kept[share] = replace(self._kept[share], complete=True)
+        older = [
+            k
+            for k in self._kept.values()
+            if _key(k) == _key(kept) and k.serial < kept.serial and not k.retired
+        ]
+        for one in older:
+            self._kept[one.share] = replace(one, retired=True)
+        return older
+
+    def _free_folder(self, entry: PublishedShare, is_there: Callable[[str], bool]) -> str:
+        taken = {fold(name) for k in self._kept.values() for name in (k.folder, k.folder + PART)}
+        taken |= {fold(STATE_FOLDER), fold(STATE_FOLDER + PART)}
+        digits = entry.share.hex()
+        for tail in ("", *(f".{digits[:count]}" for count in (8, 16, 32, 64))):
+            folder = _clipped(entry.name, NAME_BYTES_MAX - len(tail)) + tail
+            both = (folder, folder + PART)
+            if not any(fold(name) in taken or is_there(name) for name in both):
+                return folder
+        raise ValueError(f"every name for {entry.name!r} is taken: move away {folder!r}")
+
+    def _forget_some(self) -> None:
+        """Of what is retired, the oldest go first. Their folders stay on the disk, and the names taken."""
+        for one in list(self._kept.values()):
+            if len(self._kept) <= MIRROR_REMEMBERED_MAX:
+                return
+            if one.retired:
+                del self._kept[one.share]
+
+    # --- as a file
+
+    def encode(self) -> bytes:
+        """As text, for a file that a person may read."""
+        shares = [asdict(k) | {"share": k.share.hex(), "node": k.node.hex()} for k in self._kept.values()]
+        return json.dumps({"format": _FORMAT, "shares": shares}, indent=1, ensure_ascii=False).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Ledger":
+        """Read it back. Raises ValueError with a sentence for what is no ledger, or not one of ours."""
+        if len(data) > MIRROR_LEDGER_BYTES_MAX:
+            raise ValueError(f"it is longer than {MIRROR_LEDGER_BYTES_MAX} bytes")
+        try:
+            whole = json.loads(data)
+            if whole["format"] != _FORMAT:
+                raise ValueError(
+                    f"its format is {whole['format']!r}, not {_FORMAT}: a newer version wrote it"
+                )
+            ledger = cls(_read(fields) for fields in whole["shares"])
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ValueError(f"it is not a list of shares ({type(error).__name__})") from None
+        ledger.check_invariants()
+        return ledger
+
+    def check_invariants(self) -> None:
+        """Raise ValueError unless every name is legal and no two shares have one folder."""
+        taken = {fold(STATE_FOLDER), fold(STATE_FOLDER + PART)}
+        for kept in self._kept.values():
+            check_component(kept.folder)
+            for name in (fold(kept.folder), fold(kept.folder + PART)):
+                if name in taken:
+                    raise ValueError(f"the folder {kept.folder!r} is there twice")
+            taken |= {fold(kept.folder), fold(kept.folder + PART)}
+
+
+def _read(fields: dict[str, Any]) -> Kept:
+    share, node = bytes.fromhex(fields["share"]), bytes.fromhex(fields["node"])
+    size, serial = fields["size"], fields["serial"]
+    flags = (fields["complete"], fields["retired"])
+    texts = (fields["folder"], fields["name"])
+    right = (
+        len(share) == len(node) == ID_BYTES
+        and all(type(text) is str for text in texts)
+        and all(type(number) is int and number >= 0 for number in (size, serial))
+        and all(type(flag) is bool for flag in flags)
+    )
+    if not right:
+        raise ValueError("a share in it is malformed")
+    return Kept(*texts, ShareId(share), size, serial, NodeId(node), *flags)
+
+
+def _key(one: Kept | PublishedShare) -> tuple[NodeId, str]:
+    return one.node, fold(one.name)
+
+
+def _clipped(name: str, bytes_max: int) -> str:
+    return name.encode()[:bytes_max].decode("utf-8", "ignore").rstrip()
