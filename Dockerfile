@@ -21,7 +21,7 @@ FROM ${BASE}
 COPY --from=build /opt/manyhands /opt/manyhands
 COPY deploy/docker/run /usr/local/bin/manyhands
 # Volumes take over the owner of the folders that they cover. A numeric user needs no entry in /etc/passwd.
-RUN mkdir -p /state /data /links /report && chown 10001:10001 /state /data /links /report \
+RUN mkdir -p /state /data /report && chown 10001:10001 /state /data /report \
  && chmod 755 /usr/local/bin/manyhands
 ENV PATH=/opt/manyhands/bin:$PATH \
     MANYHANDS_HOME=/state \

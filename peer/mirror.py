@@ -173,7 +173,7 @@ class Mirror:
     async def _follow(self, tracker: Address) -> None:
         """Take up what a tracker lists, at the interval; its troubles are said once each."""
         client = CatalogueClient(self.node.services.transport, tracker)
-        place, said, failures = Place(), "", 0
+        place, said, failures, quiet = Place(), "", 0, 0
         while True:
             try:
                 more = True
@@ -182,8 +182,10 @@ class Mirror:
                         Question(node=self._wish.node), place=place, most=limits.MIRROR_LISTINGS_MAX
                     )
                     place, more = answered.place, answered.more
-                    await self._take_up(answered.listings)
-                failures, pause, said = 0, self._interval_s, ""
+                    quiet = 0 if await self._take_up(answered.listings) else quiet + 1
+                # After news there may be more soon, and at the start a publisher may just be starting, too.
+                pause = min(limits.TRACKER_BACKOFF_S_MIN * 2.0 ** min(quiet, 30), self._interval_s)
+                failures, said = 0, ""
             except ManyhandsError as error:
                 pause = min(limits.TRACKER_BACKOFF_S_MIN * 2.0 ** min(failures, 30), self._interval_s)
                 failures += 1
@@ -192,7 +194,8 @@ class Mirror:
                     self._say(said)
             await trio.sleep(pause * self.node.services.rng.uniform(0.85, 1.0))
 
-    async def _take_up(self, listings: Sequence[Listing]) -> None:
+    async def _take_up(self, listings: Sequence[Listing]) -> bool:
+        """Begin with what is new; whether anything was."""
         new: list[Kept] = []
         for listing in filter(self._wish.wants, listings):
             entry = listing.entry
@@ -217,6 +220,7 @@ class Mirror:
                 f"{printable(kept.folder)}"
             )
             self._start(kept)
+        return bool(new)
 
     def _hear_of_size(self, entry: PublishedShare) -> None:
         keeper = self._keepers.get(entry.share)

@@ -183,4 +183,4 @@ def _key(one: Kept | PublishedShare) -> tuple[NodeId, str]:
 
 
 def _clipped(name: str, bytes_max: int) -> str:
-    return name.encode()[:bytes_max].decode("utf-8", "ignore").rstrip()
+    return name.encode()[:bytes_max].decode("utf-8", "ignore")

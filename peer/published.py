@@ -28,6 +28,9 @@ SIGNATURE_BYTES: Final = 64
 DOMAIN: Final = b"manyhands published share v1\0"
 """What every signed text of this kind begins with."""
 
+NOBODY: Final = NodeId(bytes(ID_BYTES))
+"""A node id that nobody has: in `published` no holder, in `search` any publisher."""
+
 _SPKI: Final = bytes.fromhex("302a300506032b6570032100")
 """SubjectPublicKeyInfo (DER) of an Ed25519 key, up to the key itself (RFC 8410, section 4)."""
 

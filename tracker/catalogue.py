@@ -20,17 +20,15 @@ from itertools import islice
 from typing import TypeVar
 
 from peer import limits
-from peer.ids import ID_BYTES, NodeId, ShareId
+from peer.ids import NodeId, ShareId
 from peer.paths import fold
-from peer.published import Listing, PublishedShare
+from peer.published import NOBODY, Listing, PublishedShare
 from peer.wire.messages import Found, PublishCode, Published, Search
 from tracker.observed import observe
 from tracker.wheel import Wheel
 from tracker.words import WordIndex, words_of
 
 K = TypeVar("K")
-
-NOBODY = NodeId(bytes(ID_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ class Catalogue:
             if (
                 all(start in listed.text for start in starts)
                 and listed.deadline > now
-                and search.node in (None, listed.node)
+                and search.node in (NOBODY, listed.node)
             ):
                 found.append(Listing(listed.entry, *count(listed.entry.share)))
         else:
@@ -194,7 +192,7 @@ class Catalogue:
         if search.name:
             listed = self._by_name.get(fold(search.name))
             numbers = [listed.number] if listed is not None else []
-        elif search.node is not None:
+        elif search.node != NOBODY:
             numbers = sorted(self._publishers.get(search.node, ()))
         else:
             numbers = self._numbers

@@ -19,7 +19,7 @@ from peer.ids import Address, NodeId
 from peer.net.channel import MessageChannel
 from peer.net.transport import Transport
 from peer.paths import fold, printable, shortened
-from peer.published import Listing, PublishedShare, check_published
+from peer.published import NOBODY, Listing, PublishedShare, check_published
 from peer.wire.codec import clip_text
 from peer.wire.messages import Bye, Found, Message, Publish, Published, Search
 
@@ -104,7 +104,7 @@ class CatalogueClient:
             version=limits.PROTOCOL_VERSION,
             words=question.words[: limits.SEARCH_WORDS_MAX],
             name=clip_text(question.name, limits.NAME_BYTES_MAX),
-            node=question.node,
+            node=question.node or NOBODY,
             after=place.after,
             want=min(most, limits.CATALOGUE_ENTRIES_PER_MESSAGE_MAX),
         )

@@ -115,12 +115,6 @@ def _bytes(length: int) -> _Load:
     return load
 
 
-def _id_or_nil(value: object) -> NodeId | None:
-    if value is None or (type(value) is bytes and len(value) == ID_BYTES):
-        return None if value is None else NodeId(value)
-    raise ValueError(f"{ID_BYTES} bytes or nil")
-
-
 def _text(bytes_max: int) -> _Load:
     def load(value: object) -> str:
         if type(value) is str and len(value) <= bytes_max and len(value.encode()) <= bytes_max:
@@ -354,7 +348,7 @@ KINDS: Final = (
         _Field("version", _version),
         _Field("words", _words, list),
         _Field("name", _NAME),
-        _Field("node", _id_or_nil),
+        _NODE,
         _Field("after", _integer(0, INT63_MAX)),
         _Field("want", _integer(0, UINT16_MAX)),
     ),

@@ -222,13 +222,14 @@ class Search:
     """To a tracker: which published shares are there?
 
     Every word must begin a word of the name; no words: everything. name: this one alone, empty for any.
-    node: of this publisher alone. after: only what was listed later than this, as `Found.next` said.
+    node: of this publisher alone, zeros for any. after: only what was listed later than this number, which an
+    earlier answer told (`Found.next`).
     """
 
     version: int
     words: tuple[str, ...]
     name: str
-    node: NodeId | None
+    node: NodeId
     after: int
     want: int
 
