@@ -687,8 +687,9 @@ TRACKER_STOP_S: Final = 1.0
 CATALOGUE_NAMES_MAX: Final = 100_000
 """Published names that a tracker keeps; beyond it newcomers are refused until some expire."""
 
-CATALOGUE_BYTES_MAX: Final = 160 * MIB
-"""Memory that a catalogue full of names of ordinary length takes at most (`benchmarks/catalogue.py`)."""
+CATALOGUE_BYTES_MAX: Final = 384 * MIB
+"""Memory of a full catalogue with the dearest names that are legal; with names as people give them it takes a
+third of that (`benchmarks/catalogue.py`)."""
 
 CATALOGUE_NAMES_PER_NODE_MAX: Final = 1000
 """Names of one publisher: an archive, not a flood."""
@@ -713,9 +714,11 @@ PUBLISHES_PER_S_TARGET: Final = 100
 CATALOGUE_WORDS_PER_NAME_MAX: Final = 16
 """Words of one name in the index: a name of 240 bytes could have 120."""
 
-CATALOGUE_EXPIRIES_PER_CALL_MAX: Final = 16
-"""Names dropped in one go: each word may move a megabyte of the sorted list of words, in a tenth of a
-millisecond."""
+CATALOGUE_RUN_WORDS_MAX: Final = 1000
+"""Words in one run of the index: adding one moves a few KiB of the run, or of the list of runs."""
+
+CATALOGUE_EXPIRIES_PER_CALL_MAX: Final = 128
+"""Names dropped in one go: some milliseconds, so that answering is never held up."""
 
 CATALOGUE_ENTRIES_PER_MESSAGE_MAX: Final = 100
 """Entries in one answer: at most 48 KiB with the longest names."""

@@ -1,5 +1,6 @@
 """The catalogue: names belong to somebody, searches find what is there, floods stay outside."""
 
+import tracemalloc
 from random import Random
 
 import pytest
@@ -15,7 +16,7 @@ from peer.published import NOBODY, PublishedShare
 from peer.wire.messages import Found, PublishCode, Published, Search
 from tests.catalogue_kit import share_id, unsigned
 from tracker.catalogue import Catalogue, CatalogueLimits
-from tracker.words import WordIndex, words_of
+from tracker.words import SortedWords, WordIndex, words_of
 
 SMALL = CatalogueLimits(names=12, names_per_node=4, names_per_address=6, looks=5)
 
@@ -67,6 +68,25 @@ def test_words() -> None:
     assert words_of("Straße ÉTÉ 東京") == ("strasse", "été", "東京")
     assert words_of("--- ...") == ()
     assert len(words_of(" ".join(map(str, range(50))))) == limits.CATALOGUE_WORDS_PER_NAME_MAX
+
+
+@given(st.lists(st.tuples(st.booleans(), st.text("ab", max_size=5))))
+def test_sorted_words_are_a_sorted_set(steps: list[tuple[bool, str]]) -> None:
+    there, model = SortedWords(), set[str]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tracker.words.CATALOGUE_RUN_WORDS_MAX", 3)
+        for add, word in steps:
+            if add and word not in model:
+                there.add(word)
+                model.add(word)
+            elif not add and word in model:
+                there.remove(word)
+                model.remove(word)
+            there.check_invariants()
+            assert list(there.beginning("")) == sorted(model)
+            assert len(there) == len(model)
+        for prefix in ("a", "ab", "b", "bbbbbb"):
+            assert list(there.beginning(prefix)) == sorted(w for w in model if w.startswith(prefix))
 
 
 @given(
@@ -185,6 +205,26 @@ def test_the_interval_grows_with_the_names() -> None:
     assert put(catalogue, "name").interval == limits.CATALOGUE_INTERVAL_S_MIN
     fair = limits.CATALOGUE_NAMES_MAX / limits.PUBLISHES_PER_S_TARGET
     assert limits.CATALOGUE_INTERVAL_S_MIN < fair <= limits.CATALOGUE_INTERVAL_S_MAX
+
+
+def test_the_dearest_names_that_are_legal_stay_within_the_named_memory() -> None:
+    """Also without 100,000 of them: what one costs does not grow with their number."""
+    rng, names = Random(1), 2000
+    letters = limits.NAME_BYTES_MAX // limits.CATALOGUE_WORDS_PER_NAME_MAX - 1
+    catalogue = Catalogue(1)
+    tracemalloc.start()
+    try:
+        for n in range(names):
+            words = (
+                f"{rng.getrandbits(64):016x}"[:letters] for _ in range(limits.CATALOGUE_WORDS_PER_NAME_MAX)
+            )
+            key, share = (n // 500).to_bytes(32, "big"), ShareId(rng.randbytes(32))
+            entry = PublishedShare(" ".join(words), share, n, 1 + n, key, rng.randbytes(64))
+            assert catalogue.publish(entry, entry.node, "192.0.2.1", 0.0).code is PublishCode.LISTED
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken / names * limits.CATALOGUE_NAMES_MAX <= limits.CATALOGUE_BYTES_MAX
 
 
 # --- searching
