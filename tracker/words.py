@@ -1,10 +1,10 @@
 """Which names have which words: an index for prefixes, small in memory. Pure.
 
 A dictionary of sets would answer whole words only and cost 200 bytes a word. Here all words lie in order, so
-that those with a common beginning lie side by side, and each maps to the numbers of the names that have it: to
-the number itself while there is one (most words are rare), to an ascending list when there are several. Numbers
-only grow, so a list is appended to and stays sorted. The words are kept in runs of some hundreds, because in
-one list of a million each that comes or goes would move half of them.
+that those with a common beginning lie side by side, and each maps to the numbers of the names that have it:
+to the number itself while there is one (most words are rare), to an ascending list when there are several.
+Numbers only grow, so a list is appended to and stays sorted. The words are kept in runs of some hundreds: in
+one list of a million, each that comes or goes would move half of them.
 """
 
 import re
