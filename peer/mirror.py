@@ -209,7 +209,7 @@ class Mirror:
                 self._hear_of_size(entry)
             elif verdict is Verdict.OLD:
                 self._say(f"{shortened(entry.name)}: left out, {verdict.value} ({entry.node.hex()})")
-            elif verdict is Verdict.FULL and not self._said_full:
+            elif not self._said_full:
                 self._said_full = True
                 self._say(f"this mirror keeps {limits.MIRROR_SHARES_MAX} shares; others are left out")
         if new:  # durable before the first byte of a share: a folder that is not in the ledger is not ours

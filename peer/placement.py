@@ -10,7 +10,7 @@ again is not taken for news.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any, Final
@@ -57,7 +57,7 @@ class Ledger:
     def __init__(self, kept: Iterable[Kept] = ()) -> None:
         self._kept = {one.share: one for one in kept}
 
-    def __iter__(self) -> Iterable[Kept]:
+    def __iter__(self) -> Iterator[Kept]:
         return iter(tuple(self._kept.values()))
 
     def __len__(self) -> int:

@@ -62,7 +62,17 @@ def test_published_searched_got_by_name_and_mirrored(tmp_path: Path) -> None:
         return path.read_bytes() if path.exists() else None
 
     with tracker() as address:
-        mirror = ["mirror", "--tracker", address, "-o", folder, "--host", "127.0.0.1", "--home", mirror_home]
+        mirror: list[str | Path] = [
+            "mirror",
+            "--tracker",
+            address,
+            "-o",
+            folder,
+            "--host",
+            "127.0.0.1",
+            "--home",
+            mirror_home,
+        ]
         mirror += ["--interval", "1s", "--port", "0"]
         with sharing(source, home, "--publish", "My Stuff 2026", "--tracker", address):
             mirroring = begin("peer", *mirror)
