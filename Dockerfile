@@ -8,12 +8,14 @@ FROM ${BASE} AS build
 # Where the package index is another than the public one.
 ARG PIP_INDEX_URL=
 ARG PIP_TRUSTED_HOST=
+# "lab" adds what the lab's figures need.
+ARG EXTRAS=
 COPY pyproject.toml README.md LICENSE /src/
 COPY peer /src/peer
 COPY tracker /src/tracker
 COPY lab /src/lab
 RUN python3 -m venv /opt/manyhands \
- && /opt/manyhands/bin/pip install --no-cache-dir --disable-pip-version-check /src \
+ && /opt/manyhands/bin/pip install --no-cache-dir --disable-pip-version-check "/src${EXTRAS:+[$EXTRAS]}" \
  && /opt/manyhands/bin/pip uninstall --yes --quiet pip setuptools \
  && find /opt/manyhands -name __pycache__ -prune -exec rm -rf {} +
 
