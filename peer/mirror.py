@@ -43,10 +43,14 @@ SIZES_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What of a catalogue is mirrored. only: patterns for names, all for none. node: of this publisher."""
+    """What of a catalogue is mirrored. only: patterns for names, all for none. node: of this publisher.
+
+    bytes_max: no more than this in all; None: whatever the disk holds.
+    """
 
     only: tuple[str, ...] = ()
     node: NodeId | None = None
+    bytes_max: int | None = None
 
     def wants(self, listing: Listing) -> bool:
         """Whether a listing is to be mirrored."""
@@ -199,7 +203,7 @@ class Mirror:
         new: list[Kept] = []
         for listing in filter(self._wish.wants, listings):
             entry = listing.entry
-            verdict = self._ledger.judge(entry)
+            verdict = self._ledger.judge(entry, self._wish.bytes_max)
             if verdict is Verdict.NEW:
                 try:
                     new.append(self._ledger.place(entry, self.state.is_there))
@@ -209,6 +213,10 @@ class Mirror:
                 self._hear_of_size(entry)
             elif verdict is Verdict.OLD:
                 self._say(f"{shortened(entry.name)}: left out, {verdict.value} ({entry.node.hex()})")
+            elif verdict is Verdict.TOO_LARGE:
+                self._say(
+                    f"{shortened(entry.name)}: left out, {format_bytes(entry.size)} do not fit --max-size"
+                )
             elif not self._said_full:
                 self._said_full = True
                 self._say(f"this mirror keeps {limits.MIRROR_SHARES_MAX} shares; others are left out")

@@ -35,6 +35,7 @@ class Verdict(Enum):
     KEPT = "kept already"
     OLD = "older than what this publisher has said before"
     FULL = "more than a mirror keeps"
+    TOO_LARGE = "too large for what is left of its room"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class Ledger:
         """What is to be seeded or fetched; complete ones first."""
         return sorted((k for k in self._kept.values() if not k.retired), key=lambda k: not k.complete)
 
-    def judge(self, entry: PublishedShare) -> Verdict:
-        """Whether the entry is to be taken up with `place`."""
+    def judge(self, entry: PublishedShare, bytes_max: int | None = None) -> Verdict:
+        """Whether the entry is to be taken up with `place`. bytes_max: for all shares, retired ones too."""
         key = _key(entry)
         if any(_key(k) == key and k.serial > entry.serial for k in self._kept.values()):
             return Verdict.OLD
@@ -82,6 +83,9 @@ class Ledger:
             return Verdict.KEPT
         if sum(not k.retired for k in self._kept.values()) >= MIRROR_SHARES_MAX:
             return Verdict.FULL
+        held = sum(k.size for k in self._kept.values() if k.share != entry.share)
+        if bytes_max is not None and held + entry.size > bytes_max:
+            return Verdict.TOO_LARGE
         return Verdict.NEW
 
     def place(self, entry: PublishedShare, is_there: Callable[[str], bool]) -> Kept:

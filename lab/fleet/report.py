@@ -55,7 +55,7 @@ def _table(conditions: Conditions, watch: Watch) -> Table:
         Column("seconds", "after", units.seconds),
         Column("server_s", "one server, at least", units.seconds),
     )
-    note = f"Counted by the tracker, looked at each {LOOK_EVERY_S:.1f} s; the clock runs from the first one."
+    note = f"Counted by the tracker, looked at every {LOOK_EVERY_S:.1f} s, from the first downloader on."
     return Table("fleet", "When each mirror had all of it", columns, rows, note)
 
 
@@ -83,4 +83,4 @@ def _plot(conditions: Conditions, watch: Watch) -> Plot:
     )
     if conditions.up is not None:
         caption += " Dashed: N·F/u for one server, and max{F/u, N·F/(u + N·u)}, which no swarm beats."
-    return Plot("fleet", "Each mirror that is complete helps the others", caption, draw)
+    return Plot("fleet", "Mirrors serve each other while they fetch: all are done together", caption, draw)

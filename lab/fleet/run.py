@@ -97,8 +97,8 @@ async def _watch(
             say(f"{told} have it after {watch.done[-1]:.1f} s")
         if now - watch.changed > patience_s:
             raise LabError(
-                f"nothing changed for {patience_s:.0f} s, {len(watch.done)} copies are out: does anybody mirror"
-                f" there (`peer mirror --tracker {client.tracker}`)?"
+                f"nothing changed for {patience_s:.0f} s, {len(watch.done)} copies are out: does anybody"
+                f" mirror there (`peer mirror --tracker {client.tracker}`)?"
             )
         await trio.sleep(LOOK_EVERY_S)
     return watch

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from peer.cli.options import PEER_PORT, DurationType, home_option, network_options, publisher_option
+from peer.cli.options import (
+    PEER_PORT,
+    DurationType,
+    SizeType,
+    home_option,
+    network_options,
+    publisher_option,
+)
 from peer.cli.run import Stop, run
 from peer.cli.start import NetworkOptions
 from peer.ids import Address, NodeId
@@ -31,6 +38,12 @@ INTERVAL_S_MIN = 1.0
 )
 @publisher_option
 @click.option(
+    "--max-size",
+    type=SizeType(),
+    metavar="SIZE",
+    help="Keep no more than this in all, older versions counted: 500GiB. What does not fit is left out.",
+)
+@click.option(
     "--interval",
     type=DurationType(),
     default=INTERVAL_DEFAULT_S,
@@ -48,6 +61,7 @@ def command(
     folder: Path,
     only: tuple[str, ...],
     publisher: NodeId | None,
+    max_size: int | None,
     interval: float,
     port: int | None,
     trackers: tuple[Address, ...],
@@ -70,7 +84,7 @@ def command(
     folder, and the older one is no longer seeded: nothing is ever removed. DIR/.manyhands holds the mirror's
     own records.
 
-    Whoever may publish there decides what comes to this disk: choose with --only and --from.
+    Whoever may publish there decides what comes to this disk: choose with --only, --from and --max-size.
     """
     if not trackers:
         raise click.UsageError("name at least one tracker whose catalogue is to be mirrored: --tracker HOST")
@@ -82,6 +96,8 @@ def command(
         from peer.cli.mirroring import mirror
         from peer.mirror import Wish
 
-        return await mirror(network, folder, Wish(only, publisher), max(interval, INTERVAL_S_MIN), port, stop)
+        return await mirror(
+            network, folder, Wish(only, publisher, max_size), max(interval, INTERVAL_S_MIN), port, stop
+        )
 
     run(work)

@@ -8,7 +8,7 @@ import click
 
 from peer.ids import ID_BYTES, Address, NodeId
 from peer.limits import CONNECTIONS_MAX, CONNECTIONS_MIN, LINKS_MAX
-from peer.units import parse_duration, parse_rate
+from peer.units import parse_duration, parse_rate, parse_size
 
 PEER_PORT = 7701
 """The well-known port of a peer."""
@@ -60,6 +60,20 @@ class DurationType(click.ParamType[float]):
             return value
         try:
             return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class SizeType(click.ParamType[int]):
+    """A size: 500GiB, 2TB. In bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

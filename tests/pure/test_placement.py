@@ -60,6 +60,16 @@ def test_verdicts() -> None:
     assert ledger.judge(entry("n", 2, serial=6)) is Verdict.NEW
 
 
+def test_what_does_not_fit_is_left_out() -> None:
+    ledger = Ledger()
+    place(ledger, entry("a", 1, size=60), entry("a", 2, size=30, serial=2))
+    ledger.completed(share_id(2))
+    assert ledger.judge(entry("b", 3, size=10), 100) is Verdict.NEW
+    assert ledger.judge(entry("b", 3, size=11), 100) is Verdict.TOO_LARGE, "retired ones lie there, too"
+    assert ledger.judge(entry("a", 1, size=60, serial=3), 100) is Verdict.NEW, "it lies there already"
+    assert ledger.judge(entry("b", 3, size=2**40)) is Verdict.NEW
+
+
 def test_a_newer_share_retires_the_older_when_it_is_complete_and_may_be_taken_back() -> None:
     ledger = Ledger()
     place(ledger, entry("n", 1), entry("n", 2, serial=2))

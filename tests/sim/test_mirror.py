@@ -251,6 +251,19 @@ async def test_only_what_was_asked_for(autojump_clock: MockClock) -> None:
         assert files(getter) == {"debian-12": b"deb"}
 
 
+async def test_no_more_than_there_is_room_for(autojump_clock: MockClock) -> None:
+    async with town(13) as place:
+        origin = await place.world.add_peer("origin")
+        await place.publish(origin, "large", noise(200 * KIB))
+        await place.publish(origin, "small", noise(100 * KIB, 2))
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter, Wish(bytes_max=150 * KIB))
+        await seeding(mirror, 1)
+        await trio.sleep(200)
+        assert set(files(getter)) == {"small"}
+        assert place.said["getter"].count("large: left out, 200.0 KiB do not fit --max-size") == 1
+
+
 async def test_names_alike_of_two_publishers_lie_in_two_folders(autojump_clock: MockClock) -> None:
     """Two trackers, each with a name of its own, and one mirror of both."""
     async with town(7) as place:
