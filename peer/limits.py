@@ -742,7 +742,7 @@ MIRROR_FETCHES_MAX: Final = 4
 """Shares that a mirror fetches at once: enough to fill a line, few enough to finish some soon."""
 
 MIRROR_SHARES_MAX: Final = 1000
-"""Shares that a mirror keeps; each costs some 150 KiB while it is idle."""
+"""Shares that a mirror keeps: each costs some 50 KiB and a descriptor while it is idle (measured)."""
 
 MIRROR_REMEMBERED_MAX: Final = 10_000
 """Shares of which a mirror remembers where they are, retired ones included."""
