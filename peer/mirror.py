@@ -201,15 +201,19 @@ class Mirror:
     async def _take_up(self, listings: Sequence[Listing]) -> bool:
         """Begin with what is new; whether anything was."""
         new: list[Kept] = []
-        for listing in filter(self._wish.wants, listings):
-            entry = listing.entry
+        wanted = [listing.entry for listing in listings if self._wish.wants(listing)]
+        there: frozenset[str] = frozenset()
+        if any(self._ledger.get(entry.share) is None for entry in wanted):
+            there = await self.node.services.workers.run(Lane.DISK, self.state.names)
+        for entry in wanted:
             verdict = self._ledger.judge(entry, self._wish.bytes_max)
             if verdict is Verdict.NEW:
                 try:
-                    new.append(self._ledger.place(entry, self.state.is_there))
+                    new.append(self._ledger.place(entry, there))
                 except ValueError as error:
                     self._say(str(error))
             elif verdict is Verdict.KEPT:
+                self._ledger.renewed(entry)
                 self._hear_of_size(entry)
             elif verdict is Verdict.OLD:
                 self._say(f"{shortened(entry.name)}: left out, {verdict.value} ({entry.node.hex()})")
@@ -221,7 +225,7 @@ class Mirror:
                 self._said_full = True
                 self._say(f"this mirror keeps {limits.MIRROR_SHARES_MAX} shares; others are left out")
         if new:  # durable before the first byte of a share: a folder that is not in the ledger is not ours
-            await self.change(self.state.save, self._ledger)
+            await self.change(self.state.save, self._ledger.encode())
         for kept in new:
             self._say(
                 f"{printable(kept.name)}: {format_bytes(kept.size)}, published by {kept.node.hex()}, into "
@@ -312,7 +316,7 @@ class Mirror:
         older = self._ledger.completed(keeper.kept.share)
         if not known or older:
             self._say(f"{printable(keeper.kept.folder)}: complete and verified, seeding")
-            await self.change(self.state.save, self._ledger)
+            await self.change(self.state.save, self._ledger.encode())
         for one in older:
             if one.share in self._keepers:
                 self._keepers[one.share].gone.set()

@@ -10,7 +10,7 @@ again is not taken for news.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any, Final
@@ -56,7 +56,13 @@ class Ledger:
     """All shares of one mirror, by share id, in the order in which they came."""
 
     def __init__(self, kept: Iterable[Kept] = ()) -> None:
-        self._kept = {one.share: one for one in kept}
+        self._kept: dict[ShareId, Kept] = {}
+        self._taken = {fold(STATE_FOLDER), fold(STATE_FOLDER + PART)}  # names of folders, as disks see them
+        self._serials: dict[tuple[NodeId, str], int] = {}  # the highest of each publisher and name
+        self._current = 0
+        self._bytes = 0
+        for one in kept:
+            self._add(one)
 
     def __iter__(self) -> Iterator[Kept]:
         return iter(tuple(self._kept.values()))
@@ -75,30 +81,35 @@ class Ledger:
 
     def judge(self, entry: PublishedShare, bytes_max: int | None = None) -> Verdict:
         """Whether the entry is to be taken up with `place`. bytes_max: for all shares, retired ones too."""
-        key = _key(entry)
-        if any(_key(k) == key and k.serial > entry.serial for k in self._kept.values()):
+        if entry.serial < self._serials.get(_key(entry), 0):
             return Verdict.OLD
         there = self._kept.get(entry.share)
         if there is not None and not there.retired:
             return Verdict.KEPT
-        if sum(not k.retired for k in self._kept.values()) >= MIRROR_SHARES_MAX:
+        if self._current >= MIRROR_SHARES_MAX:
             return Verdict.FULL
-        held = sum(k.size for k in self._kept.values() if k.share != entry.share)
+        held = self._bytes - (there.size if there is not None else 0)
         if bytes_max is not None and held + entry.size > bytes_max:
             return Verdict.TOO_LARGE
         return Verdict.NEW
 
-    def place(self, entry: PublishedShare, is_there: Callable[[str], bool]) -> Kept:
-        """Take a new entry up and give it a folder. is_there: whether something on the disk has a name.
+    def place(self, entry: PublishedShare, there: Collection[str] = ()) -> Kept:
+        """Take a new entry up and give it a folder. there: names on the disk, as `fold` leaves them.
 
         A share that was retired comes back to the folder that it had.
         """
-        there = self._kept.pop(entry.share, None)
-        folder = there.folder if there is not None else self._free_folder(entry, is_there)
+        before = self._drop(entry.share)
+        folder = before.folder if before is not None else self._free_folder(entry, there)
         kept = Kept(folder, entry.name, entry.share, entry.size, entry.serial, entry.node)
-        self._kept[entry.share] = kept
+        self._add(kept)
         self._forget_some()
         return kept
+
+    def renewed(self, entry: PublishedShare) -> None:
+        """A share that is kept is published anew, perhaps after another in its place: it is the latest again."""
+        kept = self._kept[entry.share]
+        if _key(kept) == _key(entry) and entry.serial > kept.serial:
+            self._add(replace(kept, serial=entry.serial))
 
     def completed(self, share: ShareId) -> list[Kept]:
         """The share is here. Returns what it takes the place of: now retired, no longer to be seeded."""
@@ -110,16 +121,30 @@ class Ledger:
         ]
         for one in older:
             self._kept[one.share] = replace(one, retired=True)
+        self._current -= len(older)
         return older
 
-    def _free_folder(self, entry: PublishedShare, is_there: Callable[[str], bool]) -> str:
-        taken = {fold(name) for k in self._kept.values() for name in (k.folder, k.folder + PART)}
-        taken |= {fold(STATE_FOLDER), fold(STATE_FOLDER + PART)}
+    def _add(self, kept: Kept) -> None:
+        self._drop(kept.share)
+        self._kept[kept.share] = kept
+        self._taken |= {fold(kept.folder), fold(kept.folder + PART)}
+        self._serials[_key(kept)] = max(kept.serial, self._serials.get(_key(kept), 0))
+        self._current += not kept.retired
+        self._bytes += kept.size
+
+    def _drop(self, share: ShareId) -> Kept | None:
+        kept = self._kept.pop(share, None)
+        if kept is not None:
+            self._current -= not kept.retired
+            self._bytes -= kept.size
+        return kept
+
+    def _free_folder(self, entry: PublishedShare, there: Collection[str]) -> str:
         digits = entry.share.hex()
         for tail in ("", *(f".{digits[:count]}" for count in (8, 16, 32, 64))):
             folder = _clipped(entry.name, NAME_BYTES_MAX - len(tail)) + tail
-            both = (folder, folder + PART)
-            if not any(fold(name) in taken or is_there(name) for name in both):
+            both = (fold(folder), fold(folder + PART))
+            if not any(name in self._taken or name in there for name in both):
                 return folder
         raise ValueError(f"every name for {entry.name!r} is taken: move away {folder!r}")
 
@@ -129,7 +154,7 @@ class Ledger:
             if len(self._kept) <= MIRROR_REMEMBERED_MAX:
                 return
             if one.retired:
-                del self._kept[one.share]
+                self._drop(one.share)
 
     # --- as a file
 
@@ -156,7 +181,10 @@ class Ledger:
         return ledger
 
     def check_invariants(self) -> None:
-        """Raise ValueError unless every name is legal and no two shares have one folder."""
+        """Raise ValueError unless every name is legal and no two shares have one folder; AssertionError for
+        books that do not agree."""
+        assert self._current == sum(not kept.retired for kept in self._kept.values())
+        assert self._bytes == sum(kept.size for kept in self._kept.values())
         taken = {fold(STATE_FOLDER), fold(STATE_FOLDER + PART)}
         for kept in self._kept.values():
             check_component(kept.folder)

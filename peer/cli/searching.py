@@ -1,6 +1,7 @@
 """The work of `peer search`: ask every tracker, lay the answers together, show the best first."""
 
 import json
+import sys
 from collections.abc import Sequence
 
 import click
@@ -55,6 +56,8 @@ async def search(
     if as_json:
         click.echo(_as_json(shown, found, answers))
     else:
+        if shown and sys.stdout.isatty():
+            say(f"{'seeds':>5} {'leech':>5} {'size':>10}  {'publisher':64}  name")
         for listing in shown:
             click.echo(_line(listing))
     more = any(answer.more for answer in answers.values())

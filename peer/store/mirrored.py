@@ -13,7 +13,7 @@ from peer.errors import ManifestError, StorageError
 from peer.ids import ShareId
 from peer.limits import MANIFEST_BYTES_MAX, MIRROR_LEDGER_BYTES_MAX
 from peer.manifest import Manifest
-from peer.paths import printable
+from peer.paths import fold, printable
 from peer.placement import STATE_FOLDER, Ledger
 from peer.store.filesystem import File, Folder, PathParts
 from peer.store.journal import write_whole
@@ -56,14 +56,14 @@ class MirrorState:
                 " into new folders"
             ) from None
 
-    def save(self, ledger: Ledger) -> None:
-        """Put the ledger there, durably, whole or not at all."""
-        self._write(LEDGER, ledger.encode())
+    def save(self, ledger: bytes) -> None:
+        """Put the encoded ledger there, durably, whole or not at all."""
+        self._write(LEDGER, ledger)
 
-    def is_there(self, name: str) -> bool:
-        """Whether something in the mirror's folder has that name."""
-        with trouble(printable(self._folder.describe((name,)))):
-            return self._folder.kind((name,)) is not None
+    def names(self) -> frozenset[str]:
+        """What lies in the mirror's folder, as `fold` leaves it."""
+        with trouble(printable(self._folder.describe())):
+            return frozenset(fold(entry.name) for entry in self._folder.entries(()))
 
     def manifest(self, share: ShareId) -> Manifest | None:
         """A share's manifest, if it was kept and is whole."""

@@ -19,12 +19,8 @@ def entry(name: str, number: int = 1, *, by: int = 1, serial: int = 1, size: int
     return unsigned(name, number, by=by, serial=serial, size=size)[0]
 
 
-def nothing_there(name: str) -> bool:
-    return False
-
-
 def place(ledger: Ledger, *args: PublishedShare) -> list[str]:
-    return [ledger.place(one, nothing_there).folder for one in args]
+    return [ledger.place(one).folder for one in args]
 
 
 def test_a_share_gets_its_name_and_the_next_of_that_name_another() -> None:
@@ -43,10 +39,11 @@ def test_the_mirrors_own_folder_and_what_is_there_already_are_not_taken() -> Non
     [folder] = place(ledger, entry(".ManyHands", 1))
     assert folder != ".ManyHands"
     there = {"photos", "films.part"}
-    assert ledger.place(entry("photos", 2), there.__contains__).folder.startswith("photos.")
-    assert ledger.place(entry("films", 3), there.__contains__).folder.startswith("films.")
+    assert ledger.place(entry("Photos", 2), there).folder.startswith("Photos.")
+    assert ledger.place(entry("films", 3), there).folder.startswith("films.")
+    every = {f"all.{share_id(4).hex()[:count]}" for count in (8, 16, 32, 64)} | {"all"}
     with pytest.raises(ValueError, match="every name for 'all' is taken"):
-        ledger.place(entry("all", 4), lambda name: True)
+        ledger.place(entry("all", 4), every)
 
 
 def test_verdicts() -> None:
@@ -84,6 +81,16 @@ def test_a_newer_share_retires_the_older_when_it_is_complete_and_may_be_taken_ba
     assert ledger.judge(entry("n", 2, serial=2)) is Verdict.OLD
 
 
+def test_who_goes_back_to_an_older_share_keeps_it() -> None:
+    ledger = Ledger()
+    place(ledger, entry("n", 1), entry("n", 2, serial=2))
+    back = entry("n", 1, serial=3)
+    assert ledger.judge(back) is Verdict.KEPT
+    ledger.renewed(back)
+    assert ledger.completed(share_id(2)) == []
+    assert ledger.judge(entry("n", 3, serial=2)) is Verdict.OLD
+
+
 def test_a_mirror_keeps_so_many_and_remembers_more() -> None:
     ledger = Ledger()
     for number in range(1, MIRROR_SHARES_MAX + 1):
@@ -117,10 +124,14 @@ def test_no_two_shares_ever_have_one_folder(wanted: list[tuple[str, int]]) -> No
     ledger = Ledger()
     for number, (name, by) in enumerate(wanted):
         one = entry(name, number + 1, by=by, serial=number + 1)
-        folder = ledger.place(one, nothing_there).folder
+        folder = ledger.place(one).folder
         check_component(folder)
     taken = [{fold(k.folder), fold(k.folder + PART)} for k in ledger] + [{fold(STATE_FOLDER)}]
     assert all(not one & other for one, other in combinations(taken, 2))
+    ledger.check_invariants()
+    for number in range(0, len(wanted), 2):
+        ledger.completed(share_id(number + 1))
+        ledger.check_invariants()
     again = Ledger.decode(ledger.encode())
     assert list(again) == list(ledger)
 
