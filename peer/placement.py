@@ -106,7 +106,7 @@ class Ledger:
         return kept
 
     def renewed(self, entry: PublishedShare) -> None:
-        """A share that is kept is published anew, perhaps after another in its place: it is the latest again."""
+        """A share that is kept is published anew, perhaps after another in its place: it is the latest."""
         kept = self._kept[entry.share]
         if _key(kept) == _key(entry) and entry.serial > kept.serial:
             self._add(replace(kept, serial=entry.serial))
