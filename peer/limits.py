@@ -730,6 +730,12 @@ SEARCH_LOOKS_MAX: Final = 20_000
 """Names that one search looks at before it answers with what it has and where to go on: some milliseconds, so
 that nobody holds up a tracker with words that are everywhere but never together."""
 
+SEARCH_LOOKS_PER_S: Final = 200_000
+"""Names that are looked at for one address each second: under a tenth of a core."""
+
+SEARCH_LOOKS_MIN: Final = 200
+"""What any search costs in names looked at: an answer of 100 entries takes half a millisecond to make."""
+
 SEARCH_EXCHANGES_MAX: Final = 1200
 """Answers that a client takes for one question: more than a full catalogue has pages."""
 
@@ -937,6 +943,10 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (
         MIRROR_REMEMBERED_MAX * (4 * NAME_BYTES_MAX + 400) <= MIRROR_LEDGER_BYTES_MAX,
         "a full ledger of a mirror must stay readable",
+    ),
+    (
+        SEARCH_LOOKS_MAX / SEARCH_LOOKS_PER_S * TRACKER_CONNECTIONS_PER_ADDRESS_MAX < TRACKER_EXCHANGE_S,
+        "the last of an address's searches must be answered before its patience ends",
     ),
     (MIRROR_FETCHES_MAX < MIRROR_SHARES_MAX, "a mirror seeds more than it fetches"),
 )

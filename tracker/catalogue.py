@@ -88,6 +88,8 @@ class Catalogue:
         self._wheel: Wheel[_Listed] = Wheel(limits.EXPIRY_GRAIN_S)
         self._publishers: dict[NodeId, dict[int, _Listed]] = {}
         self._per_network: dict[str, int] = {}
+        self.looks = 0
+        """Names that all searches looked at."""
         self._listed = self._renewed = self._refused = self._expired = self._searches = 0
 
     def __len__(self) -> int:
@@ -129,6 +131,7 @@ class Catalogue:
             if looks >= self._bounds.looks or len(found) >= want:
                 break
             looks += 1
+            self.looks += 1
             reached = number
             listed = self._by_number[number]
             if (

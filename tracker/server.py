@@ -8,10 +8,11 @@ signed by its publisher, and on such a transport come from its publisher.
 
 Strangers may push on three things, and each has its limit. *Time*: a handshake, a request and an answer have
 deadlines, for the whole of each, so a byte now and then buys nothing. *Connections*: an address has its own
-limit, and over it is closed at once; when the house is full, the newcomer takes the place of whoever has been
-here longest without having asked anything yet (or again), because an honest exchange takes milliseconds. So
-a crowd of silent connections cannot lock honest peers out. *Exceptions*: whatever a conversation raises ends
-that conversation and is counted; a bug of ours is logged as well.
+limit, and over it is closed at once; its searches come one after the other, at a rate; when the house is
+full, the newcomer takes the place of whoever has been here longest without having asked anything yet (or
+again), because an honest exchange takes milliseconds. So a crowd of silent connections cannot lock honest
+peers out. *Exceptions*: whatever a conversation raises ends that conversation and is counted; a bug of ours
+is logged as well.
 """
 
 import logging
@@ -140,6 +141,7 @@ class TrackerServer:
         self._listeners: list[Listener] = []
         self._visitors: dict[_Visitor, None] = {}  # in order of arrival
         self._per_network: dict[str, int] = {}
+        self._searching: dict[str, trio.Lock] = {}
         self._counts = _Counts()
         self._stopping = trio.Event()
 
@@ -266,7 +268,7 @@ class TrackerServer:
                 message = await visitor.turn(limits.TRACKER_REQUEST_S, channel.receive)
                 if message is None:
                     break
-                answer = self._answer(message, ready)
+                answer = await self._answer(message, ready, visitor.network)
                 with trio.fail_after(limits.TRACKER_ANSWER_S):
                     await channel.send(answer)
                 self._counts.answered += 1
@@ -277,7 +279,7 @@ class TrackerServer:
         finally:
             await trio.aclose_forcefully(ready)
 
-    def _answer(self, message: Message, stream: Stream) -> Announced | Published | Found:
+    async def _answer(self, message: Message, stream: Stream, network: str) -> Announced | Published | Found:
         match message:
             case Announce():
                 self._check_sender(stream, message.node, "an announce")
@@ -285,8 +287,23 @@ class TrackerServer:
             case Publish():
                 return self._publish(message, stream)
             case Search():
-                return self._catalogue.search(message, trio.current_time(), self._registry.count)
+                return await self._search(message, network)
         raise RemoteProtocolError("a tracker answers announces, publications and searches only")
+
+    async def _search(self, message: Search, network: str) -> Found:
+        """Searches of one address come one after the other, each as long as what it looked at is worth: so an
+        address that asks without end gets its part of the processor, and no more."""
+        turn = self._searching.setdefault(network, trio.Lock())
+        try:
+            async with turn:
+                before = self._catalogue.looks
+                found = self._catalogue.search(message, trio.current_time(), self._registry.count)
+                looks = self._catalogue.looks - before + limits.SEARCH_LOOKS_MIN
+                await trio.sleep(looks / limits.SEARCH_LOOKS_PER_S)
+                return found
+        finally:
+            if not turn.locked():
+                self._searching.pop(network, None)
 
     def _publish(self, message: Publish, stream: Stream) -> Published:
         entry = message.entry

@@ -163,6 +163,34 @@ async def test_a_flood_is_refused_and_others_are_served(autojump_clock: MockCloc
         assert (await honest.find("honest")) is not None
 
 
+async def test_an_address_that_searches_without_end_gets_its_part_and_others_are_answered(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as house:
+        for n in range(2000):
+            entry = signed(f"red {n}" if n % 2 else f"blue {n}", by=1 + n // 900)
+            house.catalogue.publish(entry, entry.node, f"10.1.{n // 900}.1", trio.current_time())
+        begun, looked = trio.current_time(), house.catalogue.looks
+
+        async def ask_without_end() -> None:
+            client = house.client(1)
+            while True:
+                await client.search(Question(("red", "blue")))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(ask_without_end)
+            await trio.sleep(10)
+            asked = trio.current_time()
+            assert (await house.client(2).find("red 1")) is not None
+            assert trio.current_time() - asked < 0.01, "nobody else waits"
+            nursery.cancel_scope.cancel()
+        spent = trio.current_time() - begun
+        assert house.catalogue.looks - looked < 1.1 * limits.SEARCH_LOOKS_PER_S * spent
+        await trio.sleep(1)
+        assert not house.server._searching, "nothing is remembered of who is gone"
+
+
 async def test_pages_over_several_connections(autojump_clock: MockClock) -> None:
     async with running(CatalogueLimits(looks=2)) as house:
         client = house.client()
