@@ -11,6 +11,7 @@ from peer.cli.fetching import make_folder
 from peer.cli.run import Stop
 from peer.cli.start import NetworkOptions, start
 from peer.errors import ExitCode
+from peer.member import Phase
 from peer.mirror import Mirror, MirrorStatistics, Wish
 from peer.units import format_bytes, format_rate
 
@@ -51,17 +52,22 @@ async def mirror(
 
 
 def _show(statistics: MirrorStatistics, display: Display) -> None:
-    """All fetches together as one bar; what is seeded, in words."""
+    """All fetches together as one bar; the rest in words."""
     members = statistics.members
-    held = sum(member.held_bytes for member in members)
-    wanted = sum(member.wanted_bytes for member in members)
+    fetched = [member for member in members if member.phase is not Phase.SEEDING]
+    held = sum(member.held_bytes for member in fetched)
+    wanted = sum(member.wanted_bytes for member in fetched)
+    counts = {
+        "fetched now": statistics.fetching,
+        "waiting": statistics.waiting,
+        "seeded": statistics.seeding,
+        "given up": statistics.given_up,
+    }
     peers = len({link.node for member in members for link in member.links})
-    detail = f"{statistics.seeding} seeded, {statistics.fetching} fetched now, {statistics.waiting} waiting"
-    if statistics.given_up:
-        detail += f", {statistics.given_up} given up"
-    detail += f"; {peers} peer{'s' if peers != 1 else ''}"
-    detail += f", {format_bytes(sum(member.sent_bytes for member in members))} sent"
-    if (rate := sum(member.rate_up for member in members)) >= 1:
-        detail += f" at {format_rate(rate)}"
-    total = wanted if statistics.fetching else 0
-    display.show(trio.current_time(), "mirroring", held, total, detail)
+    sent = sum(member.sent_bytes for member in members)
+    words = [f"{count} {what}" for what, count in counts.items() if count] or ["nothing yet"]
+    words.append(f"{peers} peer{'s' if peers != 1 else ''}")
+    if sent:
+        rate = sum(member.rate_up for member in members)
+        words.append(f"{format_bytes(sent)} sent" + (f" at {format_rate(rate)}" if rate >= 1 else ""))
+    display.show(trio.current_time(), "mirroring", held, wanted, ", ".join(words))
