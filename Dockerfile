@@ -14,10 +14,10 @@ COPY pyproject.toml README.md LICENSE /src/
 COPY peer /src/peer
 COPY tracker /src/tracker
 COPY lab /src/lab
+# The compiled modules stay: on a read-only file system every start would compile them again.
 RUN python3 -m venv /opt/manyhands \
  && /opt/manyhands/bin/pip install --no-cache-dir --disable-pip-version-check "/src${EXTRAS:+[$EXTRAS]}" \
- && /opt/manyhands/bin/pip uninstall --yes --quiet pip setuptools \
- && find /opt/manyhands -name __pycache__ -prune -exec rm -rf {} +
+ && /opt/manyhands/bin/pip uninstall --yes --quiet pip setuptools
 
 FROM ${BASE}
 COPY --from=build /opt/manyhands /opt/manyhands
