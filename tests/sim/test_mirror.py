@@ -371,3 +371,66 @@ async def test_a_dangerous_name_leads_nowhere(name: str, autojump_clock: MockClo
         await trio.sleep(60)
         there = set(files(getter))
         assert there <= {f".manyhands.{link.share.hex()[:8]}"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_season_of_troubles(seed: int, autojump_clock: MockClock) -> None:
+    """Mirrors crash, names are given to other shares, the tracker goes, ways are cut; then all is well."""
+    rng = Random(seed)
+    async with town(seed) as place:
+        seeds = [await place.world.add_peer(f"seed{n}", up=mbit(8)) for n in range(3)]
+        mirrors = [await place.world.add_peer(f"mirror{n}", up=mbit(8)) for n in range(4)]
+        running = {peer.name: place.mirror(peer) for peer in mirrors}
+        latest: dict[str, tuple[SimPeer, int, bytes]] = {}
+        every: set[bytes] = set()
+
+        async def publish(name: str, seed: SimPeer, serial: int, data: bytes) -> None:
+            latest[name] = (seed, serial, data)
+            every.add(data)
+            number = seeds.index(seed) + 1
+            await place.publish(seed, name, data, identity=publisher(number), serial=serial)
+
+        for n in range(5):
+            await publish(
+                f"name {n}", rng.choice(seeds), 1, noise(rng.randrange(1, 300 * KIB), 1000 * seed + n)
+            )
+        for step in range(12):
+            await trio.sleep(rng.uniform(0.2, 20))
+            match rng.randrange(4):
+                case 0:
+                    name = rng.choice(sorted(latest))
+                    owner, serial, _ = latest[name]
+                    data = noise(rng.randrange(1, 300 * KIB), 1000 * seed + 100 + step)
+                    await publish(name, owner, serial + 1, data)
+                case 1:
+                    peer = rng.choice(mirrors)
+                    await peer.crash(power_seed=rng.choice((None, step)))
+                    await peer.restart()
+                    running[peer.name] = place.mirror(peer)
+                case 2:
+                    place.lose_tracker()
+                    await trio.sleep(rng.uniform(0, 30))
+                    place.house.start()
+                    await place.start_tracker()
+                case _:
+                    a, b = rng.sample([*seeds, *mirrors], 2)
+                    place.world.network.cut(a.host, b.host)
+                    await trio.sleep(rng.uniform(0, 40))
+                    place.world.network.heal()
+
+        def content() -> bool:
+            wanted = [data for _, _, data in latest.values()]
+            return all(set(wanted) <= set(files_ready(peer).values()) for peer in mirrors)
+
+        await wait_until(content)
+        for peer in mirrors:
+            there = files_ready(peer)
+            assert set(there.values()) <= every, "no byte that nobody published"
+            assert running[peer.name].statistics().given_up == 0
+
+
+def files_ready(peer: SimPeer) -> dict[str, bytes]:
+    """What lies in a mirror's folder under its own name: complete shares."""
+    folder = SimFolder(peer.disk, DOWNLOADS, label="look")
+    names = [e.name for e in folder.entries(()) if e.name != STATE_FOLDER and not e.name.endswith(".part")]
+    return {name: read_file(folder, (name,)) for name in names}
