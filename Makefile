@@ -51,6 +51,7 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.hashing
 	$(BIN)/python -m benchmarks.wire
 	$(BIN)/python -m benchmarks.picker
+	$(BIN)/python -m benchmarks.catalogue
 	$(BIN)/python -m benchmarks.handshake
 	$(BIN)/python -m benchmarks.transfer
 	$(BIN)/python -m benchmarks.transfer --plain

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "servers": ("lab.commands.servers", "One server, many clients: six architectures under the same load."),
     "protocols": ("lab.commands.protocols", "The grammar: JSON lines, XML and msgpack side by side."),
     "scale": ("lab.commands.scale", "Client-server against peer-to-peer, measured with real processes."),
+    "fleet": ("lab.commands.fleet", "A running network of mirrors: how soon does a file reach all of them?"),
     "simulate": (
         "lab.commands.simulate",
         "A swarm of whole nodes in virtual time, from a scenario and a seed.",
