@@ -130,6 +130,13 @@ class SimPeer:
         root = SimFolder(self.disk, SHARES, label=f"/{self.name}/shares")
         for path, data in files.items():
             write_file(root, (name, *path), data)
+        return await self.seed(name, trackers=trackers, peers=peers)
+
+    async def seed(
+        self, name: str, *, trackers: Sequence[Address] = (), peers: Iterable[Address] = ()
+    ) -> MagnetLink:
+        """Hash and seed what lies there, as after a restart. Raises what `scan` does."""
+        root = SimFolder(self.disk, SHARES, label=f"/{self.name}/shares")
         scanned = await scan(root, (name,), self.workers, tasks=1)
         manifest = scanned.manifest
         layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
@@ -171,12 +178,18 @@ class SimPeer:
     async def crash(self, *, power_seed: int | None = None) -> None:
         """Kill the node without a word; with a power seed the disk loses what was not synced, too."""
         self.host.crash()
-        self._nursery.cancel_scope.cancel()
-        await trio.testing.wait_all_tasks_blocked()
-        if power_seed is None:
+        if power_seed is None:  # before the tasks end: what they still do on their way out is done by nobody
             self.disk.kill()
         else:
             self.disk.crash(power_seed)
+        self._nursery.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def switch_off(self) -> None:
+        """End the node as a user does: it says goodbye, and its tasks end in their own order."""
+        await self.node.goodbye()
+        self._nursery.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
 
     async def restart(self) -> None:
         """Come back after a crash, with the disk as it is."""
@@ -206,10 +219,23 @@ class World:
 
         segment: the local network on which it announces what it takes part in.
         """
+        peer = self.add_machine(name, up=up, down=down, latency=latency, segment=segment)
+        await peer.boot()
+        return peer
+
+    def add_machine(
+        self,
+        name: str,
+        *,
+        up: float | None = None,
+        down: float | None = None,
+        latency: float = 0.005,
+        segment: SimSegment | None = None,
+    ) -> SimPeer:
+        """One that has an address, and nothing running until its `boot`."""
         host = self.network.add_host(name, up=up, down=down, latency=latency)
         peer = SimPeer(self, name, host, Random(self.rng.getrandbits(64)), segment)
         self.peers[name] = peer
-        await peer.boot()
         return peer
 
 

@@ -6,6 +6,7 @@ import trio
 import trio.lowlevel
 
 from peer.buffers import BufferPool
+from peer.errors import ManyhandsError
 from peer.greeting import Greeted, greet, welcome
 from peer.ids import Address, NodeId, PieceIndex, RequestId
 from peer.limits import PROTOCOL_VERSION, WINDOW_DEFAULT
@@ -31,7 +32,7 @@ async def live(world: World, name: str, link: MagnetLink, behaviour: Behaviour) 
         try:
             greeted = await welcome(stream, Session(buffers=BufferPool()), lambda theirs: hello)
             await behaviour(greeted)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ManyhandsError):
             pass
         finally:
             await trio.aclose_forcefully(stream)
