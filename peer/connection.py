@@ -217,6 +217,7 @@ class Connection:
 
     def _handle(self, handler: Handler, event: Event) -> None:
         if self._closing:  # after our goodbye nothing that arrives matters
+            self.session.discard(event)
             return
         handler.handle(event)
 

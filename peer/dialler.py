@@ -81,6 +81,10 @@ class Dialler:
             text = str(error) or "no answer in time"
             self.last_error = text if str(dial.address) in text else f"{dial.address}: {text}"
             self._book.failed(dial.address, trio.current_time())
+        except BaseException:  # cancelled in the middle of a greeting: nobody else knows of this stream
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
+            raise
         if stream is not None:
             await trio.aclose_forcefully(stream)
         return None
