@@ -8,7 +8,9 @@ import trio
 from peer.errors import ManyhandsError, StorageError
 from peer.ids import Address
 from peer.magnet import MagnetLink
-from peer.sim.world import SimFetch, World
+from peer.sim.files import SimFolder
+from peer.sim.world import DOWNLOADS, SimFetch, World
+from peer.store.partial import remove_tree
 from tests.chaos.plan import PeerPlan
 from tests.chaos.violation import Violation
 from tests.store_kit import NAME, Share
@@ -119,4 +121,12 @@ class Citizen:
                 raise Violation("gave-up", f"{self.name}: {fetch.error!r}")
             with suppress(StorageError):
                 await fetch.target.close()
+            if self.tainted and "move it away" in str(fetch.error):
+                self._move_away()
             await trio.sleep(AGAIN_S)
+
+    def _move_away(self) -> None:
+        """What a lying disk made of a finished share is in the way, and the message says what to do."""
+        folder = SimFolder(self.machine.disk, DOWNLOADS)
+        with suppress(OSError):
+            remove_tree(folder, (NAME,))
