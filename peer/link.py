@@ -214,6 +214,11 @@ class Link:
             raise RemoteProtocolError(f"bitfield does not fit the share: {error}") from None
         self._bits = None
 
+    def has_lost(self, piece: PieceIndex) -> bool:
+        """The other side has the piece no longer, so that it is news when it has it again. False if it was
+        not known to have it."""
+        return self.pieces is not None and self.pieces.discard(piece)
+
     def _got_bits(self, bits: bytes) -> None:
         if len(bits) > PIECES_MAX // 8 + 1:
             raise RemoteProtocolError("bitfield is longer than any share's")

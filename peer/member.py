@@ -404,7 +404,11 @@ class Member:
     def link_rejected(self, link: Link, event: Rejected) -> None:
         if event.piece is None:
             self._ask_manifest(self.quest.left(link.id, trio.current_time()))
-        elif self.intake is not None:
+            return
+        if event.code in (RejectCode.NOT_HELD, RejectCode.UNREADABLE) and link.has_lost(event.piece):
+            assert link.pieces is not None
+            self._available.lose(event.piece, link.pieces)
+        if self.intake is not None:
             self.intake.rejected(link, event)
 
     def link_asks(self, link: Link, request: RequestId, piece: PieceIndex | None) -> None:

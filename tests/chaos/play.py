@@ -118,7 +118,7 @@ class _Game:
             case Fault.UNSOLICITED:
                 return hostile.unsolicited(count)
             case Fault.FLOODER:
-                return hostile.flooder(count)
+                return hostile.flooder(count, every=0.2)
             case _:
                 return hostile.raw(Random(self.plan.seed).randbytes(2000))
 

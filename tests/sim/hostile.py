@@ -153,8 +153,8 @@ def raw(data: bytes) -> Behaviour:
     return behave
 
 
-def flooder(piece_count: int) -> Behaviour:
-    """Repeats haves, chokes and unchokes for ever."""
+def flooder(piece_count: int, every: float = 0.01) -> Behaviour:
+    """Repeats haves, chokes and unchokes for ever, with a pause in between."""
 
     async def behave(greeted: Greeted) -> None:
         await claim_everything(greeted, piece_count)
@@ -163,6 +163,6 @@ def flooder(piece_count: int) -> Behaviour:
         while True:
             for message in (everything, Choke(True), Choke(False)):
                 await stream.send_all(session.send(message))
-            await trio.sleep(0.01)
+            await trio.sleep(every)
 
     return behave
