@@ -7,16 +7,20 @@ from typing import Final
 
 import trio
 
-from peer.errors import ManyhandsError
-from peer.ids import Address
+from peer.greeting import Greeted
+from peer.ids import Address, NodeId, RequestId
 from peer.limits import PIECE_BYTES_MIN
 from peer.magnet import MagnetLink
 from peer.sim.run import run
+from peer.sim.stream import SimStream
 from peer.sim.trace import Trace
 from peer.sim.world import PORT, World, open_world
+from peer.wire.codec import encode
+from peer.wire.messages import Data
 from tests.chaos.citizen import Citizen
 from tests.chaos.house import TrackerHouse
 from tests.chaos.invariants import LOOK_S, Invariants
+from tests.chaos.listening import listening
 from tests.chaos.plan import LIVENESS_S, SAFETY_S, Fault, FaultPlan, PeerPlan
 from tests.chaos.strike import Striker
 from tests.chaos.violation import Violation, demand
@@ -24,6 +28,8 @@ from tests.sim import hostile
 from tests.store_kit import NAME, Share, random_share
 
 POLL_S: Final = 0.25
+TOLERANCE_S: Final = 15.0
+"""A connection whose other side broke the protocol is closed by then, on the slowest link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,8 @@ def play(plan: FaultPlan) -> Outcome:
     """Run a plan to its end. Never raises for what the node did."""
     game = _Game(plan)
     try:
-        run(plan.seed, game.main)
+        with listening(game.honest):
+            run(plan.seed, game.main)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
@@ -68,6 +75,8 @@ class _Game:
         self._link = MagnetLink(self._share.manifest.share_id, NAME, plan.total_bytes)
         self._citizens: dict[int, Citizen] = {}
         self._hostile: list[Address] = []
+        self.honest: set[NodeId] = set()
+        self._tolerated: str | None = None
         self._origin_stays = Fault.ORIGIN_LEAVES not in plan.faults
 
     async def main(self) -> None:
@@ -93,6 +102,7 @@ class _Game:
             self._citizens[peer.number] = Citizen(
                 peer, world, self._share, self._link, self._known, (house.address,)
             )
+            self.honest.add(self._citizens[peer.number].machine.node_id)
         self._invariants = Invariants(self._share, world.network, self._citizens)
         self._striker = Striker(
             world.network,
@@ -116,11 +126,24 @@ class _Game:
             case Fault.DRIBBLER:
                 return hostile.dribble(count, PIECE_BYTES_MIN)
             case Fault.UNSOLICITED:
-                return hostile.unsolicited(count)
+                return self._unsolicited
             case Fault.FLOODER:
                 return hostile.flooder(count, every=0.2)
             case _:
                 return hostile.raw(Random(self.plan.seed).randbytes(2000))
+
+    async def _unsolicited(self, greeted: Greeted) -> None:
+        """Sends what nobody asked for; the connection must not survive that."""
+        await hostile.claim_everything(greeted, self._share.layout.piece_count)
+        begun = trio.current_time()
+        await greeted.stream.send_all(encode(Data(RequestId(0), 0, 10, 10)) + bytes(10))
+        with trio.move_on_after(TOLERANCE_S):
+            while await greeted.stream.receive_some(1000):
+                pass
+            return
+        assert isinstance(greeted.stream, SimStream)
+        if self._striker.troubled_at < begun and not greeted.stream.incoming.connection.vanished:
+            self._tolerated = str(greeted.stream.remote)
 
     # --- the phases
 
@@ -185,6 +208,7 @@ class _Game:
         while True:
             await trio.sleep(LOOK_S)
             self._invariants.look(self._striker.troubled_at)
+            demand(self._tolerated is None, "tolerated", f"{self._tolerated} took what it never asked for")
 
     async def _end(self) -> None:
         """Everybody switches off in order; what is left is the share, and nothing that is still held."""
@@ -199,6 +223,3 @@ class _Game:
             for path in citizen.machine.disk.tree():
                 demand(path[:1] in {("shares",), ("downloads",)}, "outside", "/".join(path))
         self._invariants.closed(staying)
-
-
-__all__ = ["ManyhandsError", "Outcome", "play"]
