@@ -104,6 +104,11 @@ class Connection:
         """The other side, as the socket saw it."""
         return self._stream.remote
 
+    @property
+    def closing(self) -> bool:
+        """Whether our goodbye is said, or all is over: nothing more may be said."""
+        return self._closing
+
     # --- what others may call, from any task; nothing here waits
 
     def send(self, message: Message) -> None:

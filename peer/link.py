@@ -154,7 +154,9 @@ class Link:
     # --- what the member has us say
 
     def ask(self, piece: PieceIndex, length: int) -> None:
-        """Request a piece."""
+        """Request a piece. Of a link that is closing nothing is asked: it is as good as gone."""
+        if self.connection.closing:
+            return
         if not self._open:
             self._data_at = trio.current_time()
         self._open[piece], frame = self.session.request(piece, length)
@@ -162,14 +164,16 @@ class Link:
 
     def ask_manifest(self) -> None:
         """Request the manifest."""
-        if self.session.window_left > 0:
+        if self.session.window_left > 0 and not self.connection.closing:
             self._open[None], frame = self.session.request_manifest()
             self.connection.queue(frame)
 
     def withdraw(self, piece: PieceIndex | None) -> None:
         """Cancel the request for a piece, or for the manifest; nothing if it is not open."""
         request = self._open.pop(piece, None)
-        if request is not None and (frame := self.session.cancel(request)):
+        if request is None or self.connection.closing:
+            return
+        if frame := self.session.cancel(request):
             self.connection.queue(frame)
 
     def express(self, wanted: bool) -> None:
@@ -186,10 +190,14 @@ class Link:
 
     def reject(self, request: RequestId, code: RejectCode) -> None:
         """Answer a request with a refusal."""
+        if self.connection.closing:
+            return
         self.connection.queue(self.session.reject(request, code))
 
     def show(self, have: Bitfield) -> None:
         """Tell all our pieces, once."""
+        if self.connection.closing:
+            return
         self.connection.queue(self.session.bitfield(have.to_bytes()))
 
     def news(self, piece: PieceIndex) -> None:

@@ -89,13 +89,16 @@ class SimPeer:
         self.workers: Workers = InlineWorkers()
         self.segment = segment
         self.node: Node
+        self.off = trio.Event()
+        """The last task of the node has ended. A crash leaves those that shield themselves, without effect."""
         self._nursery: trio.Nursery
         self._world = world
         self._rng = rng
 
     async def boot(self, *, up: float | None = None, down: float | None = None) -> None:
         """Start the node. up, down: limits of its own, in bytes a second."""
-        self._nursery = await self._world.nursery.start(self._live)
+        self.off = trio.Event()
+        self._nursery = await self._world.nursery.start(self._live, self.off)
         self.node = Node(
             self.node_id,
             self.host.transport(self.node_id),
@@ -112,11 +115,14 @@ class SimPeer:
         """Run a task of this machine: it ends with it."""
         self._nursery.start_soon(task)
 
-    async def _live(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    async def _live(self, off: trio.Event, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """The machine's power: everything on it runs in here."""
-        async with trio.open_nursery() as nursery:
-            task_status.started(nursery)
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as nursery:
+                task_status.started(nursery)
+                await trio.sleep_forever()
+        finally:
+            off.set()
 
     async def share(
         self,
@@ -189,7 +195,7 @@ class SimPeer:
         """End the node as a user does: it says goodbye, and its tasks end in their own order."""
         await self.node.goodbye()
         self._nursery.cancel_scope.cancel()
-        await trio.testing.wait_all_tasks_blocked()
+        await self.off.wait()
 
     async def restart(self) -> None:
         """Come back after a crash, with the disk as it is."""

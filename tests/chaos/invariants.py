@@ -20,6 +20,7 @@ from peer.member import Member
 from peer.sim.disk import SimDisk
 from peer.sim.medium import FileNode
 from peer.sim.network import Connection, SimNetwork
+from peer.sim.pipe import CHUNK_BYTES, SEND_BYTES, WINDOW_MIN_BYTES
 from peer.sim.world import DOWNLOADS, SHARES
 from peer.store.filesystem import PathParts
 from peer.store.records import decode
@@ -28,10 +29,9 @@ from tests.chaos.violation import Violation, demand
 from tests.store_kit import NAME, Share
 
 LOOK_S: Final = 1.0
-TOLD_S: Final = 12.0
-"""A piece that somebody has had for so long, over a link that was free all the while, is known at the other
-end: a `have` waits 0.2 s for others and then behind one chunk, which on the slowest link of a plan takes some
-seconds."""
+TOLD_S: Final = 8.0
+"""A piece that somebody has had for so long, and for the time that all may take which is ahead of a `have` in
+buffers (`_telling_s`), is known at the other end of a link that was free all the while."""
 
 SILENCE_S: Final = REQUEST_TIMEOUT_S + 5.0
 _ROOTS: Final = (SHARES, DOWNLOADS)
@@ -176,21 +176,27 @@ class Invariants:
                     key = (citizen.name, citizen.boots, piece)
                     held_since[key] = self._held_since.get(key, now)
         self._held_since = held_since
-        if now - troubled_at < TOLD_S:
-            return
         for citizen, member in members:
             for link in member.links.values():
-                if link.pieces is None or link.node not in by_node or now - link.since < TOLD_S:
+                if link.pieces is None or link.node not in by_node:
                     continue
-                other, _ = by_node[link.node]
-                if not self._is_free(citizen, other):
+                other, sender = by_node[link.node]
+                patience = self._telling_s(citizen, other, len(member.links) + len(sender.links))
+                if now - max(link.since, troubled_at) < patience or not self._is_free(citizen, other):
                     continue
                 late = [
                     piece
                     for piece in link.pieces.missing()
-                    if now - held_since.get((other.name, other.boots, piece), now) > TOLD_S
+                    if now - held_since.get((other.name, other.boots, piece), now) > patience
                 ]
                 demand(not late, "untold", f"{citizen.name} was never told that {other.name} has {late}")
+
+    def _telling_s(self, listener: Citizen, teller: Citizen, links: int) -> float:
+        """How long it may take until a `have` is through: what the kernels hold goes first, on all links."""
+        size = min(links * (SEND_BYTES + CHUNK_BYTES), links * self._share.layout.total_bytes)
+        down = listener.plan.down
+        waiting = min(links * WINDOW_MIN_BYTES, links * self._share.layout.total_bytes)
+        return TOLD_S + size / teller.plan.up + (waiting / down if down is not None else 0.0)
 
     def _is_free(self, one: Citizen, other: Citizen) -> bool:
         """Whether the only connection between them is a good one, so that the ends of one link meet."""

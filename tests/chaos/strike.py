@@ -23,10 +23,7 @@ _WRITES: Final = (Operation.WRITE, Operation.WRITE, Operation.CREATE, Operation.
 
 
 class Striker:
-    """Does what events say. ``lost_power`` and ``let_go`` are told of machines that were switched off.
-
-    troubled_at: when the network last was anything but free.
-    """
+    """Does what events say. ``lost_power`` and ``let_go`` are told of machines that were switched off."""
 
     def __init__(
         self,
@@ -61,7 +58,13 @@ class Striker:
             Fault.TRACKER_DEATH: self._tracker_death,
             Fault.CLOCK_SKEW: self._clock_skew,
         }
-        self.troubled_at = 0.0
+        self._active = 0
+        self._troubled_at = 0.0
+
+    @property
+    def troubled_at(self) -> float:
+        """When the last fault ended; now, while one lasts."""
+        return trio.current_time() if self._active else self._troubled_at
 
     async def strike(self, event: Event) -> None:
         """One event, from its time to its end."""
@@ -70,9 +73,10 @@ class Striker:
         if not citizen.running:
             return
         self._network.trace.add("strike", event.fault.value, citizen.name)
-        self.troubled_at = trio.current_time()
+        self._active += 1
         await self._strikes[event.fault](citizen, event)
-        self.troubled_at = trio.current_time()
+        self._active -= 1
+        self._troubled_at = trio.current_time()
 
     async def heal(self) -> None:
         """The end of all faults; whoever was switched off by one comes back."""
@@ -89,7 +93,7 @@ class Striker:
                 citizen.machine.disk.capacity_bytes = CAPACITY_BYTES
                 if not citizen.running:
                     await citizen.come_back()
-        self.troubled_at = trio.current_time()
+        self._troubled_at = trio.current_time()
 
     # --- machines
 
@@ -97,6 +101,7 @@ class Striker:
         async with citizen.busy:
             if citizen.running:
                 await citizen.crash()
+                await citizen.machine.off.wait()
                 self._let_go(citizen)
         await self._return(citizen, event)
 
@@ -127,6 +132,7 @@ class Striker:
             image.crash(event.seed)
             citizen.machine.disk = image
             await citizen.crash()
+            await citizen.machine.off.wait()
             self._let_go(citizen)
             self._lost_power(citizen, image)
         await self._return(citizen, event)
@@ -197,6 +203,8 @@ class Striker:
         plan = citizen.plan
         factor = 0.2 + 3 * event.amount
         citizen.machine.host.shape(up=plan.up * factor, down=plan.down, latency=plan.latency * factor)
+        await trio.sleep_until(event.until)
+        citizen.machine.host.shape(up=plan.up, down=plan.down, latency=plan.latency)
 
     # --- disks
 
