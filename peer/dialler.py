@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
+from peer.buggify import Point, buggify
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
 from peer.greeting import Greeted, Refused, greet
 from peer.ids import Address
@@ -16,6 +17,8 @@ from peer.wire.session import Session
 
 USELESS_NOW = frozenset({ByeCode.FULL, ByeCode.USELESS, ByeCode.UNKNOWN_SHARE})
 """Refusals after which dialling again soon would only be a nuisance."""
+
+EARLY_DIAL_S = 0.01
 
 
 class Dialler:
@@ -71,7 +74,7 @@ class Dialler:
     async def _open(self, dial: Dial) -> Greeted | None:
         stream = None
         try:
-            with trio.fail_after(DIAL_S):
+            with trio.fail_after(EARLY_DIAL_S if buggify(Point.EARLY_DIAL_TIMEOUT) else DIAL_S):
                 stream = await self._transport.dial(dial.address, dial.node)
             with trio.fail_after(OPENING_S):
                 return await greet(stream, self._session(), self._hello(), dial.node)

@@ -10,6 +10,7 @@ from typing import Protocol
 import trio
 
 from peer.bitfield import Bitfield
+from peer.buggify import Point, buggify
 from peer.connection import Connection, Ending, Outgoing
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError
 from peer.ids import Address, LinkId, NodeId, PieceIndex, RequestId
@@ -207,8 +208,9 @@ class Link:
     def flush_news(self) -> None:
         """Tell what `news` has gathered, in one message."""
         news, self._news = self._news, []
-        for start in range(0, len(news), HAVES_PER_MESSAGE_MAX):
-            self.connection.send(Have(tuple(news[start : start + HAVES_PER_MESSAGE_MAX])))
+        most = 1 if buggify(Point.NEWS_ONE_BY_ONE) else HAVES_PER_MESSAGE_MAX
+        for start in range(0, len(news), most):
+            self.connection.send(Have(tuple(news[start : start + most])))
 
     # --- the other side's pieces
 

@@ -12,6 +12,7 @@ from itertools import count
 
 import trio
 
+from peer.buggify import Point, buggify
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
 from peer.dialler import Dialler
@@ -38,6 +39,8 @@ from peer.throttle import Throttle
 from peer.watching import watch_sources
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Answered, DataProgress, Rejected, Session
+
+SMALL_WINDOW = 2
 
 
 class Phase(Enum):
@@ -257,7 +260,8 @@ class Member:
     def hello(self) -> Hello:
         """Ours, as of now."""
         services = self.services
-        return Hello(PROTOCOL_VERSION, self.share, services.node, WINDOW_DEFAULT, services.port, AGENT)
+        window = SMALL_WINDOW if buggify(Point.SMALL_WINDOW) else WINDOW_DEFAULT
+        return Hello(PROTOCOL_VERSION, self.share, services.node, window, services.port, AGENT)
 
     def session(self) -> Session:
         """A new connection's state machine."""

@@ -89,6 +89,7 @@ class Citizen:
         if self.fetch is not None:
             with suppress(StorageError):
                 await self.fetch.target.close()
+            self.fetch = None
 
     def _on(self) -> None:
         plan, services = self.plan, self.machine.node.services

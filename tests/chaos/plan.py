@@ -50,6 +50,7 @@ class Fault(Enum):
     NO_DESCRIPTORS = "no-descriptors"
     TRACKER_DEATH = "tracker-death"
     CLOCK_SKEW = "clock-skew"
+    BUGGIFY = "buggify"  # the rare ways of peer/buggify.py
 
 
 HOSTILE: Final = (
@@ -143,7 +144,8 @@ def draw(seed: int) -> FaultPlan:
     """The plan of a seed: the same one for ever, as long as this file stays as it is."""
     rng = Random(seed)
     density = rng.choice((0.0, 0.12, 0.25, 0.4))
-    faults = frozenset(fault for fault in Fault if rng.random() < density)
+    chance = {Fault.BUGGIFY: 0.4}
+    faults = frozenset(fault for fault in Fault if rng.random() < chance.get(fault, density))
     files = _files(rng)
     peers = _peers(rng, faults, sum(size for _, size in files))
     hostile = tuple(fault for fault in HOSTILE if fault in faults)

@@ -1,12 +1,15 @@
 """Plays a plan: a world of whole nodes, its faults, then peace, and what must have come of it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
 import trio
 
+from peer.buggify import Point, armed
 from peer.greeting import Greeted
 from peer.ids import Address, NodeId, RequestId
 from peer.limits import PIECE_BYTES_MIN
@@ -42,13 +45,14 @@ class Outcome:
     failure: str | None = None
     error: BaseException | None = None
     story: str = ""
+    fired: Mapping[Point, int] = field(default_factory=dict)
 
 
 def play(plan: FaultPlan) -> Outcome:
     """Run a plan to its end. Never raises for what the node did."""
     game = _Game(plan)
     try:
-        with listening(game.honest):
+        with listening(game.honest), game.rare_ways():
             run(plan.seed, game.main)
     except (KeyboardInterrupt, SystemExit):
         raise
@@ -57,7 +61,7 @@ def play(plan: FaultPlan) -> Outcome:
         kind = first.kind if isinstance(first, Violation) else type(first).__name__
         text = " ".join(str(first).split())[:300]
         return Outcome(game.trace.digest(), game.seconds, kind, text, error, game.trace.recent())
-    return Outcome(game.trace.digest(), game.seconds)
+    return Outcome(game.trace.digest(), game.seconds, fired=game.fired)
 
 
 def _first(error: BaseException) -> BaseException:
@@ -71,6 +75,7 @@ class _Game:
         self.plan = plan
         self.trace = Trace()
         self.seconds = 0.0
+        self.fired: Counter[Point] = Counter()
         self._share = random_share(plan.seed, dict(plan.files))
         self._link = MagnetLink(self._share.manifest.share_id, NAME, plan.total_bytes)
         self._citizens: dict[int, Citizen] = {}
@@ -78,6 +83,16 @@ class _Game:
         self.honest: set[NodeId] = set()
         self._tolerated: str | None = None
         self._origin_stays = Fault.ORIGIN_LEAVES not in plan.faults
+
+    @contextmanager
+    def rare_ways(self) -> Iterator[None]:
+        """Arm the points of peer/buggify.py, where the plan says so."""
+        if Fault.BUGGIFY not in self.plan.faults:
+            yield
+            return
+        with armed(Random(self.plan.seed)) as points:
+            yield
+        self.fired = points.fired
 
     async def main(self) -> None:
         async with open_world(self.plan.seed, self.trace) as world:
