@@ -56,6 +56,21 @@ class SimFetch:
         """What ended it, if it failed."""
         self.ended = trio.Event()
         self._folder = folder
+        self._scope = trio.CancelScope()
+
+    async def run(self, node: Node) -> None:
+        """Take part until cancelled, or until an error ends it."""
+        try:
+            with self._scope:
+                await node.take_part(self.member)
+        except* ManyhandsError as group:
+            self.error = first_of(group)
+        finally:
+            self.ended.set()
+
+    def cancel(self) -> None:
+        """End it, as the user of a node with several shares does. Afterwards close its ``target``."""
+        self._scope.cancel()
 
     async def wait(self) -> None:
         """Until it is complete. Raises what ended it."""
@@ -170,15 +185,7 @@ class SimPeer:
         member.learned([KnownPeer(address) for address in peers], Source.OPTION)
         fetch = SimFetch(member, target, folder, name)
 
-        async def run() -> None:
-            try:
-                await self.node.take_part(member)
-            except* ManyhandsError as group:
-                fetch.error = first_of(group)
-            finally:
-                fetch.ended.set()
-
-        self.start_soon(run)
+        self.start_soon(lambda: fetch.run(self.node))
         return fetch
 
     async def crash(self, *, power_seed: int | None = None) -> None:
@@ -190,6 +197,10 @@ class SimPeer:
             self.disk.crash(power_seed)
         self._nursery.cancel_scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
+
+    def cut_short(self) -> None:
+        """Cancel everything that runs on it; ``off`` tells when all of it has ended."""
+        self._nursery.cancel_scope.cancel()
 
     async def switch_off(self) -> None:
         """End the node as a user does: it says goodbye, and its tasks end in their own order."""

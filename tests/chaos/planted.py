@@ -9,7 +9,7 @@ of a kind that a reviewer might let pass.
 
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 from unittest.mock import patch
 
@@ -43,8 +43,9 @@ def record_before_sync() -> AbstractContextManager[Any]:
     def checkpoint(self: IncomingStore, *, keep_cached: bool = True) -> None:
         with self._state:
             pieces = self._ledger.undurable()
-        if self._journal is not None and pieces and not self._journal.needs_rewrite:
-            self._record(self._journal, pieces)
+        if self._journal is not None and pieces:
+            with suppress(OSError):
+                self._record(self._journal, pieces)
         real(self, keep_cached=keep_cached)
 
     real = IncomingStore._checkpoint
