@@ -16,7 +16,7 @@ from peer.sim.disk import HARMLESS, Done, SimDisk
 from peer.sim.run import run
 from peer.sim.world import DOWNLOADS, SimFetch, SimPeer, World, open_world
 from tests.chaos.house import TrackerHouse
-from tests.chaos.violation import demand
+from tests.chaos.violation import demand, first_of
 from tests.store_kit import NAME, random_share
 
 PATIENCE_S = 300.0
@@ -127,7 +127,10 @@ def steps_of_a_transfer(seed: int) -> int:
 
 def cancel_at(seed: int, step: int, *, whole_node: bool) -> None:
     """Cancel the fetch, or the node, before that step; then fetch again. Raises Violation and what broke."""
-    run(seed, lambda: _cancelled(seed, step, whole_node=whole_node))
+    try:
+        run(seed, lambda: _cancelled(seed, step, whole_node=whole_node))
+    except BaseExceptionGroup as group:
+        raise first_of(group) from group
 
 
 async def _photographed(seed: int) -> Story:

@@ -26,7 +26,7 @@ from tests.chaos.invariants import LOOK_S, Invariants
 from tests.chaos.listening import listening
 from tests.chaos.plan import LIVENESS_S, SAFETY_S, Fault, FaultPlan, PeerPlan
 from tests.chaos.strike import Striker
-from tests.chaos.violation import Violation, demand
+from tests.chaos.violation import Violation, demand, first_of
 from tests.sim import hostile
 from tests.store_kit import NAME, Share, random_share
 
@@ -57,17 +57,11 @@ def play(plan: FaultPlan) -> Outcome:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        first = _first(error)
+        first = first_of(error)
         kind = first.kind if isinstance(first, Violation) else type(first).__name__
         text = " ".join(str(first).split())[:300]
         return Outcome(game.trace.digest(), game.seconds, kind, text, error, game.trace.recent())
     return Outcome(game.trace.digest(), game.seconds, fired=game.fired)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 class _Game:

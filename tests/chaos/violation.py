@@ -13,3 +13,10 @@ def demand(holds: bool, kind: str, text: str) -> None:
     """Raise a Violation if it does not hold."""
     if not holds:
         raise Violation(kind, text)
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The first error in a group of groups: trio's nurseries wrap what comes out of them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
