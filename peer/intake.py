@@ -188,10 +188,11 @@ class Intake:
 
     def joined(self, link: Link) -> None:
         """A link is here, with or without its pieces."""
-        hello = link.session.remote
-        window = hello.window if hello is not None else 1
         now = trio.current_time()
-        self.perform(self.download.joined(link.id, window, now))
+        window = link.session.window_left  # a request for the manifest, also a cancelled one, holds a place
+        self.perform(self.download.joined(link.id, max(1, window), now))
+        if window <= 0:
+            link.close(ByeCode.USELESS, "no request left in its window")
         if link.pieces is not None:
             self.perform(self.download.bitfield(link.id, link.pieces, now))
         if not link.chokes_us:

@@ -456,6 +456,8 @@ class Member:
     # --- manifest
 
     def _ask_manifest(self, asks: Iterable[AskManifest]) -> None:
+        if self.found.is_set():  # a reject of what we have cancelled since is no reason to ask another
+            return
         for ask in asks:
             link = self.links.get(ask.link)
             if link is not None:

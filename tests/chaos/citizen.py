@@ -119,7 +119,7 @@ class Citizen:
             )
             await fetch.ended.wait()
             if not isinstance(fetch.error, StorageError):
-                raise Violation("gave-up", f"{self.name}: {fetch.error!r}")
+                raise Violation("gave-up", f"{self.name}: {fetch.error!r}") from fetch.error
             with suppress(StorageError):
                 await fetch.target.close()
             if self.tainted and "move it away" in str(fetch.error):
