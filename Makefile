@@ -58,6 +58,7 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.fanout
 	$(BIN)/python -m benchmarks.swarm --mode loopback
 	$(BIN)/python -m benchmarks.swarm
+	$(BIN)/python -m benchmarks.swarm_life
 
 lab: setup  ## the lab's quick experiments, reports in lab-out/
 	for command in bounds protocols sockets servers scale "simulate textbook"; do \

@@ -9,6 +9,7 @@ from peer.buggify import Point, buggify
 from peer.ids import LinkId
 from peer.link import Link
 from peer.outflow import Outflow
+from peer.swarm.accounts import Accounts
 from peer.swarm.choker import Choker, PeerView
 from peer.swarm.slots import UplinkView
 
@@ -32,6 +33,7 @@ class Choking:
         self._seeding = seeding
         self._limit = limit
         self._next_round = 0.0
+        self._accounts = Accounts()
 
     def tick(self, now: float) -> None:
         """Called often; a round begins when it is due."""
@@ -47,20 +49,25 @@ class Choking:
         now = trio.current_time()
         self._apply(self.choker.refill(now, self._views(now), self._seeding()))
 
+    def left(self, link: Link) -> None:
+        """A link is gone; its node may come back."""
+        self._accounts.close(link.node, link.received_bytes, link.sent_bytes)
+        self.changed()
+
     def _views(self, now: float) -> list[PeerView]:
-        return [
-            PeerView(
-                link.id,
-                link.wants_us,
-                link.meter_in.rate(now),
-                link.sent_bytes,
-                link.since,
-                link.snubs(now),
-                link.received_bytes,
-            )
-            for link in self._links.values()
-            if link.pieces is not None
-        ]
+        return [self._view(link, now) for link in self._links.values() if link.pieces is not None]
+
+    def _view(self, link: Link, now: float) -> PeerView:
+        before = self._accounts.of(link.node)
+        return PeerView(
+            link.id,
+            link.wants_us,
+            link.meter_in.rate(now),
+            before.sent_bytes + link.sent_bytes,
+            link.since,
+            link.snubs(now),
+            before.received_bytes + link.received_bytes,
+        )
 
     def _apply(self, served: tuple[LinkId, ...]) -> None:
         chosen = set(served)

@@ -66,6 +66,9 @@ class Handler(Protocol):
     def handle(self, event: Event) -> None:
         """Something arrived. May raise RemoteProtocolError if it makes no sense here."""
 
+    def gather(self) -> None:
+        """Something is about to be sent: queue what may as well go along in the same packet."""
+
     def next_outgoing(self) -> Outgoing | None:
         """The socket is ready: the chunk to send now, or None. `Connection.wake` after None."""
 
@@ -109,8 +112,8 @@ class Connection:
         return self._stream.remote
 
     @property
-    def closing(self) -> bool:
-        """Whether our goodbye is said, or all is over: nothing more may be said."""
+    def is_closing(self) -> bool:
+        """Whether a goodbye was said, or the end has come: the session then has nothing more to say."""
         return self._closing
 
     # --- what others may call, from any task; nothing here waits
@@ -194,7 +197,7 @@ class Connection:
             while True:
                 limit = await self._room(handler)
                 if buggify(Point.SHORT_READ):
-                    limit = SHORT_READ_BYTES
+                    limit = SHORT_READ_BYTES if limit is None else min(limit, SHORT_READ_BYTES)
                 buffer = session.get_buffer()
                 count = await receive_into(buffer if limit is None else buffer[:limit])
                 self.received_at = trio.current_time()
@@ -236,7 +239,7 @@ class Connection:
         try:
             while True:
                 if self._outbox:
-                    await self._flush()
+                    await self._flush(handler)
                 elif self._closing:
                     self._end(self._ending or Ending("closed"))
                     return
@@ -249,16 +252,25 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._end(Ending(str(error) or "connection lost"))
 
-    async def _flush(self) -> None:
+    def _take_outbox(self, handler: Handler) -> bytes:
+        """All small messages that wait, and those that go along."""
+        if not self._closing:  # nothing may follow a goodbye
+            handler.gather()
         frames = b"".join(self._outbox)
         self._outbox.clear()
         self._outbox_bytes = 0
+        return frames
+
+    async def _flush(self, handler: Handler) -> None:
         self._writing_since = trio.current_time()
-        await self._stream.send_all(frames)
+        await self._stream.send_all(self._take_outbox(handler))
         self._sent_at = trio.current_time()
 
     async def _send_bulk(self, handler: Handler, outgoing: Outgoing) -> None:
-        header = self.session.data_header(outgoing.request, outgoing.offset, outgoing.total, outgoing.payload)
+        header = self._take_outbox(handler)
+        header += self.session.data_header(
+            outgoing.request, outgoing.offset, outgoing.total, outgoing.payload
+        )
         self._writing_since = trio.current_time()
         try:
             if isinstance(outgoing.body, memoryview):

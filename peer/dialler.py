@@ -67,9 +67,10 @@ class Dialler:
 
     async def _dial(self, dial: Dial) -> None:
         greeted = await self._open(dial)
+        self.wake()  # one dial fewer is under way, by the time that the other task runs
         if greeted is not None:
             await self._serve(greeted, dial.address)
-        self.wake()
+            self.wake()
 
     async def _open(self, dial: Dial) -> Greeted | None:
         stream = None

@@ -147,7 +147,7 @@ MANIFESTS_KEPT_MAX: Final = 256
 MANIFEST_ASKS_MAX: Final = 2
 """Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
 
-MANIFEST_PATIENCE_S: Final = 2.0
+MANIFEST_PATIENCE_S: Final = 1.0
 """Without MANIFEST_PROGRESS_BYTES of the manifest for this long, more peers are asked: as many again as were
 slow, so that a crowd of them is got through in a few steps."""
 
@@ -225,6 +225,13 @@ LINKS_ENOUGH: Final = 8
 
 NEWS_DELAY_S: Final = 0.2
 """Haves are gathered this long: each message costs a packet on every link."""
+
+NEWS_WAITING_S: Final = 1.0
+"""The same for a link that could not ask for them now. In the model 0.2 s for all ends at 1.012 of the bound
+with 30 peers, 1 s for all at 1.026; the difference lies with those that could have asked."""
+
+NEWS_KNOWN_S: Final = 5.0
+"""The same for a link that holds these pieces itself."""
 
 SNUB_S: Final = 30.0
 """Requests open and not a byte for this long: such a peer earns no slot by what it once gave."""
@@ -507,6 +514,26 @@ LINK_PROVEN_S: Final = 30.0
 LINKS_SPARE: Final = 20
 """When fewer connections than this are free, those that serve nobody go."""
 
+LINK_TRIAL_S: Final = 60.0
+"""A link on which nothing has moved for so long may have to make room for a peer that was not tried yet: time
+for a busy node to give each of a crowd an optimistic slot."""
+
+TURNOVER_S: Final = 10.0
+"""How often links make room so; and, of those that we dial, one in TURNOVER_SHARE at a time."""
+
+TURNOVER_SHARE: Final = 10
+"""See TURNOVER_S. (libtorrent's peer_turnover: 4 % every 5 minutes, when 90 % of the places are taken.)"""
+
+TALK_PER_S: Final = 50
+"""Messages of no use that a link may send, sustained: chokes, known haves, refused requests. Honest links
+stay below 5 a second; this many cost 1 % of a core."""
+
+TALK_BURST: Final = 2000
+"""So many at once: several windows of requests that a choke refuses."""
+
+LEDGER_NODES_MAX: Final = 1000
+"""Nodes whose account outlives their links: who comes back is neither a newcomer nor a stranger."""
+
 BANS_MAX: Final = 1000
 """Remembered bans of each kind for one share; the oldest goes."""
 
@@ -767,6 +794,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     ),
     (PICKER_BLOCK_PIECES & (PICKER_BLOCK_PIECES - 1) == 0, "a block of pieces must be a power of two"),
     (PICKER_NEWS_MAX < PICKER_LOOKS_MAX, "news must not keep the picker from looking at the rest"),
+    (NEWS_DELAY_S <= NEWS_WAITING_S <= NEWS_KNOWN_S, "news must be told first to those who need it first"),
     (PIPELINE_PIECES_START <= WINDOW_DEFAULT, "the window must hold the first requests"),
     (PIPELINE_S + PIPELINE_LATENCY_S_MAX < REQUEST_TIMEOUT_S, "a queue must not look like silence"),
     (ENDGAME_TICK_S <= DOWNLOAD_TICK_S, "the end must not be watched less closely than the middle"),
@@ -779,6 +807,9 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (HALF_OPEN_UNTRUSTED_MAX < HALF_OPEN_MAX, "addresses that the user named must find a free dial"),
     (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
     (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
+    (4 * WINDOW_MAX <= TALK_BURST, "a choke or an endgame must not look like a flood"),
+    (SNUB_S <= LINK_TRIAL_S, "a link must be seen to snub us before it makes room for that"),
+    (LINKS_MAX <= LEDGER_NODES_MAX, "the accounts of all that are connected must be kept when they go"),
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
     (
         UNSENT_BYTES_MIN <= UNSENT_BYTES <= UNSENT_BYTES_MAX,

@@ -5,6 +5,7 @@ are open there. It decides nothing: what to ask is the intake's to say, what to 
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 import trio
@@ -16,6 +17,7 @@ from peer.errors import ByeCode, RejectCode, RemoteProtocolError
 from peer.ids import Address, LinkId, NodeId, PieceIndex, RequestId
 from peer.limits import HAVES_PER_MESSAGE_MAX, PIECES_MAX, SNUB_S
 from peer.swarm.rates import RateMeter
+from peer.swarm.talk import TalkBudget
 from peer.wire.messages import Choke, Have, Interested, KnownPeer, Pong
 from peer.wire.session import (
     Answered,
@@ -127,13 +129,21 @@ class Link:
         self._owner = owner
         self._bits: bytearray | None = None
         self._open: dict[PieceIndex | None, RequestId] = {}
-        self._data_at = now
+        self._data_at = self._moved_at = now
+        self._talk = TalkBudget(now)
         self._news: list[PieceIndex] = []
+        self.news_due = inf
+        """When what `news` has gathered must be told; it goes sooner with whatever is sent."""
 
     @property
     def served(self) -> bool:
         """Whether we serve its requests."""
         return not self.choked
+
+    @property
+    def moved_at(self) -> float:
+        """When data last came or went, or when the link began, in seconds of trio's clock."""
+        return self._moved_at
 
     def snubs(self, now: float) -> bool:
         """Whether we wait for data and nothing has come for long."""
@@ -152,11 +162,12 @@ class Link:
         """Say goodbye and end."""
         self.connection.close(code, reason)
 
-    # --- what the member has us say
+    # --- what the member has us say. After a goodbye all of this is nothing: the link is there until its
+    # --- last bytes are sent, and the policies hear of its end only then.
 
     def ask(self, piece: PieceIndex, length: int) -> None:
-        """Request a piece. Of a link that is closing nothing is asked: it is as good as gone."""
-        if self.connection.closing:
+        """Request a piece."""
+        if self.connection.is_closing:
             return
         if not self._open:
             self._data_at = trio.current_time()
@@ -165,14 +176,14 @@ class Link:
 
     def ask_manifest(self) -> None:
         """Request the manifest."""
-        if self.session.window_left > 0 and not self.connection.closing:
+        if self.session.window_left > 0 and not self.connection.is_closing:
             self._open[None], frame = self.session.request_manifest()
             self.connection.queue(frame)
 
     def withdraw(self, piece: PieceIndex | None) -> None:
         """Cancel the request for a piece, or for the manifest; nothing if it is not open."""
         request = self._open.pop(piece, None)
-        if request is None or self.connection.closing:
+        if request is None or self.connection.is_closing:
             return
         if frame := self.session.cancel(request):
             self.connection.queue(frame)
@@ -191,26 +202,31 @@ class Link:
 
     def reject(self, request: RequestId, code: RejectCode) -> None:
         """Answer a request with a refusal."""
-        if self.connection.closing:
-            return
-        self.connection.queue(self.session.reject(request, code))
+        if not self.connection.is_closing:
+            self.connection.queue(self.session.reject(request, code))
 
     def show(self, have: Bitfield) -> None:
         """Tell all our pieces, once."""
-        if self.connection.closing:
-            return
-        self.connection.queue(self.session.bitfield(have.to_bytes()))
+        if not self.connection.is_closing:
+            self.connection.queue(self.session.bitfield(have.to_bytes()))
 
-    def news(self, piece: PieceIndex) -> None:
-        """We hold one more piece: told with the next flush."""
+    def news(self, piece: PieceIndex, due: float) -> None:
+        """We hold one more piece: told with what is sent next, or when it is due (a time of trio's clock)."""
         self._news.append(piece)
+        self.news_due = min(self.news_due, due)
 
     def flush_news(self) -> None:
         """Tell what `news` has gathered, in one message."""
         news, self._news = self._news, []
+        self.news_due = inf
         most = 1 if buggify(Point.NEWS_ONE_BY_ONE) else HAVES_PER_MESSAGE_MAX
         for start in range(0, len(news), most):
             self.connection.send(Have(tuple(news[start : start + most])))
+
+    def charge(self) -> None:
+        """The other side said something that brought nothing. Raises RemoteProtocolError if it does nothing
+        else."""
+        self._talk.spend(trio.current_time())
 
     # --- the other side's pieces
 
@@ -235,7 +251,8 @@ class Link:
         self._bits = bytearray(bits)
         self._owner.link_offers(self)
 
-    def _got_haves(self, pieces: tuple[PieceIndex, ...]) -> None:
+    def _got_haves(self, pieces: tuple[PieceIndex, ...]) -> bool:
+        """Note them. Whether any of them may be new."""
         if self.pieces is not None:
             size = len(self.pieces)
             if any(piece >= size for piece in pieces):
@@ -243,13 +260,15 @@ class Link:
             fresh = tuple(piece for piece in pieces if self.pieces.add(piece))
             if fresh:
                 self._owner.link_has(self, fresh)
-        elif self._bits is not None:
-            for piece in pieces:
-                if piece >= 8 * len(self._bits):
-                    raise RemoteProtocolError("have of a piece beyond the bitfield")
-                self._bits[piece >> 3] |= 0x80 >> (piece & 7)
-        else:
+            return bool(fresh)
+        if self._bits is None:
             raise RemoteProtocolError("have before the bitfield")
+        before = bytes(self._bits)
+        for piece in pieces:
+            if piece >= 8 * len(self._bits):
+                raise RemoteProtocolError("have of a piece beyond the bitfield")
+            self._bits[piece >> 3] |= 0x80 >> (piece & 7)
+        return self._bits != before
 
     def _close_request(self, piece: PieceIndex | None, request: RequestId) -> None:
         """An answer has ended; the piece may have been asked again under another id meanwhile."""
@@ -261,7 +280,7 @@ class Link:
     def handle(self, event: Event) -> None:  # noqa: PLR0912 - one case a message
         match event:
             case DataProgress():
-                now = self._data_at = trio.current_time()
+                now = self._data_at = self._moved_at = trio.current_time()
                 self.received_bytes += event.received
                 self.meter_in.add(event.received, now)
                 self._owner.link_progressed(self, event)
@@ -271,35 +290,47 @@ class Link:
             case RequestReceived():
                 self._owner.link_asks(self, event.id, event.piece)
             case HaveReceived():
-                self._got_haves(event.pieces)
+                if not self._got_haves(event.pieces):
+                    self.charge()
             case Rejected():
                 self._close_request(event.piece, event.id)
                 self._owner.link_rejected(self, event)
             case CancelReceived():
+                self.charge()
                 self._owner.link_cancels(self, event.id)
             case ChokeReceived():
+                self.charge()
                 self.chokes_us = event.on
                 self._owner.link_chokes(self, event.on)
             case InterestedReceived():
+                self.charge()
                 self.wants_us = event.on
+                if not event.on:
+                    self.flush_news()  # perhaps it only has not heard of them
                 self._owner.link_wants(self, event.on)
             case BitfieldReceived():
                 self._got_bits(event.bits)
             case PingReceived():
+                self.charge()
                 self.connection.send(Pong(event.number))
             case PeersReceived():
+                self.charge()
                 self._owner.link_tells(self, event.peers)
             case ByeReceived():
                 self.connection.ended(Ending(event.reason, event.code))
             case _:  # a pong has done its work by arriving
                 pass
 
+    def gather(self) -> None:
+        self.flush_news()
+
     def next_outgoing(self) -> Outgoing | None:
         return self._owner.link_outgoing(self)
 
     def sent(self, outgoing: Outgoing) -> None:
+        self._moved_at = trio.current_time()
         self.sent_bytes += outgoing.payload
-        self.meter_out.add(outgoing.payload, trio.current_time())
+        self.meter_out.add(outgoing.payload, self._moved_at)
         self._owner.link_sent(self, outgoing)
 
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:

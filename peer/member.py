@@ -36,6 +36,7 @@ from peer.swarm.metadata import AskManifest, ManifestQuest
 from peer.swarm.peerbook import PeerBook, Turned
 from peer.target import Target
 from peer.throttle import Throttle
+from peer.turnover import make_room
 from peer.watching import watch_sources
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Answered, DataProgress, Rejected, Session
@@ -98,7 +99,7 @@ class Member:
         self.manifest: tuple[Manifest, bytes] | None = None
         self._bad_manifest: ContentError | None = None
         self._available = Availability(0)
-        self._news = News(self.links, services.alarm)
+        self._news = News(self.links, services.alarm, self._has_requests_of)
         self._exchange = Exchange(self.book, self.links)
         self._nursery: trio.Nursery | None = None
         self._alone = trio.Event()
@@ -249,9 +250,8 @@ class Member:
             if self._choking is not None:
                 self._choking.tick(now)
             self._exchange.tick(now)
-            if self.complete.is_set():
-                self._part_with_the_useless()
-            elif self.trackers is not None and self._given is None and len(self.links) < LINKS_ENOUGH:
+            make_room(self.book, self.links, None if self.holding is None else self.holding.have, now)
+            if self.trackers is not None and self._is_short_of_links():
                 self.trackers.more()
             await trio.sleep(TICK_S)
 
@@ -336,7 +336,7 @@ class Member:
         if not self.found.is_set():
             self._ask_manifest(self.quest.left(link.id, trio.current_time()))
         if self._choking is not None:
-            self._choking.changed()
+            self._choking.left(link)
         link.session.close()
 
     def _look_back(self, link: Link, ending: Ending) -> None:
@@ -350,13 +350,8 @@ class Member:
         self.expelled.append(f"{link.address} ({link.node.hex()[:12]}): {reason}")
         self.book.ban(link.node, link.host)
 
-    def _part_with_the_useless(self) -> None:
-        """Two that have everything have nothing to say to each other."""
-        if self.holding is None or not self.holding.have.is_full:
-            return
-        for link in list(self.links.values()):
-            if link.pieces is not None and link.pieces.is_full:
-                link.close(ByeCode.USELESS, "we both have everything")
+    def _is_short_of_links(self) -> bool:
+        return not self.complete.is_set() and self._given is None and len(self.links) < LINKS_ENOUGH
 
     def _last_heard(self, number: LinkId) -> float:
         return self.links[number].connection.received_at
@@ -417,6 +412,7 @@ class Member:
 
     def link_asks(self, link: Link, request: RequestId, piece: PieceIndex | None) -> None:
         if self.outflow is None:
+            link.charge()
             link.reject(request, RejectCode.NOT_HELD)
         else:
             self.outflow.asked(link, request, piece)
@@ -430,7 +426,6 @@ class Member:
             self.dialler.learned(peers, Source.EXCHANGE, link.address.host)
 
     def link_outgoing(self, link: Link) -> Outgoing | None:
-        link.flush_news()
         return self.outflow.next_outgoing(link) if self.outflow is not None else None
 
     def link_sent(self, link: Link, outgoing: Outgoing) -> None:
@@ -493,6 +488,9 @@ class Member:
     def learned(self, peers: Iterable[KnownPeer], source: Source) -> None:
         """The user, or a link, names peers."""
         self.dialler.learned(peers, source)
+
+    def _has_requests_of(self, number: LinkId) -> bool:
+        return self.outflow is not None and self.outflow.upload.has_work(number)
 
     def _told_by_tracker(self, peers: list[KnownPeer], tracker: Address) -> None:
         self.dialler.learned(peers, Source.TRACKER, tracker.host)

@@ -1,33 +1,57 @@
-"""Which pieces we hold from now on: told to every link, soon, and many in one message."""
+"""Which pieces we hold from now on: told to every link, when it needs them, and many in one message."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import trio
 
 from peer.alarm import Alarm
 from peer.ids import LinkId, PieceIndex
-from peer.limits import NEWS_DELAY_S
 from peer.link import Link
+from peer.swarm.telling import told_within
 
 
 class News:
     """Gathers new pieces for all links of a member. A link that sends something anyway takes its news along
-    (`Link.flush_news`); the others are told when the delay is over, because each message costs a packet."""
+    (`Link.flush_news`); the others are told when it is time (`told_within`).
 
-    def __init__(self, links: Mapping[LinkId, Link], alarm: Alarm) -> None:
+    ``waiting``: whether requests of this link are open here.
+    """
+
+    def __init__(self, links: Mapping[LinkId, Link], alarm: Alarm, waiting: Callable[[LinkId], bool]) -> None:
         self._links = links
         self._alarm = alarm
-        self._due = False
+        self._waiting = waiting
+        self._next = float("inf")
 
     def held(self, piece: PieceIndex) -> None:
         """We hold one more piece."""
+        now = trio.current_time()
+        soonest = self._next
         for link in self._links.values():
-            link.news(piece)
-        if not self._due:
-            self._due = True
-            self._alarm.at(trio.current_time() + NEWS_DELAY_S, self._tell)
+            due = now + told_within(
+                known=link.pieces is not None and piece in link.pieces,
+                wants_us=link.wants_us,
+                served=link.served,
+                waiting=self._waiting(link.id),
+            )
+            link.news(piece, due)
+            soonest = min(soonest, due)
+        self._set(soonest)
+
+    def _set(self, when: float) -> None:
+        if when < self._next:
+            self._next = when
+            self._alarm.at(when, self._tell)
 
     def _tell(self) -> None:
-        self._due = False
+        now = trio.current_time()
+        if now < self._next:  # an alarm that was set before a sooner one
+            return
+        self._next = float("inf")
+        soonest = float("inf")
         for link in self._links.values():
-            link.flush_news()
+            if link.news_due <= now:
+                link.flush_news()
+            soonest = min(soonest, link.news_due)
+        if soonest < float("inf"):
+            self._set(soonest)

@@ -108,6 +108,7 @@ class Outflow:
             raise RemoteProtocolError(f"asked for piece {piece} of {self._layout.piece_count}")
         refusal = self.upload.asked(link.id, request, piece, trio.current_time())
         if refusal is not None:
+            link.charge()
             link.reject(request, refusal)
             return
         if piece is not None:

@@ -27,6 +27,7 @@ from peer.errors import ConnectionLost, DialError, HandshakeError, LocalProtocol
 from peer.identity import Identity
 from peer.ids import Address, NodeId
 from peer.limits import CLOSE_NOTIFY_S, COPY_BYTES, TURN_BYTES
+from peer.net.recordgate import RecordGate
 from peer.net.sendqueue import SendQueue
 from peer.net.swarmca import SwarmAuthority
 from peer.net.tcp import RECEIVE_SOME_BYTES, TcpStream, TcpTransport
@@ -53,6 +54,7 @@ class TlsStream(Stream):
         self._peer: NodeId | None = None
         self._buffers = buffers
         self._queue = SendQueue(sock)
+        self._gate = RecordGate(sock)
         self._turn = Turn()
         self._sending = Exclusive("another task is sending on this connection")
         self._writable = trio.lowlevel.ParkingLot()
@@ -108,6 +110,7 @@ class TlsStream(Stream):
 
     async def _wait_readable(self) -> None:
         await trio.lowlevel.wait_readable(self._socket)
+        self._gate.waited()
 
     async def _wait_writable(self) -> None:
         """As trio's, but for two: a reader that must answer a key update may wait beside the writer."""
@@ -136,11 +139,14 @@ class TlsStream(Stream):
 
     async def receive_into(self, buffer: memoryview) -> int:
         await self._turn.yield_if_over()
+        while not self._gate.is_open():
+            await self._wait_readable()
+            self._turn.waited()
         filled = await self._drive(self._read, buffer)
         if filled:
             # Trouble here comes again at the next call: first what has been decrypted.
             with suppress(OSError), buffer[:TURN_BYTES] as room:
-                while filled < len(room) and (count := self._read(room[filled:])):
+                while filled < len(room) and self._gate.is_open() and (count := self._read(room[filled:])):
                     filled += count
         self._turn.spend(filled)
         return filled
@@ -150,9 +156,14 @@ class TlsStream(Stream):
         if self._ended:
             return 0  # the wrapper is off now: a read would get, and believe, plain bytes
         try:
-            return self._socket.recv_into(buffer)
+            count = self._socket.recv_into(buffer)
         except ssl.SSLZeroReturnError:
             return 0
+        except ssl.SSLWantReadError:
+            self._gate.left_open()
+            raise
+        self._gate.took(self._socket.pending())
+        return count
 
     # --- sending
 

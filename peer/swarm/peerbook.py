@@ -9,6 +9,7 @@ costs nothing, but honest peers may share a router with one liar), a loopback ho
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from random import Random
 from typing import TypeVar
 
@@ -19,10 +20,13 @@ from peer.limits import (
     BANS_MAX,
     DUPLICATE_GRACE_S,
     LINK_PROVEN_S,
+    LINK_TRIAL_S,
     LINKS_DIALLED_MAX,
     LINKS_MAX,
     LINKS_PER_HOST_MAX,
     LINKS_SPARE,
+    TURNOVER_S,
+    TURNOVER_SHARE,
 )
 from peer.swarm.addresses import canonical, canonical_host, is_loopback, may_tell, network_of, usable
 from peer.swarm.known import HEARSAY, Dial, Known, KnownAddresses, Source
@@ -73,13 +77,14 @@ class LinkView:
     """What decides whether a connected peer is worth its place.
 
     we_need: it holds something that we lack. it_needs: we hold something that it lacks.
-    both_complete: neither can ever need the other.
+    both_complete: neither can ever need the other. moved_at: when data last went either way, or it began.
     """
 
     link: LinkId
     we_need: bool
     it_needs: bool
     both_complete: bool = False
+    moved_at: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,7 @@ class PeerBook:
         self._links: dict[LinkId, _Connected] = {}
         self._by_node: dict[NodeId, list[LinkId]] = {}
         self._own: dict[Address, None] = {}
+        self._turnover_at = 0.0
         self._banned_nodes: dict[NodeId, str] = {}  # and the host that it was met at
         self._banned_hosts: dict[str, None] = {}
 
@@ -255,14 +261,32 @@ class PeerBook:
             and len(self._by_node[link.node]) > 1
         ]
 
-    def surplus(self, views: Sequence[LinkView]) -> list[LinkId]:
-        """Links to close with ``Bye(USELESS)``: two complete peers; and, when places are short, whoever
-        neither needs us nor has what we need."""
+    def surplus(self, views: Sequence[LinkView], now: float) -> list[LinkId]:
+        """Links to close with ``Bye(USELESS)``.
+
+        Two complete peers, always. When places are short, whoever neither needs us nor has what we need. And
+        when all links that we may dial are taken while others could be tried: every TURNOVER_S the few on
+        which nothing has moved for longest (LINK_TRIAL_S at least), whatever they claim to hold: sixty peers
+        that promise everything and give nothing would else keep us from those that give.
+        """
         useless = [view.link for view in views if view.both_complete]
         short = LINKS_SPARE - (self._links_max - len(self._links) + len(useless))
         idle = [v.link for v in views if not (v.we_need or v.it_needs or v.both_complete)]
         idle.sort(key=lambda link: self._links[link].since if link in self._links else 0.0)
-        return useless + idle[: max(0, short)]
+        surplus = useless + idle[: max(0, short)]
+        if not surplus and now >= self._turnover_at and len(self._links) >= self._links_dialled_max:
+            surplus = self._stale(views, now)
+        return surplus
+
+    def _stale(self, views: Sequence[LinkView], now: float) -> list[LinkId]:
+        """The links that make room for others, if there are others."""
+        self._turnover_at = now + TURNOVER_S
+        deadline = self._known.deadline(now, self._stranger())
+        if deadline is None or deadline > now:
+            return []
+        stale = [view for view in views if now - view.moved_at >= LINK_TRIAL_S]
+        stale.sort(key=lambda view: (view.it_needs or view.we_need, view.moved_at))
+        return [view.link for view in stale[: max(1, self._links_dialled_max // TURNOVER_SHARE)]]
 
     def address_of(self, link: LinkId) -> Address | None:
         """Where the peer of a link can be dialled, if anybody knows."""

@@ -21,9 +21,12 @@ from peer.limits import (
     HALF_OPEN_UNTRUSTED_MAX,
     KNOWN_PEERS_MAX,
     KNOWN_PER_INFORMANT_MAX,
+    LINK_TRIAL_S,
     LINKS_MAX,
     LINKS_PER_HOST_MAX,
     NEW_DIALS_PER_MINUTE_MAX,
+    TURNOVER_S,
+    TURNOVER_SHARE,
 )
 from peer.swarm.known import Source
 from peer.swarm.peerbook import Keep, LinkView, Noted, PeerBook, Turned, Welcome, keep_which
@@ -442,7 +445,7 @@ def test_two_complete_peers_part() -> None:
         LinkView(LinkId(1), False, True),
         LinkView(LinkId(2), True, False),
     ]
-    assert pages.surplus(views) == [LinkId(0)]
+    assert pages.surplus(views, 100.0) == [LinkId(0)]
 
 
 def test_who_serves_nobody_goes_only_when_places_are_short() -> None:
@@ -450,9 +453,43 @@ def test_who_serves_nobody_goes_only_when_places_are_short() -> None:
     for link in range(12):
         arrive(pages, link, link + 1, now=float(link))
     views = [LinkView(LinkId(link), link >= 6, False) for link in range(12)]
-    assert pages.surplus(views) == [LinkId(0), LinkId(1)]  # 18 places are free, 20 should be
-    assert pages.surplus(views[2:]) == [LinkId(2), LinkId(3)]
-    assert book().surplus(views) == []
+    assert pages.surplus(views, 100.0) == [LinkId(0), LinkId(1)]  # 18 places are free, 20 should be
+    assert pages.surplus(views[2:], 100.0) == [LinkId(2), LinkId(3)]
+    assert book().surplus(views, 100.0) == []
+
+
+def stale_views(count: int, moved_at: dict[int, float]) -> list[LinkView]:
+    return [
+        LinkView(LinkId(link), we_need=True, it_needs=False, moved_at=moved_at.get(link, 0.0))
+        for link in range(count)
+    ]
+
+
+def test_links_that_promise_and_never_give_make_room_for_others_in_the_end() -> None:
+    pages = book(links_dialled_max=20)
+    for link in range(20):
+        arrive(pages, link, link + 1)
+    views = stale_views(20, {0: 50.0, 1: 1.0})
+    late = LINK_TRIAL_S + 5
+    assert pages.surplus(views, late) == [], "there is nobody to take their place"
+    pages.add(Address("198.51.100.7", 7701), Source.OPTION, 0.0)
+    assert pages.next_dials(late) == [], "all places are taken"
+    assert pages.surplus(views, late + TURNOVER_S / 2) == [], "not all the time"
+    chosen = pages.surplus(views, late + TURNOVER_S)
+    assert chosen == [LinkId(2), LinkId(3)], "a few at a time; those with which something moved stay"
+    assert len(chosen) == 20 // TURNOVER_SHARE
+    for link in chosen:
+        pages.disconnected(link, late + TURNOVER_S, clean=True)
+    assert [dial.address.host for dial in pages.next_dials(late + TURNOVER_S)] == ["198.51.100.7"]
+
+
+def test_a_link_gets_its_time_on_trial() -> None:
+    pages = book(links_dialled_max=20)
+    for link in range(20):
+        arrive(pages, link, link + 1)
+    pages.add(Address("198.51.100.7", 7701), Source.OPTION, 0.0)
+    assert pages.surplus(stale_views(20, {}), LINK_TRIAL_S - 1) == []
+    assert pages.surplus(stale_views(20, {}), LINK_TRIAL_S + TURNOVER_S) != []
 
 
 # --- coming and going

@@ -1,0 +1,35 @@
+"""News of pieces: told soon to whoever could use them, and else with what is sent anyway."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peer.limits import NEWS_DELAY_S, NEWS_KNOWN_S, NEWS_WAITING_S
+from peer.swarm.telling import told_within
+from tests.pure.swarm_model import SwarmModel
+
+MBIT = 1e6 / 8
+
+STATES = st.fixed_dictionaries(
+    {"known": st.booleans(), "wants_us": st.booleans(), "served": st.booleans(), "waiting": st.booleans()}
+)
+
+
+@given(STATES)
+def test_who_could_ask_at_once_is_told_first(state: dict[str, bool]) -> None:
+    seconds = told_within(**state)
+    if state["known"]:
+        assert seconds == NEWS_KNOWN_S
+    elif not state["wants_us"] or (state["served"] and not state["waiting"]):
+        assert seconds == NEWS_DELAY_S
+    else:
+        assert seconds == NEWS_WAITING_S
+
+
+def test_most_news_costs_no_message_of_its_own() -> None:
+    """Told to all after NEWS_DELAY_S, every link would carry a message of news five times a second."""
+    peers, pieces = 20, 256
+    model = SwarmModel([4 * MBIT] * peers, origin=40 * MBIT, seed=3, pieces=pieces)
+    outcome = model.run()
+    assert outcome.ratio <= 1.06
+    links = peers * peers
+    assert model.messages < 0.2 * links * max(outcome.done) / NEWS_DELAY_S

@@ -1,0 +1,171 @@
+"""On a slow link a TLS record comes in pieces: who waits for all of it is woken twice, not a dozen times.
+
+A relay between two real streams plays the slow link: it passes some bytes on, waits until the receiver has
+been offered them, and passes on the next.
+"""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import trio
+import trio.testing
+
+from peer.ids import Address
+from peer.net.recordgate import QUICK_RECORDS
+from peer.net.tls import TlsStream
+from tests.real.test_tls import ACCEPTING, DIALLING
+
+RECORD = 16384
+
+
+class SlowLink:
+    """Passes ciphertext from the dialled to the accepted side; what goes back is passed on at once."""
+
+    def __init__(self) -> None:
+        self.piece = RECORD * 4
+        self.passed = 0
+
+    async def run(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        while data := await source.receive_some(8 * RECORD):
+            for start in range(0, len(data), self.piece):
+                await sink.send_all(data[start : start + self.piece])
+                self.passed += 1
+                await trio.testing.wait_all_tasks_blocked(0.0005)
+        with suppress(trio.BrokenResourceError):
+            await sink.send_eof()
+
+
+@asynccontextmanager
+async def slow_pair() -> AsyncIterator[tuple[TlsStream, TlsStream, SlowLink]]:
+    link = SlowLink()
+    (listener,) = await ACCEPTING.listen("127.0.0.1", 0)
+    (middle,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    middle.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    port = middle.socket.getsockname()[1]
+    accepted: list[TlsStream] = []
+    ends: list[trio.SocketStream] = []
+
+    async def accept() -> None:
+        accepted.append(await ACCEPTING.accept(await listener.accept()))
+
+    async def back(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        try:
+            while data := await source.receive_some():
+                await sink.send_all(data)
+        except trio.BrokenResourceError:
+            pass
+
+    async with listener, middle, trio.open_nursery() as relay:
+
+        async def between() -> None:
+            ends.append(await middle.accept())
+            ends.append(await trio.open_tcp_stream("127.0.0.1", listener.address.port))
+            near, far = ends
+            relay.start_soon(link.run, near, far)
+            relay.start_soon(back, far, near)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept)
+            nursery.start_soon(between)
+            dialled = await DIALLING.dial(Address("127.0.0.1", port))
+        async with dialled, accepted[0] as receiver:
+            yield dialled, receiver, link
+        relay.cancel_scope.cancel()
+    for end in ends:
+        await end.aclose()
+
+
+async def receive(stream: TlsStream, count: int) -> tuple[bytes, int]:
+    """The bytes, and how often the socket was waited for."""
+    waits = 0
+    original = stream._wait_readable
+
+    async def counted() -> None:
+        nonlocal waits
+        waits += 1
+        await original()
+
+    stream._wait_readable = counted  # type: ignore[method-assign]
+    data = bytearray(count)
+    got = 0
+    while got < count:
+        more = await stream.receive_into(memoryview(data)[got:])
+        assert more
+        got += more
+    stream._wait_readable = original  # type: ignore[method-assign]
+    return bytes(data), waits
+
+
+async def test_a_record_in_many_packets_is_waited_for_twice() -> None:
+    payload = os.urandom(RECORD * 12)
+    async with slow_pair() as (sender, receiver, link):
+        link.piece = 1448
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, payload)
+            data, waits = await receive(receiver, len(payload))
+        assert data == payload
+        assert receiver._gate.slow
+        assert link.passed > 12 * 11
+        assert waits < link.passed / 3, "the first record teaches that the link is slow; the others are quiet"
+
+
+async def test_a_link_that_is_quick_again_is_seen() -> None:
+    async with slow_pair() as (sender, receiver, link):
+        link.piece = 1448
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
+            await receive(receiver, RECORD * 3)
+        assert receiver._gate.slow
+        link.piece = RECORD * 4
+        for _ in range(2 * QUICK_RECORDS):  # one by one, so that each comes whole
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.send_all, bytes(RECORD))
+                await receive(receiver, RECORD)
+        assert not receiver._gate.slow
+
+
+@pytest.mark.parametrize("size", [1, 40, 1000])
+async def test_small_messages_are_not_held_back_on_a_slow_link(size: int) -> None:
+    async with slow_pair() as (sender, receiver, link):
+        link.piece = 1448
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
+            await receive(receiver, RECORD * 3)
+        assert receiver._gate.slow
+        for number in range(5):
+            message = bytes([number]) * size
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.send_all, message)
+                data, _ = await receive(receiver, size)
+            assert data == message
+
+
+async def test_a_record_cut_off_in_the_middle_is_an_error_and_no_endless_loop() -> None:
+    async with slow_pair() as (sender, receiver, link):
+        link.piece = 1448
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
+            await receive(receiver, RECORD * 3)
+        assert receiver._gate.slow
+        # half a record, straight into the socket, and then the end
+        raw = socket.socket(fileno=os.dup(sender._socket.fileno()))
+        raw.setblocking(False)
+        raw.send(b"\x17\x03\x03\x40\x11" + bytes(5000))
+        raw.shutdown(socket.SHUT_WR)
+        raw.close()
+        with pytest.raises(trio.BrokenResourceError):
+            await receiver.receive_into(memoryview(bytearray(10)))
+
+
+async def test_a_pause_in_the_middle_of_a_header_is_waited_out() -> None:
+    async with slow_pair() as (sender, receiver, link):
+        link.piece = 3  # even the header comes in two
+        message = os.urandom(300)
+        for _ in range(4):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.send_all, message)
+                data, _ = await receive(receiver, len(message))
+            assert data == message
