@@ -11,6 +11,7 @@ from typing import Protocol
 import trio
 
 from peer.bitfield import Bitfield
+from peer.buggify import Point, buggify
 from peer.connection import Connection, Ending, Outgoing
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError
 from peer.ids import Address, LinkId, NodeId, PieceIndex, RequestId
@@ -218,8 +219,9 @@ class Link:
         """Tell what `news` has gathered, in one message."""
         news, self._news = self._news, []
         self.news_due = inf
-        for start in range(0, len(news), HAVES_PER_MESSAGE_MAX):
-            self.connection.send(Have(tuple(news[start : start + HAVES_PER_MESSAGE_MAX])))
+        most = 1 if buggify(Point.NEWS_ONE_BY_ONE) else HAVES_PER_MESSAGE_MAX
+        for start in range(0, len(news), most):
+            self.connection.send(Have(tuple(news[start : start + most])))
 
     def charge(self) -> None:
         """The other side said something that brought nothing. Raises RemoteProtocolError if it does nothing
@@ -237,6 +239,11 @@ class Link:
         except ValueError as error:
             raise RemoteProtocolError(f"bitfield does not fit the share: {error}") from None
         self._bits = None
+
+    def has_lost(self, piece: PieceIndex) -> bool:
+        """The other side has the piece no longer, so that it is news when it has it again. False if it was
+        not known to have it."""
+        return self.pieces is not None and self.pieces.discard(piece)
 
     def _got_bits(self, bits: bytes) -> None:
         if len(bits) > PIECES_MAX // 8 + 1:

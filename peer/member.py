@@ -12,6 +12,7 @@ from itertools import count
 
 import trio
 
+from peer.buggify import Point, buggify
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
 from peer.dialler import Dialler
@@ -39,6 +40,8 @@ from peer.turnover import make_room
 from peer.watching import watch_sources
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Answered, DataProgress, Rejected, Session
+
+SMALL_WINDOW = 2
 
 
 class Phase(Enum):
@@ -258,7 +261,8 @@ class Member:
     def hello(self) -> Hello:
         """Ours, as of now."""
         services = self.services
-        return Hello(PROTOCOL_VERSION, self.share, services.node, WINDOW_DEFAULT, services.port, AGENT)
+        window = SMALL_WINDOW if buggify(Point.SMALL_WINDOW) else WINDOW_DEFAULT
+        return Hello(PROTOCOL_VERSION, self.share, services.node, window, services.port, AGENT)
 
     def session(self) -> Session:
         """A new connection's state machine."""
@@ -400,7 +404,11 @@ class Member:
     def link_rejected(self, link: Link, event: Rejected) -> None:
         if event.piece is None:
             self._ask_manifest(self.quest.left(link.id, trio.current_time()))
-        elif self.intake is not None:
+            return
+        if event.code in (RejectCode.NOT_HELD, RejectCode.UNREADABLE) and link.has_lost(event.piece):
+            assert link.pieces is not None
+            self._available.lose(event.piece, link.pieces)
+        if self.intake is not None:
             self.intake.rejected(link, event)
 
     def link_asks(self, link: Link, request: RequestId, piece: PieceIndex | None) -> None:
@@ -444,6 +452,8 @@ class Member:
     # --- manifest
 
     def _ask_manifest(self, asks: Iterable[AskManifest]) -> None:
+        if self.found.is_set():  # a reject of what we have cancelled since is no reason to ask another
+            return
         for ask in asks:
             link = self.links.get(ask.link)
             if link is not None:

@@ -7,7 +7,7 @@ import trio
 import trio.lowlevel
 
 from peer.buffers import BufferPool
-from peer.errors import LocalProtocolError
+from peer.errors import LocalProtocolError, ManyhandsError
 from peer.greeting import Greeted, greet, welcome
 from peer.ids import Address, KnownPeer, NodeId, PieceIndex, RequestId
 from peer.limits import PROTOCOL_VERSION, WINDOW_DEFAULT
@@ -33,7 +33,7 @@ async def live(world: World, name: str, link: MagnetLink, behaviour: Behaviour) 
         try:
             greeted = await welcome(stream, Session(buffers=BufferPool()), lambda theirs: hello)
             await behaviour(greeted)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ManyhandsError):
             pass
         finally:
             await trio.aclose_forcefully(stream)
@@ -154,8 +154,8 @@ def raw(data: bytes) -> Behaviour:
     return behave
 
 
-def flooder(piece_count: int) -> Behaviour:
-    """Repeats haves, chokes and unchokes for ever."""
+def flooder(piece_count: int, every: float = 0.01) -> Behaviour:
+    """Repeats haves, chokes and unchokes for ever, with a pause in between."""
 
     async def behave(greeted: Greeted) -> None:
         await claim_everything(greeted, piece_count)
@@ -164,7 +164,7 @@ def flooder(piece_count: int) -> Behaviour:
         while True:
             for message in (known, Choke(True), Choke(False)):
                 await stream.send_all(session.send(message))
-            await trio.sleep(0.01)
+            await trio.sleep(every)
 
     return behave
 
