@@ -14,6 +14,7 @@ from peer.cli.options import (
     network_options,
 )
 from peer.cli.run import Stop, run, say
+from peer.cli.serve_options import flags_of
 from peer.cli.start import NetworkOptions
 from peer.ids import Address
 
@@ -23,7 +24,8 @@ WATCH_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class GetOptions:
-    """The options of `get` alone, as parsed. seed_s: None not at all, infinity until stopped."""
+    """The options of `get` alone, as parsed. seed_s: None not at all, infinity until stopped. given: the
+    parameters that were flags."""
 
     link: str
     folder: Path
@@ -34,6 +36,7 @@ class GetOptions:
     timeout_s: float
     as_json: bool
     verbose: bool
+    given: frozenset[str] = frozenset()
 
 
 @click.command("get", short_help="Fetch a share by its link.")
@@ -58,6 +61,7 @@ class GetOptions:
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    envvar="MANYHANDS_PORT",
     help=f"Serve others on this port (default: {PEER_PORT} if it is free).",
 )
 @click.option("--seed", is_flag=True, help="Go on serving when complete, until stopped.")
@@ -114,6 +118,10 @@ def command(
     name is never overwritten.
 
     Put the link in quotes: it contains characters that a shell takes for its own.
+
+    Where a daemon runs with this home (`peer serve`), it fetches and seeds on: this command follows it and ends
+    when all is here. Ctrl-C, or giving up after --timeout, ends the following and not the transfer; `peer
+    remove` ends that.
     """
     if seed and seed_for is not None:
         raise click.UsageError("--seed seeds until stopped, --seed-for for a time: give one of them")
@@ -121,9 +129,16 @@ def command(
     network = NetworkOptions(
         home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
     )
-    options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose)
+    given = flags_of(click.get_current_context())
+    options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose, given)
 
     async def work(stop: Stop) -> int:
+        from peer.cli.handing import hand_get
+        from peer.cli.remote import daemon_of
+
+        client = await daemon_of(home)
+        if client is not None:
+            return await hand_get(client, network, options, stop)
         from peer.cli.fetching import Fetching
 
         outcome = await Fetching(network, options, stop).run()

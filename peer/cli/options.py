@@ -97,20 +97,35 @@ def network_options(command: Command) -> Command:
             "trackers",
             type=AddressType(TRACKER_PORT),
             multiple=True,
+            envvar="MANYHANDS_TRACKER",
             metavar="HOST[:PORT]",
             help=f"Announce to this tracker (default port {TRACKER_PORT}). May be repeated.",
         ),
         click.option(
             "--host",
+            envvar="MANYHANDS_HOST",
             metavar="HOST",
             help="Listen on this address only (default: every address, IPv4 and IPv6).",
         ),
-        click.option("--up", type=RateType(), metavar="RATE", help="Send at most this: 4mbit, 500kbit, 1MB."),
-        click.option("--down", type=RateType(), metavar="RATE", help="Receive at most this."),
+        click.option(
+            "--up",
+            type=RateType(),
+            envvar="MANYHANDS_UP",
+            metavar="RATE",
+            help="Send at most this: 4mbit, 500kbit, 1MB.",
+        ),
+        click.option(
+            "--down",
+            type=RateType(),
+            envvar="MANYHANDS_DOWN",
+            metavar="RATE",
+            help="Receive at most this.",
+        ),
         click.option(
             "--progress",
             type=click.Choice(["auto", "bars", "lines", "json", "none"]),
             default="auto",
+            envvar="MANYHANDS_PROGRESS",
             help="How to show progress on stderr (default: bars on a terminal, else lines).",
         ),
         click.option(
@@ -130,6 +145,7 @@ def network_options(command: Command) -> Command:
         click.option(
             "--connections",
             type=click.IntRange(min=CONNECTIONS_MIN),
+            envvar="MANYHANDS_CONNECTIONS",
             metavar="N",
             help=f"At most this many connected peers (default: {LINKS_MAX} for a share, {CONNECTIONS_MAX} in "
             "all; fewer where the system allows fewer open files).",
@@ -140,7 +156,12 @@ def network_options(command: Command) -> Command:
             envvar="MANYHANDS_LAN",
             help="Find peers on the local network by multicast DNS (default: yes; MANYHANDS_LAN=0 says no).",
         ),
-        click.option("--plain", is_flag=True, help="No encryption: for labs and trusted links."),
+        click.option(
+            "--plain",
+            is_flag=True,
+            envvar="MANYHANDS_PLAIN",
+            help="No encryption: for labs and trusted links.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
