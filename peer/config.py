@@ -1,8 +1,8 @@
 """The configuration file: which keys there are, and what they may say. Pure.
 
-Each key is the option of the same name: a flag goes before the environment (MANYHANDS_ and the name in capitals),
-the environment before the file. What the file does not say is as without one. A key that nobody knows is a
-mistake, never ignored: a limit with a slip in its name would be no limit.
+Each key is the option of the same name: a flag goes before the environment (MANYHANDS_ and the name
+in capitals), the environment before the file. What the file does not say is as without one. A key that nobody
+knows is a mistake, never ignored: a limit with a slip in its name would be no limit.
 """
 
 import difflib
@@ -27,8 +27,8 @@ PROGRESS_KINDS: Final = ("auto", "bars", "lines", "json", "none")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One setting. parameter: the name of the commands' parameter. meaning: for people. check: raises ValueError
-    with the end of a sentence. reload: whether a running daemon takes up a new value on SIGHUP."""
+    """One setting. parameter: the name of the commands' parameter. meaning: for people. check: raises
+    ValueError with the end of a sentence. reload: whether a running daemon takes up a new value on SIGHUP."""
 
     name: str
     parameter: str

@@ -35,7 +35,7 @@ OTHER_VARIABLES = ("MANYHANDS_HOME", "MANYHANDS_SWARM_KEY", "MANYHANDS_DEBUG")
 @network_options
 @home_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, home: str | None, **options: Any) -> None:
+def command(ctx: click.Context, /, as_json: bool, home: str | None, **options: Any) -> None:
     """Print the settings that `peer serve` (with the same flags) would run with, and where each comes from.
 
     \b
@@ -44,7 +44,7 @@ def command(ctx: click.Context, as_json: bool, home: str | None, **options: Any)
     environment  a variable MANYHANDS_ and the name in capitals: MANYHANDS_UP=4mbit
     flag         an option on the command line
 
-    What is later in this list goes first. The lines are what config.toml may say: any of them can be put there.
+    What is later in this list goes first. The lines are what config.toml may say: any can be put there.
     """
     sources = sources_of(ctx)
     rows = {

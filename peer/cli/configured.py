@@ -1,7 +1,7 @@
 """The configuration of a command: the file in the home, then the environment, then flags.
 
-The file becomes click's `default_map`, so every option of every command is found, converted and refused in one
-way, whatever it came from; and click knows of each value where it came from.
+The file becomes click's `default_map`, so every option of every command is found, converted and refused in
+one way, whatever it came from; and click knows of each value where it came from.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ FILE_BYTES_MAX = 64 * 1024
 
 
 def home_of(arguments: Sequence[str]) -> str | None:
-    """What ``--home`` says on a command line that is not parsed yet: it decides what the other options are."""
+    """What ``--home`` says on a command line that is not parsed yet: it decides on the other options."""
     found = None
     for number, argument in enumerate(arguments):
         if argument == "--":

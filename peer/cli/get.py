@@ -119,9 +119,9 @@ def command(
 
     Put the link in quotes: it contains characters that a shell takes for its own.
 
-    Where a daemon runs with this home (`peer serve`), it fetches and seeds on: this command follows it and ends
-    when all is here. Ctrl-C, or giving up after --timeout, ends the following and not the transfer; `peer
-    remove` ends that.
+    Where a daemon runs with this home (`peer serve`), it fetches and seeds on: this command follows it and
+    ends when all is here. Ctrl-C, or giving up after --timeout, ends the following and not the transfer;
+    `peer remove` ends that.
     """
     if seed and seed_for is not None:
         raise click.UsageError("--seed seeds until stopped, --seed-for for a time: give one of them")

@@ -62,7 +62,7 @@ async def hand_share(
         up=_own(options.given, "up", network.up),
         down=_own(options.given, "down", network.down),
     )
-    body: Body | None = None
+    bodies: list[Body] = []
     with make_display(network.progress) as display:
 
         def progress(news: Body) -> None:
@@ -72,10 +72,11 @@ async def hand_share(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_stop, stop, nursery.cancel_scope)
             async with client:
-                body = await client.ask(request, progress)
+                bodies.append(await client.ask(request, progress))
             nursery.cancel_scope.cancel()
-        if body is None:
+        if not bodies:
             return ExitCode.DONE
+        body = bodies[0]
         for skipped in body["skipped"][:SKIPPED_SHOWN_MAX]:
             display.say(f"left out: {skipped}")
         if len(body["skipped"]) > SKIPPED_SHOWN_MAX:
@@ -83,9 +84,8 @@ async def hand_share(
     click.echo(body["link"])
     sys.stdout.flush()
     files = f"{body['files']} file{'s' if body['files'] != 1 else ''}"
-    say(
-        f"the daemon shares {body['name']}: {files}, {format_bytes(body['bytes'])}, {body['share'][:ID_DIGITS]}"
-    )
+    size = format_bytes(body["bytes"])
+    say(f"the daemon shares {body['name']}: {files}, {size}, {body['share'][:ID_DIGITS]}")
     return ExitCode.DONE
 
 
@@ -104,20 +104,18 @@ async def hand_get(client: ControlClient, network: NetworkOptions, options: GetO
         seed_s=options.seed_s,
         timeout_s=options.timeout_s,
     )
-    body: Body | None = None
+    bodies: list[Body] = []
     with make_display(network.progress) as display:
         following = _Following(link, options, display)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_stop, stop, nursery.cancel_scope)
             async with client:
-                body = await client.ask(request, following.show)
+                bodies.append(await client.ask(request, following.show))
             nursery.cancel_scope.cancel()
-        if body is None:
-            display.say(
-                f"no longer followed; the daemon goes on (`peer remove {link.share.hex()[:12]}` ends it)"
-            )
+        if not bodies:
+            display.say(f"the daemon goes on with it; `peer remove {link.share.hex()[:ID_DIGITS]}` ends that")
             return ExitCode.INTERRUPTED
-        _print_result(body, options, display)
+        _print_result(bodies[0], options, display)
     return ExitCode.DONE
 
 

@@ -89,6 +89,11 @@ def _read_secret(ctx: click.Context, param: click.Parameter, value: Path | None)
         ctx.exit(ExitCode.INTERRUPTED)
 
 
+def rate_option(flag: str, variable: str, text: str) -> Callable[[Command], Command]:
+    """A limit of the node, or without a daemon of the one share."""
+    return click.option(flag, type=RateType(), envvar=variable, metavar="RATE", help=text)
+
+
 def network_options(command: Command) -> Command:
     """What `share` and `get` have in common."""
     options = [
@@ -107,20 +112,8 @@ def network_options(command: Command) -> Command:
             metavar="HOST",
             help="Listen on this address only (default: every address, IPv4 and IPv6).",
         ),
-        click.option(
-            "--up",
-            type=RateType(),
-            envvar="MANYHANDS_UP",
-            metavar="RATE",
-            help="Send at most this: 4mbit, 500kbit, 1MB.",
-        ),
-        click.option(
-            "--down",
-            type=RateType(),
-            envvar="MANYHANDS_DOWN",
-            metavar="RATE",
-            help="Receive at most this.",
-        ),
+        rate_option("--up", "MANYHANDS_UP", "Send at most this: 4mbit, 500kbit, 1MB."),
+        rate_option("--down", "MANYHANDS_DOWN", "Receive at most this."),
         click.option(
             "--progress",
             type=click.Choice(["auto", "bars", "lines", "json", "none"]),
@@ -157,10 +150,7 @@ def network_options(command: Command) -> Command:
             help="Find peers on the local network by multicast DNS (default: yes; MANYHANDS_LAN=0 says no).",
         ),
         click.option(
-            "--plain",
-            is_flag=True,
-            envvar="MANYHANDS_PLAIN",
-            help="No encryption: for labs and trusted links.",
+            "--plain", is_flag=True, envvar="MANYHANDS_PLAIN", help="No encryption: for labs, trusted links."
         ),
     ]
     for option in reversed(options):

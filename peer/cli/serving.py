@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import time
 from typing import Any
 
 import trio
@@ -42,7 +41,7 @@ class Serving:
         started = await start(self._network, self._options.port)
         try:
             shelf = await started.workers.run(Lane.DISK, open_shelf, started.home.path)
-            daemon = Daemon(started.node, started.workers, shelf, DiskPlaces(), time.time)
+            daemon = Daemon(started.node, started.workers, shelf, DiskPlaces())
             daemon.context.trackers = self._network.trackers
             daemon.context.announce = self._options.announce
             daemon.context.host = self._network.host

@@ -6,10 +6,10 @@ asked for by the kernel (`peer_uid`) and refused.
 
 import errno
 import os
+import platform
 import socket
 import stat
 import struct
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,11 +31,11 @@ _XUCRED = struct.Struct("=IIh2x16I")
 def peer_uid(sock: socket.socket | trio.socket.SocketType) -> int | None:
     """The user on the other side, as the kernel knows it; None where the system cannot say."""
     try:
-        if sys.platform == "linux":
+        if hasattr(socket, "SO_PEERCRED"):
             credentials = struct.Struct("3i")
             data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
             return int(credentials.unpack(data)[1])
-        if sys.platform == "darwin":
+        if platform.system() == "Darwin":
             return int(_XUCRED.unpack(sock.getsockopt(0, _LOCAL_PEERCRED, _XUCRED.size))[1])
     except OSError:
         return -1  # gone already: certainly not us
@@ -60,7 +60,7 @@ def _reachable(home: Path) -> Iterator[str]:
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
         yield path
         return
-    if sys.platform != "linux":
+    if platform.system() != "Linux":
         raise UsageError(
             f"the path of the home {home} is too long for a socket: choose another with --home DIR"
         )

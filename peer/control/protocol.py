@@ -1,22 +1,22 @@
 """The words between a command and the daemon of its home. Pure.
 
-A frame is a length (4 bytes, big-endian) and a msgpack map. A request has ``do`` (its kind), ``id`` (chosen by
-the asker, echoed) and the fields of its kind; fields with a default may be missing. An answer has ``id`` and
-one of
+A frame is a length (4 bytes, big-endian) and a msgpack map. A request has ``do`` (its kind), ``id`` (chosen
+by the asker, echoed) and the fields of its kind; fields with a default may be missing. An answer has ``id``
+and one of
 
     progress  a map; more answers to the same request follow
     done      a map; the last one
     error     one line for people, with ``code``, the exit code that the command should end with
 
 Both ends belong to one user. All the same nothing that arrives may do more than be refused: reading raises
-RemoteProtocolError and nothing else, and `Malformed` (a frame that is whole and makes no sense) leaves the
-connection usable.
+RemoteProtocolError and nothing else, and after `MalformedError` (a frame that is whole and makes no sense)
+the connection is usable.
 """
 
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 from peer.errors import ExitCode, LocalProtocolError, RemoteProtocolError
 from peer.limits import (
@@ -39,7 +39,7 @@ _NAMES: Final = "surrogateescape"
 """A path need not be text; Python carries its odd bytes so."""
 
 
-class Malformed(RemoteProtocolError):
+class MalformedError(RemoteProtocolError):
     """A frame that can be skipped: it is whole, but no request. id: of the request, if that could be read."""
 
     def __init__(self, text: str, id: int = 0) -> None:
@@ -152,24 +152,26 @@ def encode_request(id: int, request: Request) -> bytes:
 
 
 def decode_request(frame: bytes) -> tuple[int, Request]:
-    """Id and request of a frame's content. Raises Malformed."""
+    """Id and request of a frame's content. Raises MalformedError."""
     message = _unpack(frame, CONTROL_TEXT_BYTES_MAX, CONTROL_ITEMS_MAX, FIELDS_MAX)
     id = message.pop("id", 0)
     if type(id) is not int or not 0 <= id <= ID_MAX:
-        raise Malformed("a request's id is a number up to 2^32")
+        raise MalformedError("a request's id is a number up to 2^32")
     kind = message.pop("do", None)
     wanted = REQUESTS.get(kind) if type(kind) is str else None
     if wanted is None:
-        raise Malformed(f"{_shown(kind)} is no request that this daemon knows: restart it if it is older", id)
+        raise MalformedError(
+            f"{_shown(kind)} is no request that this daemon knows: restart it if it is older", id
+        )
     known = {field.name: field for field in fields(wanted)}
     for name, value in message.items():
         if name not in known:
-            raise Malformed(f"{kind}: {_shown(name)} is no field that this daemon knows", id)
+            raise MalformedError(f"{kind}: {_shown(name)} is no field that this daemon knows", id)
         if not _CHECKS[known[name].type](value):
-            raise Malformed(f"{kind}: the field {name} is of the wrong kind", id)
+            raise MalformedError(f"{kind}: the field {name} is of the wrong kind", id)
     missing = [name for name, field in known.items() if field.default is MISSING and name not in message]
     if missing:
-        raise Malformed(f"{kind}: the field {missing[0]} is missing", id)
+        raise MalformedError(f"{kind}: the field {missing[0]} is missing", id)
     request: Request = wanted(**message)
     return id, request
 
@@ -233,7 +235,7 @@ def encode_packed(id: int, body: bytes, *, progress: bool = False) -> bytes:
 
 
 def decode_answer(frame: bytes) -> Answer:
-    """An answer from a frame's content. Raises Malformed."""
+    """An answer from a frame's content. Raises MalformedError."""
     message = _unpack(frame, CONTROL_REPLY_BYTES_MAX, CONTROL_REPLY_BYTES_MAX, CONTROL_REPLY_BYTES_MAX)
     id = message.get("id")
     if type(id) is int and 0 <= id <= ID_MAX:
@@ -244,7 +246,7 @@ def decode_answer(frame: bytes) -> Answer:
         text, code = message.get("error"), message.get("code")
         if type(text) is str and type(code) is int and 0 <= code <= 255:
             return Failed(id, code, text)
-    raise Malformed("the daemon's answer makes no sense: is it of another version? Restart it")
+    raise MalformedError("the daemon's answer makes no sense: is it of another version? Restart it")
 
 
 # --- frames
@@ -303,9 +305,9 @@ def _unpack(frame: bytes, text_max: int, items_max: int, fields_max: int) -> dic
             unicode_errors=_NAMES,
         )
     except Exception as error:  # msgpack raises ValueError, RecursionError, UnicodeDecodeError and more
-        raise Malformed("a frame is not the msgpack map that it should be") from error
+        raise MalformedError("a frame is not the msgpack map that it should be") from error
     if type(message) is not dict or any(type(key) is not str for key in message):
-        raise Malformed("a frame is not the msgpack map that it should be")
+        raise MalformedError("a frame is not the msgpack map that it should be")
     return message
 
 

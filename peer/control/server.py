@@ -1,8 +1,8 @@
 """The daemon's ear: connections of commands, their requests, and the answers.
 
-One task reads a connection. What can be answered at once is; everything else runs in a task of its own, a few
-at a time for each connection. What is no request is answered with an error and harms nothing; what is no frame
-ends the connection, for nobody knows where the next one begins.
+One task reads a connection. What can be answered at once is; everything else runs in a task of its own, a
+few at a time for each connection. What is no request is answered with an error and harms nothing; what is no
+frame ends the connection, for nobody knows where the next one begins.
 """
 
 import logging
@@ -17,7 +17,7 @@ from peer.control.protocol import (
     Done,
     Failed,
     FrameReader,
-    Malformed,
+    MalformedError,
     Progress,
     Request,
     decode_request,
@@ -100,7 +100,7 @@ class _Conversation:
                 if frame is None:
                     return True
                 id, request = decode_request(frame)
-            except Malformed as error:
+            except MalformedError as error:
                 answers.append(_refusal(error.id, str(error)))
             except RemoteProtocolError as error:
                 answers.append(_refusal(0, str(error)))

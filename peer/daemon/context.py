@@ -1,6 +1,5 @@
-"""What all shares of a daemon have in common: the node, the shelf, the way to the disk, the time of day."""
+"""What all shares of a daemon have in common: the node, the shelf, the way to the disk."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,14 +24,13 @@ class Places(Protocol):
 
 @dataclass(slots=True)
 class Context:
-    """Made once by the daemon. wall: seconds since 1970. trackers, announce, host: by configuration, for links
-    that are made here. nursery: where open shares live."""
+    """Made once by the daemon. trackers, announce, host: by configuration, for links that are made here.
+    nursery: where open shares live, None while none may be opened."""
 
     node: Node
     workers: Workers
     shelf: Shelf
     places: Places
-    wall: Callable[[], float]
     nursery: trio.Nursery | None = None
     trackers: tuple[Address, ...] = ()
     announce: Address | None = None

@@ -46,12 +46,10 @@ VERSION = 1
 
 
 class Daemon:
-    """See the module. wall: seconds since 1970. The node listens already, and is run from here."""
+    """See the module. The node listens already, and is run from here."""
 
-    def __init__(
-        self, node: Node, workers: Workers, shelf: Shelf, places: Places, wall: Callable[[], float]
-    ) -> None:
-        self.context = Context(node, workers, shelf, places, wall)
+    def __init__(self, node: Node, workers: Workers, shelf: Shelf, places: Places) -> None:
+        self.context = Context(node, workers, shelf, places)
         self.stopping = trio.Event()
         """Set it to have `run` end in order."""
         self.ended = trio.Event()
@@ -126,9 +124,11 @@ class Daemon:
     async def _keep_time(self) -> None:
         while True:
             await trio.sleep(AWAKE_LOOK_S)
-            now = self.context.wall()
-            for record in [record for record in self._registry if record.until is not None]:
-                if record.complete and record.until is not None and now >= record.until:
+            now = trio.current_time()
+            for record in [
+                record for record in self._registry if record.complete and record.seed_s is not None
+            ]:
+                if now - self.residents[record.share].complete_since >= (record.seed_s or 0):
                     logger.info("seeded for its time: %s", record.name, extra={"share": record.share.hex()})
                     await self._forget(record.share)
 
@@ -183,7 +183,7 @@ class Daemon:
             self._packed = (now, protocol.pack_body(self._status()))
         return self._packed[1]
 
-    async def perform(self, request: Request, report: Report) -> Body:
+    async def perform(self, request: Request, report: Report) -> Body:  # noqa: PLR0911 - one case a request
         """Do it. ``report`` is told how it goes. Raises ManyhandsError for what cannot be done."""
         match request:
             case protocol.Share():
@@ -246,19 +246,18 @@ class Daemon:
                 Address.parse(text)
             except ValueError as error:
                 raise UsageError(str(error)) from error
-        until = None if request.seed_s in (None, math.inf) else self.context.wall() + (request.seed_s or 0)
         record = ShareRecord(
             link.share,
             Role.GET,
             link.name or f"share-{link.share.hex()[:16]}",
             request.folder,
-            self.context.wall(),
+            0,
             trackers=tuple(trackers),
             peers=tuple(peers),
             only=request.only,
             up=request.up,
             down=request.down,
-            until=until,
+            seed_s=None if request.seed_s == math.inf else request.seed_s,
         )
         resident, _ = await self._admit(record, None)
         if resident.record.complete and resident.record.rests and await self._is_changed(resident):
@@ -278,7 +277,7 @@ class Daemon:
         """Keep a share that a command brings."""
         context = self.context
         async with self._admitting:
-            admission = self._registry.consider(record)
+            admission = self._registry.consider(replace(record, order=self._registry.next_order))
             for share in admission.replaces:
                 await self._forget(share)
             resident = self.residents.get(record.share)

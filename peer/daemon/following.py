@@ -97,11 +97,11 @@ def _result(resident: Resident, member: Member | None, seconds: float) -> Body:
     body: Body = {
         "share_id": record.share.hex(),
         "name": record.name,
-        "bytes": record.bytes,
+        "bytes": record.total_bytes,
         "seconds": round(seconds, 3),
         "path": record.shown,
         "sources": {},
-        "resumed_bytes": record.bytes,
+        "resumed_bytes": record.total_bytes,
         "wasted_bytes": 0,
     }
     if member is not None and member.intake is not None:

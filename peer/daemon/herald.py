@@ -126,7 +126,7 @@ class Herald:
         self._come_near(share)
 
     def remove(self, share: ShareId, *, silent: bool = False) -> None:
-        """Announce it no more. silent: say nothing to the trackers, somebody else speaks for the share now."""
+        """Announce it no more. silent: tell no tracker, somebody else speaks for the share now."""
         for tracker in self._shares.pop(share, ()):
             beat = self._beats[tracker]
             if silent:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 from peer.errors import StorageError
 from peer.ids import ID_BYTES, ShareId
@@ -37,15 +37,15 @@ class ShareRecord:
 
     path: of a SHARE the file or folder, of a GET the folder that it goes into. complete: everything wanted is
     there. only: the patterns of a GET that does not want all. up, down: bytes a second, None for no limit.
-    added_at, until: seconds since 1970; a GET is removed at `until`, once complete. bytes, files: 0 while not
-    known.
+    order: shares are listed by it. seed_s: a GET is removed when it has been complete for so long, None for
+    never. total_bytes, files: 0 while not known.
     """
 
     share: ShareId
     role: Role
     name: str
     path: str
-    added_at: float
+    order: int
     complete: bool = False
     paused: bool = False
     trackers: tuple[str, ...] = ()
@@ -54,8 +54,8 @@ class ShareRecord:
     announce: str | None = None
     up: float | None = None
     down: float | None = None
-    until: float | None = None
-    bytes: int = 0
+    seed_s: float | None = None
+    total_bytes: int = 0
     files: int = 0
 
     @property
@@ -99,7 +99,7 @@ class ShareRecord:
 
     def _is_sound(self) -> bool:
         texts = (self.name, self.path, *self.trackers, *self.peers, *self.only)
-        rates = (self.up, self.down, self.until, self.added_at)
+        rates = (self.up, self.down, self.seed_s)
         return (
             len(self.share) == ID_BYTES
             and all(type(text) is str and "\0" not in text for text in texts)
@@ -108,10 +108,9 @@ class ShareRecord:
             and "/" not in self.name
             and (self.announce is None or type(self.announce) is str)
             and all(rate is None or (_is_number(rate) and 0 <= rate < math.inf) for rate in rates)
-            and type(self.complete) is type(self.paused) is bool
-            and type(self.bytes) is type(self.files) is int
-            and self.bytes >= 0
-            and self.files >= 0
+            and {type(self.complete), type(self.paused)} == {bool}
+            and {type(number) for number in (self.order, self.total_bytes, self.files)} == {int}
+            and min(self.total_bytes, self.files) >= 0
         )
 
     def with_limits(self, up: float | None, down: float | None) -> "ShareRecord":
@@ -162,7 +161,7 @@ class Stamps:
             if version != STAMPS_VERSION or type(root) is not str or not root.startswith("/"):
                 raise ValueError(version)
             paths = tuple(_path(row[0]) for row in rows)
-            states = tuple(FileState(*_numbers(row[1:5]), _flag(row[5])) for row in rows)
+            states = tuple(_state(row) for row in rows)
         except Exception as error:  # msgpack raises ValueError, RecursionError, UnicodeDecodeError and more
             raise StorageError("its stamps are damaged: share it again") from error
         return cls(root, paths, states)
@@ -178,13 +177,14 @@ def _path(parts: object) -> PathParts:
     return parts
 
 
-def _numbers(values: tuple[object, ...]) -> tuple[int, ...]:
-    if len(values) != 4 or any(type(value) is not int for value in values):
-        raise ValueError(values)
-    return values  # type: ignore[return-value]
-
-
-def _flag(value: object) -> bool:
-    if type(value) is not bool:
-        raise ValueError(value)
-    return value
+def _state(row: tuple[object, ...]) -> FileState:
+    _, size, mtime_ns, ctime_ns, inode, executable = row
+    if (
+        type(size) is not int
+        or type(mtime_ns) is not int
+        or type(ctime_ns) is not int
+        or type(inode) is not int
+        or type(executable) is not bool
+    ):
+        raise ValueError(row)
+    return FileState(size, mtime_ns, ctime_ns, inode, executable)

@@ -45,6 +45,11 @@ class Registry:
     def get(self, share: ShareId) -> ShareRecord | None:
         return self._records.get(share)
 
+    @property
+    def next_order(self) -> int:
+        """For a record that comes last."""
+        return 1 + max((record.order for record in self), default=0)
+
     def put(self, record: ShareRecord) -> None:
         """Keep a record, in place of an older one of the same share."""
         self._records[record.share] = record
@@ -117,13 +122,13 @@ def _again(old: ShareRecord, new: ShareRecord) -> Admission:
     other = new.role is Role.GET and set(old.only) != set(new.only)
     merged = replace(
         new,
-        added_at=old.added_at,
+        order=old.order,
         complete=new.complete or (old.complete and not other),
         trackers=tuple(dict.fromkeys((*new.trackers, *old.trackers))),
         peers=tuple(dict.fromkeys((*new.peers, *old.peers))),
         up=old.up if new.up is None else new.up,
         down=old.down if new.down is None else new.down,
-        bytes=new.bytes or old.bytes,
+        total_bytes=new.total_bytes or old.total_bytes,
         files=new.files or old.files,
     )
     moved = old.path != new.path or old.trackers != merged.trackers or old.peers != merged.peers

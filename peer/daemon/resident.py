@@ -49,6 +49,8 @@ class Resident:
         self.speaks = False
         """Its open member talks to trackers and the local network itself."""
         self.idle_since = 0.0
+        self.complete_since = trio.current_time()
+        """When it was complete first, in this process."""
         self._failed_at = -REOPEN_S
         self._context = context
         self._changed = changed
@@ -219,7 +221,8 @@ class Resident:
         if not self.record.only:
             await workers.run(Lane.DISK, self._put_content, manifest, target.landed)
         total, count = target.wanted_bytes, len(target.store.wanted_files)
-        await self.amend(lambda record: replace(record, complete=True, bytes=total, files=count))
+        self.complete_since = trio.current_time()
+        await self.amend(lambda record: replace(record, complete=True, total_bytes=total, files=count))
         logger.info(
             "complete: %s",
             self.record.name,
@@ -261,7 +264,7 @@ def stamps_of(
 
 
 def is_changed(record: ShareRecord, context: Context) -> bool:
-    """Whether any file of a complete share is not in the state that the shelf knows. Blocking. StorageError."""
+    """Whether a file of a complete share is not in the state that the shelf knows. Blocking. StorageError."""
     stamps = context.shelf.stamps(record.share)
     root = context.places.folder(stamps.root)
     try:

@@ -48,13 +48,13 @@ async def hash_source(context: Context, request: Share, progress: Callable[[int,
         Role.SHARE,
         name,
         path,
-        context.wall(),
+        0,
         complete=True,
         trackers=tuple(map(str, trackers)),
         announce=request.announce,
         up=request.up,
         down=request.down,
-        bytes=manifest.total_bytes,
+        total_bytes=manifest.total_bytes,
         files=len(manifest.files),
     )
     return Hashed(record, manifest, Stamps(root.describe(), result.paths, result.states), result.skipped)
@@ -67,7 +67,7 @@ def link_of(record: ShareRecord, context: Context) -> MagnetLink:
     return MagnetLink(
         share=record.share,
         name=record.name,
-        total_bytes=record.bytes,
+        total_bytes=record.total_bytes,
         trackers=tuple(map(Address.parse, record.trackers)),
         peers=tuple(map(KnownPeer, reachable(announce, context.host, port))),
     )

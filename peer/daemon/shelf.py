@@ -4,8 +4,8 @@
     ID/manifest   the manifest of a complete share
     ID/stamps     its files in the states in which they were right
 
-Over the seam of `store/filesystem.py`, so that the simulation can take its power away. Methods block and raise
-StorageError; call them through the workers.
+Over the seam of `store/filesystem.py`, so that the simulation can take its power away. Methods block and
+raise StorageError; call them through the workers.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Shelf:
             except StorageError as error:
                 where = printable(self._folder.describe((entry.name,)))
                 damaged.append(Damaged(share, f"{where}: {error}"))
-        records.sort(key=lambda record: record.added_at)
+        records.sort(key=lambda record: record.order)
         return records, damaged
 
     def put(self, record: ShareRecord) -> None:

@@ -26,7 +26,7 @@ def brief(resident: Resident, context: Context) -> Body:
         "state": resident.state,
         "complete": record.complete,
         "paused": record.paused,
-        "bytes": record.bytes,
+        "bytes": record.total_bytes,
         "files": record.files,
         "up": record.up,
         "down": record.down,
@@ -38,7 +38,7 @@ def brief(resident: Resident, context: Context) -> Body:
     if member is not None:
         row["peers"] = len(member.links)
         row["held"] = member_held(member)
-        if member.manifest is not None and not record.bytes:
+        if member.manifest is not None and not record.total_bytes:
             row["bytes"], row["files"] = member.manifest[0].total_bytes, len(member.manifest[0].files)
     return row
 
@@ -119,14 +119,11 @@ def node_body(context: Context, residents: Iterable[Resident], **more: Any) -> B
 def at_work(residents: Sequence[Resident]) -> list[Resident]:
     """Those worth describing: open, or in trouble; whoever has peers first, then what is not complete."""
     chosen = [resident for resident in residents if resident.member is not None or resident.error is not None]
-    chosen.sort(
-        key=lambda r: (
-            -(len(r.member.links) if r.member is not None else 0),
-            r.record.complete,
-            r.record.name,
-        )
-    )
-    return chosen
+    return sorted(chosen, key=lambda resident: (-_peers(resident), resident.record.complete))
+
+
+def _peers(resident: Resident) -> int:
+    return len(resident.member.links) if resident.member is not None else 0
 
 
 def cells(have: Bitfield, count: int = STATUS_CELLS_MAX) -> bytes:

@@ -281,7 +281,7 @@ class IncomingStore:
 
     @property
     def landed(self) -> dict[FileIndex, tuple[PathParts, FileState]]:
-        """The files that are good at the target: where, and in which state. All wanted ones after `complete`."""
+        """The files that are good at the target: where, and in which state."""
         return self._places.target.known()
 
     def wrong_files(self, files: Iterable[FileIndex]) -> list[FileIndex]:
