@@ -87,7 +87,10 @@ class ShareRecord:
             values["share"] = ShareId(bytes.fromhex(values["share"]))
             values["role"] = Role(values["role"])
             for name in ("trackers", "peers", "only"):
-                values[name] = tuple(values.get(name, ()))
+                items = values.get(name, [])
+                if type(items) is not list:
+                    raise ValueError(name)
+                values[name] = tuple(items)
             record = cls(**values)
         except StorageError:
             raise

@@ -59,12 +59,14 @@ class Registry:
 
     def consider(self, new: ShareRecord) -> Admission:
         """What a new record would do; nothing is changed. UsageError where it cannot stand beside another."""
+        replaces = tuple(
+            record.share  # other content at the same path: the old bytes are not there any more
+            for record in self
+            if new.role is record.role is Role.SHARE and record.path == new.path and record.share != new.share
+        )
         old = self._records.get(new.share)
         if old is not None:
-            return _again(old, new)
-        replaces: tuple[ShareId, ...] = ()
-        if new.role is Role.SHARE:  # the same path with other content: the old bytes are not there any more
-            replaces = tuple(r.share for r in self if r.role is Role.SHARE and r.path == new.path)
+            return replace(_again(old, new), replaces=replaces)
         if len(self) - len(replaces) >= SHARES_KNOWN_MAX:
             raise UsageError(f"{SHARES_KNOWN_MAX} shares are known: `peer remove` one, or use another --home")
         if new.role is Role.GET:
