@@ -28,7 +28,7 @@ from benchmarks.machine import describe, ratio_line
 from benchmarks.processes import HOST, our_sharer, program, stopped_at_end
 from peer.control import local
 from peer.control.client import ControlClient
-from peer.control.protocol import Get, List, Share, Status, encode_request
+from peer.control.protocol import List, Share, Status, encode_request
 
 IDLE_S = 10.0
 SETTLE_S = 3.0
@@ -119,7 +119,7 @@ def rest(work: Path, shares: int) -> None:
             figures[name] = (statistics.median(starts), rss_mib(process), busy)
         start, memory, busy = figures[name]
         print(
-            f"{name:>6} shares: ready after {start:.2f} s, {memory:.0f} MiB, idle {100 * busy:.2f} % of a core"
+            f"{name:>6} shares: ready after {start:.2f} s, {memory:.0f} MiB,  {100 * busy:.2f} % of a core"
         )
     start, memory, busy = figures[str(shares)]
     print(f"start with {shares} shares: {start:.2f} s  bar 2: {'met' if start < 2 else 'MISSED'}")

@@ -1,7 +1,7 @@
 """The words between a command and the daemon: whole, byte by byte, and as an enemy would send them."""
 
 import math
-from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -55,7 +55,7 @@ VALUES = st.recursive(
 BODIES = st.dictionaries(TEXTS, st.integers(0, 2**40) | TEXTS | st.booleans(), max_size=5)
 
 
-def frames_of(data: bytes, cuts: Iterator[int] | None = None) -> list[bytes]:
+def frames_of(data: bytes) -> list[bytes]:
     """Everything that a reader makes of the bytes, fed one by one."""
     reader = FrameReader(CONTROL_REQUEST_BYTES_MAX)
     found = []
@@ -101,10 +101,8 @@ def test_a_cut_request_is_refused(request: Request, data: st.DataObject) -> None
 @given(st.binary(max_size=200))
 def test_noise_is_refused_and_nothing_else(noise: bytes) -> None:
     for decode in (decode_request, decode_answer):
-        try:
+        with suppress(MalformedError):
             decode(noise)
-        except MalformedError as error:
-            assert str(error)
 
 
 @given(st.dictionaries(st.sampled_from(["do", "id", "share", "path", "link", "up", "only", "x"]), VALUES))

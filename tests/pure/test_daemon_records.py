@@ -14,7 +14,9 @@ from peer.ids import ShareId
 from peer.store.filesystem import FileState
 
 SHARE = ShareId(bytes(range(32)))
-TEXTS = st.text(st.characters(blacklist_characters="\0/"), min_size=1, max_size=12)
+TEXTS = st.text(
+    st.characters(blacklist_characters="\0/", blacklist_categories=["Cs"]), min_size=1, max_size=12
+)
 RATES = st.none() | st.floats(0, 1e12)
 RECORDS = st.builds(
     ShareRecord,
