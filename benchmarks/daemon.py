@@ -118,9 +118,7 @@ def rest(work: Path, shares: int) -> None:
             busy = idle_share(process)
             figures[name] = (statistics.median(starts), rss_mib(process), busy)
         start, memory, busy = figures[name]
-        print(
-            f"{name:>6} shares: ready after {start:.2f} s, {memory:.0f} MiB,  {100 * busy:.2f} % of a core"
-        )
+        print(f"{name:>6} shares: ready after {start:.2f} s, {memory:.0f} MiB,  {100 * busy:.2f} % of a core")
     start, memory, busy = figures[str(shares)]
     print(f"start with {shares} shares: {start:.2f} s  bar 2: {'met' if start < 2 else 'MISSED'}")
     print(f"memory with {shares} shares: {memory:.0f} MiB  bar 150: {'met' if memory < 150 else 'MISSED'}")

@@ -23,7 +23,7 @@ from peer.net.channel import MessageChannel
 from peer.net.transport import Transport
 from peer.paths import printable
 from peer.services import Services
-from peer.wire.messages import Announce, Announced, AnnounceEvent, Bye, KnownPeer
+from peer.wire.messages import Announce, Announced, AnnounceEvent, Bye, KnownPeer, Message
 
 
 @dataclass(slots=True)
@@ -179,10 +179,10 @@ class Herald:
             beat.stopping += [share for share, listed in beat.told.items() if listed]
             if beat.stopping:
                 with trio.move_on_after(limits.TRACKER_STOP_S, shield=True):
-                    while beat.stopping and not await self._converse(beat, leaving=True):
+                    while beat.stopping and not await self._converse(beat):
                         pass
 
-    async def _converse(self, beat: _Beat, *, leaving: bool = False) -> float:
+    async def _converse(self, beat: _Beat) -> float:
         """One connection's worth of announces. Returns how long to leave the tracker alone."""
         asked: ShareId | None = None
         try:
@@ -190,11 +190,11 @@ class Herald:
                 stream = await self._transport.dial(beat.tracker)
                 try:
                     channel = MessageChannel(stream)
+                    if beat.stopping:
+                        await self._stop(channel, beat)
+                        return 0.0
                     for _ in range(limits.TRACKER_EXCHANGES_MAX):
-                        if beat.stopping:
-                            await self._stop(channel, beat, beat.stopping.pop())
-                            continue
-                        asked = None if leaving else beat.take_due(trio.current_time())
+                        asked = beat.take_due(trio.current_time())
                         if asked is None:
                             break
                         await self._announce(channel, beat, asked)
@@ -231,29 +231,35 @@ class Herald:
             peers = [peer for peer in answer.peers if peer.node != self._services.node]
             self._wanted(share, peers, beat.tracker)
 
-    async def _stop(self, channel: MessageChannel, beat: _Beat, share: ShareId) -> None:
-        if share not in beat.told:
-            await self._exchange(channel, share, AnnounceEvent.STOPPED)
-        elif beat.told[share]:  # all of us leaves
-            beat.told[share] = False
-            await self._exchange(channel, share, AnnounceEvent.STOPPED)
+    async def _stop(self, channel: MessageChannel, beat: _Beat) -> None:
+        """Leave many shares at once: all is said before the first answer is waited for, time is short."""
+        leaving = [beat.stopping.pop() for _ in range(min(len(beat.stopping), limits.TRACKER_EXCHANGES_MAX))]
+        for share in leaving:
+            await channel.send(self._message(share, AnnounceEvent.STOPPED))
+        for _ in leaving:
+            _checked(await channel.receive())
 
     async def _exchange(self, channel: MessageChannel, share: ShareId, event: AnnounceEvent) -> Announced:
+        await channel.send(self._message(share, event))
+        return _checked(await channel.receive())
+
+    def _message(self, share: ShareId, event: AnnounceEvent) -> Announce:
         services = self._services
-        await channel.send(
-            Announce(
-                version=limits.PROTOCOL_VERSION,
-                share=share,
-                node=services.node,
-                port=services.port,
-                event=event,
-                left=0,
-                want=0 if event is AnnounceEvent.STOPPED else limits.TRACKER_ANSWER_PEERS_WANTED,
-            )
+        return Announce(
+            version=limits.PROTOCOL_VERSION,
+            share=share,
+            node=services.node,
+            port=services.port,
+            event=event,
+            left=0,
+            want=0 if event is AnnounceEvent.STOPPED else limits.TRACKER_ANSWER_PEERS_WANTED,
         )
-        answer = await channel.receive()
-        if isinstance(answer, Bye):
-            raise RemoteProtocolError(f"the tracker refuses: {answer.reason or answer.code.name.lower()}")
-        if not isinstance(answer, Announced):
-            raise RemoteProtocolError(f"answers with {type(answer).__name__.lower()}")
-        return answer
+
+
+def _checked(answer: Message) -> Announced:
+    """An answer that is one. Raises RemoteProtocolError."""
+    if isinstance(answer, Bye):
+        raise RemoteProtocolError(f"the tracker refuses: {answer.reason or answer.code.name.lower()}")
+    if not isinstance(answer, Announced):
+        raise RemoteProtocolError(f"answers with {type(answer).__name__.lower()}")
+    return answer

@@ -31,9 +31,10 @@ class Machine:
     def __init__(self, peer: SimPeer) -> None:
         self.peer = peer
         self.daemon: Daemon
-        self.files = SimFolder(peer.disk, (), label="")
+        self.files: SimFolder
 
-    async def boot(self, nursery: trio.Nursery) -> None:
+    async def boot(self) -> None:
+        self.files = SimFolder(self.peer.disk, (), label="")
         shelf = SimFolder(self.peer.disk, ("home", "shares"), label="")
         self.daemon = Daemon(self.peer.node, self.peer.workers, Shelf(shelf), SimPlaces(self.peer.disk))
         self.daemon.context.host = self.peer.host.address
@@ -47,12 +48,12 @@ class Machine:
         self.peer.start_soon(run)
         await started.wait()
 
-    async def crash(self, nursery: trio.Nursery, power_seed: int | None = None) -> None:
+    async def crash(self, power_seed: int | None = None) -> None:
         """Die without a word and come back."""
         await self.peer.crash(power_seed=power_seed)
         self.peer.host.start()
         await start_node(self.peer)
-        await self.boot(nursery)
+        await self.boot()
 
     async def ask(self, request: protocol.Request) -> Body:
         """As a command does, over a stream."""
@@ -60,11 +61,15 @@ class Machine:
         with trio.fail_after(2000):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ControlServer(self.daemon).serve, theirs)
+                client = ControlClient(ours)
                 try:
-                    async with ControlClient(ours) as client:
-                        return await client.ask(request)
-                finally:
-                    nursery.cancel_scope.cancel()
+                    answer: Body | DaemonError = await client.ask(request)
+                except DaemonError as error:
+                    answer = error
+                await client.aclose()
+        if isinstance(answer, DaemonError):
+            raise answer
+        return answer
 
     async def share(self, name: str, data: bytes = DATA) -> str:
         write_file(self.files, ("data", name), data)
@@ -98,7 +103,7 @@ async def machines(*names: str, seed: int = 1) -> AsyncIterator[tuple[World, lis
             world.peers[name] = peer
             await start_node(peer)
             machine = Machine(peer)
-            await machine.boot(world.nursery)
+            await machine.boot()
             made.append(machine)
         yield world, made
 
@@ -143,8 +148,8 @@ async def test_it_remembers_after_a_crash(power_seed: int | None, autojump_clock
         link = await a.share("film.bin")
         await b.ask(Get(link, "/in"))
         await b.ask(Limits("film.bin", up=mbit(8)))
-        await a.crash(world.nursery, power_seed)
-        await b.crash(world.nursery, power_seed)
+        await a.crash(power_seed)
+        await b.crash(power_seed)
         await a.ask(Pause("film.bin"))
         [row] = (await b.ask(List()))["shares"]
         assert row["state"] == "idle"
@@ -165,7 +170,7 @@ async def test_transfers_go_on_after_a_crash_where_the_disk_says(autojump_clock:
             await trio.sleep(3)
             nursery.cancel_scope.cancel()
         assert not any(resident.record.complete for resident in b.daemon.residents.values())
-        await b.crash(world.nursery)
+        await b.crash()
         await trio.sleep(10)
         assert all(resident.record.complete for resident in b.daemon.residents.values())
         for number in range(5):
@@ -188,7 +193,7 @@ async def test_a_paused_share_rests_whatever_others_want(autojump_clock: MockClo
             await b.ask(Get(link, "/in", timeout_s=5.0))
         assert caught.value.exit_code == ExitCode.NO_SOURCE
         assert "peer remove" in str(caught.value), "the daemon goes on, and says so"
-        await a.crash(world.nursery)
+        await a.crash()
         [row] = (await a.ask(List()))["shares"]
         assert row["state"] == "paused"
         await a.ask(Resume())
@@ -254,7 +259,7 @@ async def test_a_file_that_changed_while_it_was_closed_is_not_served(autojump_cl
         link = await a.share("film.bin")
         a.files.remove(("data", "film.bin"))
         write_file(a.files, ("data", "film.bin"), DATA[::-1])
-        await a.crash(world.nursery)
+        await a.crash()
         await trio.sleep(10)
         [row] = (await a.ask(Status()))["shares"]
         assert "film.bin" in row["troubles"][0], "found out at the start, and told"
@@ -274,7 +279,7 @@ async def test_what_cannot_be_read_is_named_and_stops_nothing_else(autojump_cloc
         shelf = SimFolder(a.peer.disk, ("home", "shares"), label="")
         shelf.remove((bad.hex(), "share"))
         write_file(shelf, (bad.hex(), "share"), b"{ damaged")
-        await a.crash(world.nursery)
+        await a.crash()
         listed = await a.ask(List())
         assert [row["name"] for row in listed["shares"]] == ["good.bin"]
         assert bad.hex() in listed["damaged"][0]
