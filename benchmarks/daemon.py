@@ -134,7 +134,9 @@ def watched(work: Path, mib: int, rounds: int) -> None:
     with source.open("wb") as file:
         for _ in range(mib):
             file.write(os.urandom(1 << 20))
-    alone, beside, calls = [], [], []
+    alone: list[float] = []
+    beside: list[float] = []
+    calls: list[float] = []
     with our_sharer(source, work / "sharer") as (_, link), daemon(work / "getter") as (_, _):
         for number in range(-1, 2 * rounds):  # the first one warms the caches
             watch = number % 2 == 1

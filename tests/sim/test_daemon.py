@@ -144,7 +144,7 @@ async def test_what_nobody_wants_is_closed_and_opened_when_somebody_does(autojum
 
 @pytest.mark.parametrize("power_seed", [None, 1, 2])
 async def test_it_remembers_after_a_crash(power_seed: int | None, autojump_clock: MockClock) -> None:
-    async with machines("a", "b", "c") as (world, [a, b, c]):
+    async with machines("a", "b", "c") as (_world, [a, b, c]):
         link = await a.share("film.bin")
         await b.ask(Get(link, "/in"))
         await b.ask(Limits("film.bin", up=mbit(8)))
@@ -161,7 +161,7 @@ async def test_it_remembers_after_a_crash(power_seed: int | None, autojump_clock
 
 
 async def test_transfers_go_on_after_a_crash_where_the_disk_says(autojump_clock: MockClock) -> None:
-    async with machines("a", "b") as (world, [a, b]):
+    async with machines("a", "b") as (_world, [a, b]):
         links = [await a.share(f"film{n}.bin", Random(n).randbytes(1_000_000)) for n in range(5)]
         await a.ask(Limits(up=mbit(8)))
         async with trio.open_nursery() as nursery:
@@ -186,7 +186,7 @@ async def ask_in_vain(machine: Machine, request: protocol.Request) -> None:
 
 
 async def test_a_paused_share_rests_whatever_others_want(autojump_clock: MockClock) -> None:
-    async with machines("a", "b") as (world, [a, b]):
+    async with machines("a", "b") as (_world, [a, b]):
         link = await a.share("film.bin")
         await a.ask(Pause())
         with pytest.raises(DaemonError) as caught:
@@ -255,7 +255,7 @@ async def test_a_download_limit_of_a_share_holds(autojump_clock: MockClock) -> N
 
 
 async def test_a_file_that_changed_while_it_was_closed_is_not_served(autojump_clock: MockClock) -> None:
-    async with machines("a", "b") as (world, [a, b]):
+    async with machines("a", "b") as (_world, [a, b]):
         link = await a.share("film.bin")
         a.files.remove(("data", "film.bin"))
         write_file(a.files, ("data", "film.bin"), DATA[::-1])
@@ -272,7 +272,7 @@ async def test_a_file_that_changed_while_it_was_closed_is_not_served(autojump_cl
 
 
 async def test_what_cannot_be_read_is_named_and_stops_nothing_else(autojump_clock: MockClock) -> None:
-    async with machines("a", "b") as (world, [a, b]):
+    async with machines("a", "b") as (_world, [a, b]):
         await a.share("bad.bin", b"x" * 1000)
         link = await a.share("good.bin")
         [bad] = [r.record.share for r in a.daemon.residents.values() if r.record.name == "bad.bin"]
