@@ -63,6 +63,12 @@ def _ask_secret() -> bytes:
         raise UsageError("no swarm key was typed; --swarm-key FILE reads it from a file") from None
 
 
+SHARES = "shares"
+"""Folder with what a daemon knows of each share, by its id."""
+
+MANIFEST = "manifest"
+"""File there with the manifest of a complete share."""
+
 VERSION = "version"
 """File with the number of the home's layout."""
 
@@ -112,10 +118,10 @@ class Home:
 
     def recall_manifest(self, share: ShareId) -> bytes | None:
         """A manifest that was fetched or made before; whether it is the right one, the caller checks."""
-        try:
-            return (self.path / MANIFESTS / share.hex()).read_bytes()
-        except OSError:
-            return None
+        for place in (Path(MANIFESTS, share.hex()), Path(SHARES, share.hex(), MANIFEST)):
+            with suppress(OSError):
+                return (self.path / place).read_bytes()
+        return None
 
     def remember_manifest(self, share: ShareId, data: bytes) -> None:
         """Keep a manifest, so that `inspect` and `verify` need no swarm. A full disk only forgets it."""

@@ -69,14 +69,14 @@ def peer_line(link: dict[str, Any]) -> str:
 def as_lines(body: Body) -> list[str]:
     """All of it without a terminal."""
     if "known" not in body:
-        return _share_lines(body)
+        return [printable(line) for line in _share_lines(body)]
     lines = [head_line(body), *(f"listening on {address}" for address in body["addresses"])]
     for row in body["shares"]:
         lines += _share_lines(row)
     for tracker in body["trackers"]:
         state = f": {tracker['error']}" if tracker["error"] else ""
         lines.append(f"tracker {tracker['tracker']} is told of {tracker['shares']} shares{state}")
-    return [*lines, *body["damaged"]]
+    return [printable(line) for line in (*lines, *body["damaged"])]
 
 
 def _share_lines(row: dict[str, Any]) -> list[str]:

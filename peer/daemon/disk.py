@@ -4,13 +4,11 @@ import os
 from pathlib import Path
 
 from peer.daemon.shelf import Shelf
+from peer.home import SHARES
 from peer.store.files import open_folder
 from peer.store.filesystem import Folder, PathParts
 from peer.store.scan import open_source
 from peer.store.trouble import trouble
-
-SHARES = "shares"
-"""Folder of the home with what is known of each share."""
 
 
 class DiskPlaces:

@@ -13,6 +13,7 @@ from threading import Lock
 
 from peer.daemon.records import ShareRecord, Stamps
 from peer.errors import ManifestError, StorageError
+from peer.home import MANIFEST
 from peer.ids import ID_BYTES, ShareId
 from peer.limits import MANIFEST_BYTES_MAX, SHARE_RECORD_BYTES_MAX, STAMPS_BYTES_MAX
 from peer.manifest import Manifest
@@ -23,7 +24,6 @@ from peer.store.partial import remove_tree
 from peer.store.trouble import trouble
 
 RECORD = "share"
-MANIFEST = "manifest"
 STAMPS = "stamps"
 
 
