@@ -91,7 +91,7 @@ def test_a_map_shows_what_is_begun_and_what_is_whole() -> None:
 def test_lines_name_everything_that_matters() -> None:
     text = "\n".join(as_lines(BODY))
     for word in (
-        "40 shares", "30 open", "1 failed", "down 1.0 MB/s", "fetching 25 %", "limited by the origin's uplink",
+        "40 shares", "30 open", "1 failed", "down 1.0 MB/s", "fetching 25 %", "the origin's uplink",
         "up at most 500.0 kB/s", "192.0.2.1:7701", "[c]", "a file was changed", "t:7700", "refused",
     ):  # fmt: skip
         assert word in text
