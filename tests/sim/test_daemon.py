@@ -390,3 +390,72 @@ async def test_it_stops_when_it_is_told(autojump_clock: MockClock) -> None:
         assert await a.ask(Stop()) == {}
         with trio.fail_after(10):
             await a.daemon.ended.wait()
+
+
+async def test_some_files_first_and_the_others_later(autojump_clock: MockClock) -> None:
+    async with machines("a", "b") as (_, [a, b]):
+        files = {("book.pdf",): b"p" * 200_000, ("film.bin",): DATA, ("sub", "empty"): b""}
+        for path, data in files.items():
+            write_file(a.files, ("data", "folder", *path), data)
+        link = (await a.ask(Share("/data/folder")))["link"]
+        await b.ask(Get(link, "/in", only=("*.pdf",)))
+        assert b.read("in", "folder", "book.pdf") == files["book.pdf",]
+        assert b.files.kind(("in", "folder", "film.bin")) is None
+        await trio.sleep(2 * DORMANT_S)
+        assert b.open_members() == 1, "part of a share stays open: the shelf knows whole ones"
+        await b.crash()
+        await trio.sleep(5)
+        assert b.open_members() == 1
+        await b.ask(Get(link, "/in"))
+        for path, data in files.items():
+            assert b.read("in", "folder", *path) == data
+        await trio.sleep(2 * DORMANT_S)
+        assert b.open_members() == 0
+        await b.ask(Remove("folder"))
+        again = await b.ask(Get(link, "/in"))
+        assert again["resumed_bytes"] == sum(map(len, files.values()))
+
+
+async def test_a_tracker_that_comes_late_or_back_is_told(autojump_clock: MockClock) -> None:
+    async with machines("a") as (world, [a]):
+        house = world.network.add_host("tracker", latency=0.005)
+        write_file(a.files, ("data", "film.bin"), DATA)
+        await a.ask(Share("/data/film.bin", trackers=(f"{house.address}:7700",)))
+        await trio.sleep(30)
+        [news] = (await a.ask(Status()))["trackers"]
+        assert news["error"], "told who asks"
+        for _ in range(2):
+            server = TrackerServer(house.transport(), Random(0))
+            await server.listen(None, 7700)
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(server.run)
+                    await trio.sleep(400)  # the longest back-off, with room
+                    assert server.statistics().registry.members == 1
+                    [news] = (await a.ask(Status()))["trackers"]
+                    assert news["error"] is None
+                    scope.cancel()
+            await trio.sleep(100)
+
+
+async def test_whoever_cannot_be_dialled_is_dialled_when_the_tracker_knows_him(
+    autojump_clock: MockClock,
+) -> None:
+    """The getter does not get through to the sharer: the sharer opens its share and tries as well."""
+    async with machines("a", "b") as (world, [a, b]):
+        house = world.network.add_host("tracker", latency=0.005)
+        server = TrackerServer(house.transport(), Random(0))
+        await server.listen(None, 7700)
+        world.nursery.start_soon(server.run)
+        tracker = f"{house.address}:7700"
+        write_file(a.files, ("data", "film.bin"), DATA)
+        link = (await a.ask(Share("/data/film.bin", trackers=(tracker,))))["link"]
+        world.network.cut(b.peer.host, a.peer.host)
+        bare = link.partition("&x.pe")[0]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(b.ask, Get(bare, "/in"))
+            with trio.fail_after(200):  # the tracker says that somebody fetches it
+                while not a.open_members():
+                    await trio.sleep(1)
+            world.network.heal()
+        assert b.read("in", "film.bin") == DATA
