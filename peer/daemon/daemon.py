@@ -19,7 +19,7 @@ from peer.daemon.context import Context, Places
 from peer.daemon.following import Report, follow
 from peer.daemon.herald import Herald
 from peer.daemon.records import Role, ShareRecord
-from peer.daemon.registry import Registry
+from peer.daemon.registry import Registry, rejoin
 from peer.daemon.resident import Resident, is_changed
 from peer.daemon.sharing import Hashed, hash_source, link_of
 from peer.daemon.shelf import Damaged, Shelf
@@ -293,7 +293,8 @@ class Daemon:
             else:
                 resident.error = None
                 resident.troubles.clear()
-                await resident.amend(lambda known: admission.record)
+                # By the record as it is now: the share may have become complete meanwhile.
+                await resident.amend(lambda known: rejoin(known, record).record)
         return resident, admission.known
 
     async def _forget(self, share: ShareId) -> None:

@@ -8,7 +8,7 @@ import trio
 from peer.control.protocol import Body
 from peer.daemon.resident import Resident
 from peer.diagnosis import what_limits
-from peer.errors import ContentError, NoSourceError, StorageError, UsageError
+from peer.errors import ConnectionLost, ContentError, NoSourceError, StorageError, UsageError
 from peer.limits import CONTROL_FOLLOW_S
 from peer.member import Member, Phase
 from peer.member_statistics import member_statistics, why_no_progress
@@ -39,6 +39,11 @@ async def follow(resident: Resident, report: Report, timeout_s: float | None) ->
             raise UsageError(
                 f"{resident.record.name} is paused: `peer resume {resident.record.share.hex()[:12]}`"
             )
+        if resident.member is None:  # it was closed, perhaps to begin anew
+            await resident.open(again=True)
+            if resident.state == "waiting":
+                raise ConnectionLost("the daemon is stopping: run the same command again")
+            continue
         if member is not None:
             await report(_progress(resident, member))
             if timeout_s is not None:

@@ -66,7 +66,7 @@ class Registry:
         )
         old = self._records.get(new.share)
         if old is not None:
-            return replace(_again(old, new), replaces=replaces)
+            return replace(rejoin(old, new), replaces=replaces)
         if len(self) - len(replaces) >= SHARES_KNOWN_MAX:
             raise UsageError(f"{SHARES_KNOWN_MAX} shares are known: `peer remove` one, or use another --home")
         if new.role is Role.GET:
@@ -108,8 +108,8 @@ class Registry:
         return []
 
 
-def _again(old: ShareRecord, new: ShareRecord) -> Admission:
-    """A share that is known is named again: join what is there, or say where it is."""
+def rejoin(old: ShareRecord, new: ShareRecord) -> Admission:
+    """A share that is known is named again: join what is there, or say where it is (UsageError)."""
     if old.role is not new.role:
         doing = "is shared from" if old.role is Role.SHARE else "goes into"
         raise UsageError(

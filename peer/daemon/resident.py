@@ -54,9 +54,9 @@ class Resident:
         self._failed_at = -REOPEN_S
         self._context = context
         self._changed = changed
-        self._lock = trio.Lock()
         self._amending = trio.Lock()
         self._scope: trio.CancelScope | None = None
+        self._ready = trio.Event()
         self._closed = trio.Event()
 
     # --- from outside
@@ -77,26 +77,28 @@ class Resident:
 
         again: also right after a failure.
         """
-        async with self._lock:
-            if self.member is not None:
-                return self.member
+        while self._scope is not None and self._scope.cancel_called:
+            await self._closed.wait()
+        if self._scope is None:
             if self.record.paused or self._context.nursery is None:
                 return None
             if not again and trio.current_time() - self._failed_at < REOPEN_S:
                 return None
             self.error = None
-            await self._context.nursery.start(self._live)
-            return self.member
+            self._scope, self._ready, self._closed = trio.CancelScope(), trio.Event(), trio.Event()
+            # A task of the daemon's own: whoever wanted it opened may be gone before it is.
+            self._context.nursery.start_soon(self._live, self._scope)
+        await self._ready.wait()
+        return self.member
 
     async def close(self) -> None:
         """End its work: peers are told, what has come is made durable."""
-        async with self._lock:
-            if self.member is not None:
-                await self.member.goodbye()
-            if self._scope is not None:
-                self._scope.cancel()
-                with trio.CancelScope(shield=True):
-                    await self._closed.wait()
+        if self.member is not None:
+            await self.member.goodbye()
+        if self._scope is not None:
+            self._scope.cancel()
+            with trio.CancelScope(shield=True):
+                await self._closed.wait()
 
     async def amend(self, amended: Callable[[ShareRecord], ShareRecord]) -> None:
         """Put a changed record on the shelf, and go by it from now on."""
@@ -115,19 +117,15 @@ class Resident:
 
     # --- a life
 
-    async def _live(self, task_status: trio.TaskStatus[None]) -> None:
-        self._scope = trio.CancelScope()
-        self._closed = trio.Event()
-        starting = [task_status]
-
+    async def _live(self, scope: trio.CancelScope) -> None:
         def opened(member: Member) -> None:
             self.member = member
             self._apply_limits()
+            self._ready.set()
             self._tell()
-            starting.pop().started()
 
         try:
-            with self._scope:
+            with scope:
                 await (self._serve(opened) if self.record.rests else self._fetch(opened))
         except* ManyhandsError as group:
             self.error = _first(group)
@@ -139,11 +137,10 @@ class Resident:
             services.down.set_share_rate(self.record.share, None)
             self.member = self.target = self._scope = None
             self.speaks = False
+            self._ready.set()
             self._closed.set()
             self._tell()
             self._changed(self.record)
-            for status in starting:
-                status.started()
 
     def _tell(self) -> None:
         self.news.set()

@@ -1,8 +1,9 @@
 """The daemon in virtual time: it remembers, opens what is wanted, closes what is not, and loses nothing."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from random import Random
+from typing import TypeVar, TypeVarTuple
 
 import pytest
 import trio
@@ -19,8 +20,13 @@ from peer.limits import CONTROL_PENDING_MAX, DORMANT_S
 from peer.sim.files import SimFolder
 from peer.sim.network import mbit
 from peer.sim.places import SimPlaces
+from peer.sim.workers import InlineWorkers
 from peer.sim.world import PORT, SimPeer, World, open_world, read_file, write_file
+from peer.workers import Lane
 from tracker.server import TrackerServer
+
+Ts = TypeVarTuple("Ts")
+T = TypeVar("T")
 
 DATA = Random(1).randbytes(3_000_000)
 
@@ -454,8 +460,70 @@ async def test_whoever_cannot_be_dialled_is_dialled_when_the_tracker_knows_him(
         bare = link.partition("&x.pe")[0]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(b.ask, Get(bare, "/in"))
-            with trio.fail_after(200):  # the tracker says that somebody fetches it
-                while not a.open_members():
-                    await trio.sleep(1)
+            opened = False
+            for _ in range(200):
+                await trio.sleep(1)
+                opened = opened or a.open_members() > 0
+            assert opened, "the tracker says that somebody fetches it"
             world.network.heal()
         assert b.read("in", "film.bin") == DATA
+
+
+class SlowWorkers(InlineWorkers):
+    """A disk on which everything takes a while, so that what happens meanwhile happens."""
+
+    async def run(self, lane: Lane, job: Callable[[*Ts], T], *args: *Ts) -> T:
+        await trio.sleep(0.003)
+        result = await super().run(lane, job, *args)
+        await trio.sleep(0.003)
+        return result
+
+
+@asynccontextmanager
+async def slow_machines() -> AsyncIterator[tuple[Machine, Machine]]:
+    async with machines("a", "b") as (_, [a, b]):
+        b.peer.workers = SlowWorkers()
+        await b.crash()
+        yield a, b
+
+
+async def test_a_get_that_comes_while_another_completes_does_not_undo_it(autojump_clock: MockClock) -> None:
+    """It wrote back the record that it had read before, and the share was incomplete for ever."""
+    async with slow_machines() as (a, b):
+        link = await a.share("film.bin", DATA[:100_000])
+        async with trio.open_nursery() as nursery:
+
+            async def later(number: int) -> None:
+                await trio.sleep(number * 0.002)
+                assert (await b.ask(Get(link, "/in")))["bytes"] == 100_000
+
+            for number in range(100):
+                nursery.start_soon(later, number)
+        assert all(resident.record.complete for resident in b.daemon.residents.values())
+        await b.crash()
+        assert all(resident.record.complete for resident in b.daemon.residents.values())
+
+
+async def test_a_command_that_goes_away_does_not_take_its_transfer_along(autojump_clock: MockClock) -> None:
+    """It was the command's task that opened the share, and ended with it."""
+    for moment in range(1, 40, 3):
+        async with slow_machines() as (a, b):
+            link = await a.share("film.bin", DATA[:100_000])
+            with trio.move_on_after(moment / 1000):
+                await b.ask(Get(link, "/in"))
+            await trio.sleep(10)
+            for resident in b.daemon.residents.values():  # known: then it is fetched
+                assert resident.record.complete
+
+
+async def test_only_so_many_are_open_at_once(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peer.daemon.daemon.AWAKE_SHARES_MAX", 2)
+    async with machines("a", "b") as (_, [a, b]):
+        links = [await a.share(f"film{n}.bin", Random(n).randbytes(100_000)) for n in range(6)]
+        for link in links:
+            await b.ask(Get(link, "/in"))
+            assert a.open_members() <= 3, "one may still be closing"
+        await trio.sleep(5)
+        assert a.open_members() <= 2
