@@ -28,10 +28,12 @@ async def live(world: World, name: str, link: MagnetLink, behaviour: Behaviour) 
     node = NodeId(name.encode().ljust(32, b"."))
     (listener,) = await host.transport(node).listen(None, PORT)
 
+    async def answer(theirs: Hello) -> Hello:
+        return Hello(PROTOCOL_VERSION, link.share, node, WINDOW_DEFAULT, PORT)
+
     async def receive(stream: Stream) -> None:
-        hello = Hello(PROTOCOL_VERSION, link.share, node, WINDOW_DEFAULT, PORT)
         try:
-            greeted = await welcome(stream, Session(buffers=BufferPool()), lambda theirs: hello)
+            greeted = await welcome(stream, Session(buffers=BufferPool()), answer)
             await behaviour(greeted)
         except (trio.BrokenResourceError, trio.ClosedResourceError, ManyhandsError):
             pass
