@@ -4,8 +4,8 @@
 
 One origin (ten times the peers' uplink) and nodes behind access links of that many megabits a second fetch a
 file; what is measured is the time from the beginning until all have every byte, in both worlds. The work is
-that of delivering nodes x pieces, whatever the links, so the ratio falls as links get faster. Also the price of
-`buggify` where nothing is armed.
+that of delivering nodes x pieces, whatever the links, so the ratio falls as links get faster. Also the price
+of `buggify` where nothing is armed.
 """
 
 import argparse
@@ -46,9 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--profile", action="store_true", help="where the time goes, instead")
     arguments = parser.parse_args()
-    swarm = Swarm(
-        arguments.nodes - 1, arguments.pieces * arguments.piece_kib * KIB, mbit(arguments.mbit)
-    )
+    swarm = Swarm(arguments.nodes - 1, arguments.pieces * arguments.piece_kib * KIB, mbit(arguments.mbit))
     print(describe("trio"))
     print(
         f"{arguments.nodes} nodes x {arguments.pieces} pieces of {arguments.piece_kib} KiB,"
