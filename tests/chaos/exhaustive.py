@@ -40,7 +40,7 @@ class StepCounter(trio.abc.Instrument):
 
 @dataclass(slots=True)
 class Story:
-    """What a run tells. steps: of a transfer that was not cancelled. images: the disk after each operation."""
+    """What a run tells. steps: of one that was not cancelled. images: the disk after each operation."""
 
     steps: int = 0
     images: list[tuple[Done, SimDisk]] = field(default_factory=list)

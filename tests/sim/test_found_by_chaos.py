@@ -1,4 +1,4 @@
-"""What the seeds of tests/chaos have found, one test each, so that it stays found when plans are drawn anew."""
+"""What the seeds of tests/chaos have found, a test each, so that it stays found when plans are drawn anew."""
 
 import errno
 from random import Random
@@ -63,8 +63,10 @@ def test_an_idle_link_of_unknown_rate_rescues_a_piece_from_a_slow_one() -> None:
         download.progressed(slow, PieceIndex(0), 1, now)
     download.joined(idle, 256, now)
     commands = download.bitfield(idle, bits, now) + download.choked(idle, False, now)
-    for _ in range(int(2 * RESCUE_S / ENDGAME_TICK_S)):
+    for step in range(int(2 * RESCUE_S / ENDGAME_TICK_S)):
         now += ENDGAME_TICK_S
+        if step % 10 == 0:
+            download.progressed(slow, PieceIndex(0), 1, now)
         commands += download.tick(now)
     assert Ask(idle, PieceIndex(0)) in commands
 
@@ -78,6 +80,22 @@ async def test_what_could_not_be_read_once_is_offered_again(autojump_clock: Mock
         origin.disk.fail(errno.EIO, Operation.READ, times=5)
         found = getter.fetch(link, peers=[origin.address])
         with trio.fail_after(3 * SOURCE_RETRY_S):
+            await found.wait()
+        assert found.read() == DATA
+
+
+async def test_a_piece_that_can_be_read_again_is_asked_again(autojump_clock: MockClock) -> None:
+    """On the same connection: the other side has to forget that it has been told of it before."""
+    async with open_world(5) as world:
+        origin = await world.add_peer("origin", up=mbit(4))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        origin.disk.fail(errno.EIO, Operation.OPEN, times=float("inf"))
+        found = getter.fetch(link, peers=[origin.address])
+        await trio.sleep(SOURCE_RETRY_S / 2)
+        assert not found.member.complete.is_set()
+        origin.disk.heal()
+        with trio.fail_after(4 * SOURCE_RETRY_S):
             await found.wait()
         assert found.read() == DATA
 
