@@ -12,19 +12,18 @@ from itertools import count
 
 import trio
 
-from peer.buggify import Point, buggify
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
 from peer.dialler import Dialler
 from peer.discovery.exchange import Exchange
 from peer.discovery.tracker import TrackerClient
 from peer.errors import ByeCode, ContentError, ManifestError, RejectCode, RemoteProtocolError, StorageError
-from peer.greeting import Greeted
+from peer.greeting import Greeted, window
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import GOODBYE_GRACE_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
-from peer.link import Link
+from peer.limits import GOODBYE_GRACE_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
+from peer.link import LOST, Link
 from peer.manifest import Manifest
 from peer.news import News
 from peer.outflow import Outflow
@@ -40,8 +39,6 @@ from peer.turnover import make_room
 from peer.watching import watch_sources
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Answered, DataProgress, Rejected, Session
-
-SMALL_WINDOW = 2
 
 
 class Phase(Enum):
@@ -214,6 +211,7 @@ class Member:
             piece_bytes=holding.manifest.piece_bytes,
             bytes=holding.layout.total_bytes,
             held=holding.have.count,
+            have=None if holding.have.is_empty or holding.have.is_full else holding.have.to_bytes().hex(),
         )
         self.outflow = Outflow(
             self.share,
@@ -260,8 +258,7 @@ class Member:
     def hello(self) -> Hello:
         """Ours, as of now."""
         services = self.services
-        window = SMALL_WINDOW if buggify(Point.SMALL_WINDOW) else WINDOW_DEFAULT
-        return Hello(PROTOCOL_VERSION, self.share, services.node, window, services.port, AGENT)
+        return Hello(PROTOCOL_VERSION, self.share, services.node, window(), services.port, AGENT)
 
     def session(self) -> Session:
         """A new connection's state machine."""
@@ -333,8 +330,7 @@ class Member:
                 self.outflow.left(link)
             if self.intake is not None:
                 self.intake.left(link)
-        if not self.found.is_set():
-            self._ask_manifest(self.quest.left(link.id, trio.current_time()))
+        self._ask_manifest(self.quest.left(link.id, trio.current_time()))
         if self._choking is not None:
             self._choking.left(link)
         link.session.close()
@@ -404,9 +400,8 @@ class Member:
         if event.piece is None:
             self._ask_manifest(self.quest.left(link.id, trio.current_time()))
             return
-        if event.code in (RejectCode.NOT_HELD, RejectCode.UNREADABLE) and link.has_lost(event.piece):
-            assert link.pieces is not None
-            self._available.lose(event.piece, link.pieces)
+        if event.code in LOST and (left := link.lost(event.piece)) is not None:
+            self._available.lose(event.piece, left)
         if self.intake is not None:
             self.intake.rejected(link, event)
 

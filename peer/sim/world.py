@@ -38,7 +38,11 @@ from peer.store.outgoing import SourceStore
 from peer.store.scan import scan
 from peer.swarm.known import Source
 from peer.target import Target
+from peer.trace import EventTrace
 from peer.workers import Workers
+
+TraceMaker = Callable[[str, NodeId], EventTrace]
+"""Gives a machine of that name its event trace."""
 
 PORT = 7701
 SHARES: PathParts = ("shares",)
@@ -121,6 +125,7 @@ class SimPeer:
             self._rng,
             up=up,
             down=down,
+            trace=self._world.traces(self.name, self.node_id) if self._world.traces else None,
             lan=None if self.segment is None else SimLan(self.segment, self.host.address),
         )
         await self.node.listen(None, PORT)
@@ -217,8 +222,11 @@ class SimPeer:
 class World:
     """A network with machines on it."""
 
-    def __init__(self, network: SimNetwork, nursery: trio.Nursery, seed: int) -> None:
+    def __init__(
+        self, network: SimNetwork, nursery: trio.Nursery, seed: int, traces: TraceMaker | None = None
+    ) -> None:
         self.network = network
+        self.traces = traces
         self.nursery = nursery
         self.rng = Random(seed)
         self.peers: dict[str, SimPeer] = {}
@@ -257,10 +265,15 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(seed: int, trace: Trace | None = None) -> AsyncIterator[World]:
-    """A world for the length of the block; all its machines are switched off at the end."""
+async def open_world(
+    seed: int, trace: Trace | None = None, traces: TraceMaker | None = None
+) -> AsyncIterator[World]:
+    """A world for the length of the block; all its machines are switched off at the end.
+
+    traces: gives each machine, each time it is switched on, the event trace that `peer --trace` writes.
+    """
     async with open_network(trace) as network, trio.open_nursery() as nursery:
-        yield World(network, nursery, seed)
+        yield World(network, nursery, seed, traces)
         nursery.cancel_scope.cancel()
 
 
