@@ -97,12 +97,13 @@ class Swarm:
 
 def report(swarm: Swarm, seed: int) -> None:
     """One run, one line."""
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), time.process_time()
     virtual, digest = swarm.fetch(seed)
-    real = time.perf_counter() - begun
+    real, worked = time.perf_counter() - begun, time.process_time() - worked
     ratio = virtual / real
     print(
-        f"seed {seed}: {virtual:.1f} s of virtual time (bound {swarm.bound:.1f} s) in {real:.1f} s:"
+        f"seed {seed}: {virtual:.1f} s of virtual time (bound {swarm.bound:.1f} s) in {real:.1f} s"
+        f" ({worked:.1f} s of processor time):"
         f" {ratio:.1f} times real time, bar {BAR:g}: {'met' if ratio >= BAR else 'MISSED'}; trace {digest}"
     )
 

@@ -108,7 +108,7 @@ class Invariants:
             return
         data = bytearray(node.size)
         node.read_into(memoryview(data), 0)
-        contents = decode(data)
+        contents = decode(bytes(data))
         if contents is not None:
             wrong = [piece for piece in contents.durable.indices() if not self._lies_there(files, piece)]
             demand(
