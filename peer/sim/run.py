@@ -58,7 +58,9 @@ FORBIDDEN = (
     Forbidden(builtins, ("open",), READERS),
     Forbidden(io, ("open",), READERS),
     Forbidden(os, ("open", "mkdir", "rmdir", "rename", "replace", "remove", "unlink", "link", "symlink")),
-    Forbidden(os, ("scandir", "listdir", "fork", "system", "posix_spawn", "urandom")),
+    Forbidden(os, ("scandir", "listdir", "fork", "system", "posix_spawn", "urandom", "pipe")),
+    Forbidden(os, ("stat", "lstat", "access", "statvfs", "chmod", "utime", "truncate"), READERS),
+    Forbidden(random, ("_urandom",)),  # what `secrets` and `SystemRandom` draw from
     Forbidden(time, ("time", "time_ns", "monotonic", "monotonic_ns"), TIMERS),
     Forbidden(time, ("perf_counter", "perf_counter_ns"), TIMERS),
     Forbidden(time, ("sleep",)),
