@@ -17,7 +17,8 @@ from peer.connection import Connection, Ending, Outgoing
 from peer.dialler import Dialler
 from peer.discovery.exchange import Exchange
 from peer.discovery.tracker import TrackerClient
-from peer.errors import ByeCode, ContentError, ManifestError, RejectCode, RemoteProtocolError, StorageError
+from peer.errors import ByeCode, RejectCode, RemoteProtocolError, StorageError
+from peer.finding import Finding
 from peer.greeting import Greeted, window
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
@@ -31,7 +32,7 @@ from peer.services import AGENT, Services
 from peer.swarm.availability import Availability
 from peer.swarm.download import Download
 from peer.swarm.known import Source
-from peer.swarm.metadata import AskManifest, ManifestQuest
+from peer.swarm.metadata import ManifestQuest
 from peer.swarm.peerbook import PeerBook, Turned
 from peer.target import Target
 from peer.throttle import Throttle
@@ -75,7 +76,7 @@ class Member:
         self.dialler = Dialler(
             self.book, services.transport, hello=self.hello, session=self.session, serve=self.serve
         )
-        self.quest = ManifestQuest(share)
+        self._finding = Finding(share, self.links)
         self.holding: Holding | None = None
         self.intake: Intake | None = None
         self.outflow: Outflow | None = None
@@ -91,15 +92,26 @@ class Member:
         self._choking: Choking | None = None
         self._throttle = Throttle(share, services.down)
         self._numbers = count(1)
-        self.found = trio.Event()
-        """The manifest is known, or known to be bad."""
-        self.manifest: tuple[Manifest, bytes] | None = None
-        self._bad_manifest: ContentError | None = None
         self._available = Availability(0)
         self._news = News(self.links, services.alarm, self._has_requests_of)
         self._exchange = Exchange(self.book, self.links)
         self._nursery: trio.Nursery | None = None
         self._alone = trio.Event()
+
+    @property
+    def quest(self) -> ManifestQuest:
+        """The search for the manifest."""
+        return self._finding.quest
+
+    @property
+    def found(self) -> trio.Event:
+        """The manifest is known, or known to be bad."""
+        return self._finding.found
+
+    @property
+    def manifest(self) -> tuple[Manifest, bytes] | None:
+        """What a getter fetches, and its encoding; None while it is not known."""
+        return self._finding.manifest
 
     @property
     def phase(self) -> Phase:
@@ -164,15 +176,12 @@ class Member:
     async def _fetch(self) -> None:
         target = self._target
         if target is not None and (known := await target.recall(self.share)) and not self.found.is_set():
-            self.manifest = known
-            self.found.set()
-        await self.found.wait()
-        if self._bad_manifest is not None:
-            raise self._bad_manifest
-        if target is None or self.manifest is None:  # the manifest was all that was wanted
+            self._finding.know(*known)
+        manifest = await self._finding.wait()
+        if target is None:  # the manifest was all that was wanted
             await trio.sleep_forever()
         self._enter(Phase.CHECKING)
-        holding, wanted = await target.prepare(*self.manifest)
+        holding, wanted = await target.prepare(*manifest)
         download = Download(holding.layout.piece_length, holding.have, wanted, self.services.rng)
         self.intake = Intake(
             holding.manifest,
@@ -243,8 +252,7 @@ class Member:
                 link.connection.tick(now)
             for number in self.book.overdue(now):
                 self.links[number].close(ByeCode.DUPLICATE)
-            if not self.found.is_set():
-                self._ask_manifest(self.quest.tick(now))
+            self._finding.tick(now)
             if self._choking is not None:
                 self._choking.tick(now)
             self._exchange.tick(now)
@@ -330,7 +338,7 @@ class Member:
                 self.outflow.left(link)
             if self.intake is not None:
                 self.intake.left(link)
-        self._ask_manifest(self.quest.left(link.id, trio.current_time()))
+        self._finding.left(link)
         if self._choking is not None:
             self._choking.left(link)
         link.session.close()
@@ -356,8 +364,7 @@ class Member:
 
     def link_offers(self, link: Link) -> None:
         if self.holding is None:
-            if not self.found.is_set():
-                self._ask_manifest(self.quest.offered(link.id, trio.current_time()))
+            self._finding.offered(link)
             return
         link.learn_size(self.holding.layout.piece_count)
         if link.pieces is not None:
@@ -393,12 +400,12 @@ class Member:
             return
         data = bytes(event.buffer)
         self.services.buffers.release(event.buffer)
-        if not event.cancelled and not self.found.is_set():
-            self._got_manifest(link, data)
+        if not event.cancelled and (reason := self._finding.answered(link, data)):
+            self._expel(link, reason)
 
     def link_rejected(self, link: Link, event: Rejected) -> None:
         if event.piece is None:
-            self._ask_manifest(self.quest.left(link.id, trio.current_time()))
+            self._finding.left(link)
             return
         if event.code in LOST and (left := link.lost(event.piece)) is not None:
             self._available.lose(event.piece, left)
@@ -442,33 +449,6 @@ class Member:
 
     def link_received(self, link: Link, count: int) -> None:
         self._throttle.received(link.id, count)
-
-    # --- manifest
-
-    def _ask_manifest(self, asks: Iterable[AskManifest]) -> None:
-        if self.found.is_set():  # a reject of what we have cancelled since is no reason to ask another
-            return
-        for ask in asks:
-            link = self.links.get(ask.link)
-            if link is not None:
-                link.ask_manifest()
-
-    def _got_manifest(self, link: Link, data: bytes) -> None:
-        try:
-            manifest, others = self.quest.answered(link.id, data)
-        except ManifestError as error:
-            self._bad_manifest = error
-            self.found.set()
-            return
-        if manifest is None:
-            reason = "sent another manifest than the link names"
-            link.close(ByeCode.CORRUPT, reason)
-            self._expel(link, reason)
-            return
-        for other in others:
-            self.links[other.link].withdraw(None)
-        self.manifest = (manifest, data)
-        self.found.set()
 
     # --- pieces
 
