@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import trio
 
+from peer.buggify import Point, buggify
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
 from peer.ids import NodeId
-from peer.limits import GOODBYE_GRACE_S
+from peer.limits import GOODBYE_GRACE_S, WINDOW_DEFAULT
 from peer.net.transport import Stream
 from peer.wire.messages import Bye, Hello
 from peer.wire.session import ByeReceived, Event, HelloReceived, Session
@@ -26,6 +27,9 @@ class Refused(ConnectionLost):
         self.ours = ours
 
 
+SMALL_WINDOW = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Greeted:
     """A connection whose hellos are exchanged. early: what came together with the other side's."""
@@ -34,6 +38,11 @@ class Greeted:
     session: Session
     hello: Hello
     early: tuple[Event, ...]
+
+
+def window() -> int:
+    """How many requests we let the other side have open."""
+    return SMALL_WINDOW if buggify(Point.SMALL_WINDOW) else WINDOW_DEFAULT
 
 
 async def greet(stream: Stream, session: Session, hello: Hello, expected: NodeId | None) -> Greeted:

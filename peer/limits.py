@@ -294,7 +294,7 @@ SOURCE_LOOK_FILES: Final = 1000
 """So many at a time, about 10 ms of a disk thread; the largest share is looked through in three minutes."""
 
 SOURCE_RETRY_S: Final = 30.0
-"""How often what could not be read is read again: a cable is back sooner than its owner restarts the share."""
+"""How often what could not be read is read again: a cable is back before its owner restarts the share."""
 
 SOURCE_RETRY_PIECES: Final = 8
 """So many pieces at a time, at most 128 MiB: a disk that is dying is not asked for more."""
