@@ -1,5 +1,7 @@
 """`peer serve`: the daemon."""
 
+import os
+import signal
 from pathlib import Path
 
 import click
@@ -76,4 +78,10 @@ def command(
 
         return await Serving(network, options, stop).run()
 
-    run(work)
+    # Trio listens for signals while it runs. Before that nothing has begun; after it all is done, and a second
+    # request to stop must not make a failure of it (an interpreter that ends lets go of our handlers).
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+    try:
+        run(work)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
