@@ -90,8 +90,7 @@ class Machine:
 
 async def start_node(peer: SimPeer) -> None:
     """The machine's power and node; the daemon runs the node."""
-    nursery = await peer._world.nursery.start(peer._live)
-    peer._nursery = nursery
+    peer._nursery = await peer._world.nursery.start(peer._live, peer.off)
     from peer.node import Node
 
     peer.node = Node(peer.node_id, peer.host.transport(peer.node_id), peer.workers, peer._rng)
