@@ -167,5 +167,3 @@ def resume_on(seed: int, image: SimDisk, power_seed: int | None) -> None:
     else:
         disk.crash(power_seed)
     run(seed, lambda: _resumed(seed, disk))
-
-

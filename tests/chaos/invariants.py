@@ -111,7 +111,9 @@ class Invariants:
         contents = decode(data)
         if contents is not None:
             wrong = [piece for piece in contents.durable.indices() if not self._lies_there(files, piece)]
-            demand(not wrong, "durable", f"the journal of {citizen.name} lies about {wrong} after a power loss")
+            demand(
+                not wrong, "durable", f"the journal of {citizen.name} lies about {wrong} after a power loss"
+            )
 
     def complete(self, citizen: Citizen) -> None:
         """The share, whole, and nothing else."""
