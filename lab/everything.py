@@ -31,9 +31,12 @@ EXPERIMENTS: Final[dict[str, tuple[str, ...]]] = {
     "simulate-origin-dies": ("simulate", "origin-dies"),
     "simulate-comings-and-goings": ("simulate", "comings-and-goings"),
 }
-"""Folder of the report, and the command: about six minutes on two cores."""
+"""Folder of the report, and the command: about seven minutes on two cores."""
 
 QUICK: Final[dict[str, tuple[str, ...]]] = EXPERIMENTS | {"scale": ("scale",)}
+
+NEED_MORE: Final = frozenset({"animate", "fleet"})
+"""Commands that are not experiments of their own: they want traces, or a network that runs elsewhere."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
