@@ -50,6 +50,7 @@ class Download:
         have: Bitfield,
         wanted: Bitfield,
         rng: Random,
+        make_picker: Callable[[int, Bitfield, Random], Picker] = Picker,
     ) -> None:
         """``have`` and ``wanted`` are copied; wanting what one has is no contradiction."""
         if len(have) != len(wanted):
@@ -57,7 +58,7 @@ class Download:
         needed = wanted.copy()
         needed.difference_update(have)
         self._length = piece_length if callable(piece_length) else piece_length.__getitem__
-        self._picker = Picker(len(have), needed, rng)
+        self._picker = make_picker(len(have), needed, rng)
         self._pieces = Pieces(have.copy(), needed, self._picker)
         self._interest = Interest(self._picker)
         self._endgame = Endgame(self._length(PieceIndex(0)) if len(have) else 0)

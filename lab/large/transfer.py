@@ -1,0 +1,341 @@
+"""Pieces between linked peers: the commands of the policies become events, the fluid uplinks' ends too.
+
+Modelled: each request, answer and small message takes the latencies of both access links; haves are gathered
+for `NEWS_DELAY_S`, as the node does, and reach all links at the same moment. Not modelled: TCP, headers,
+disks, hashing, the manifest. An answer that is cancelled midway is cut, what was sent of it is wasted.
+
+A receiver learns of an answer when it begins, when it ends, and in between when it looks: before each tick of
+its download and before each choking round it is told what has come since. So progress costs no events.
+"""
+
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from math import inf
+from struct import Struct
+from typing import Final
+
+from lab.large.agenda import Agenda
+from lab.large.fluid import Flow
+from lab.large.peers import Link, Peer, Share
+from peer.bitfield import Bitfield
+from peer.errors import RejectCode
+from peer.ids import LinkId, PieceIndex, RequestId
+from peer.limits import NEWS_DELAY_S, WINDOW_DEFAULT
+from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState, Withdraw
+from peer.swarm.upload import Cancelled, Chunk, Deferred
+
+PROGRESS_S: Final = 2.0
+"""How old a receiver's knowledge of an answer under way may be: short against the time after which a silent
+link is given up."""
+
+INTEREST_DELAY_S: Final = 0.02
+"""Changes of interest are gathered so long before free slots are given away."""
+
+_RECORD: Final = Struct("<dIII")
+
+
+class Transfer:
+    """All links of a world, and what goes over them."""
+
+    def __init__(self, agenda: Agenda, share: Share, finished: Callable[[Peer], None]) -> None:
+        self._agenda = agenda
+        self._share = share
+        self._finished = finished
+        self._hash = blake2b(digest_size=16)
+        self.delivered_pieces = 0
+        self.delivered_bytes = 0
+        self.cut_bytes = 0
+        """Sent for answers that were cut, received or not."""
+        self.copies = [0] * share.pieces
+        """Peers that hold each piece; kept up by `opened`, `closed` and deliveries."""
+
+    def digest(self) -> str:
+        """Hash of all deliveries: time, sender, receiver and piece of each."""
+        return self._hash.hexdigest()
+
+    # --- links
+
+    def connect(self, one: Peer, two: Peer) -> None:
+        """Both have said hello."""
+        now = self._agenda.now
+        first, second = Link(one, two, now), Link(two, one, now)
+        first.mirror, second.mirror = second, first
+        for link in (first, second):
+            me = link.owner
+            me.links[link.id] = link
+            me.upload.joined(link.id, WINDOW_DEFAULT, now)
+            self.perform(me, me.download.joined(link.id, WINDOW_DEFAULT, now))
+        for link in (first, second):
+            bits = link.other.download.bits
+            if not bits.is_empty:
+                delay = self._delay(one, two)
+                self._agenda.at(now + delay, self._told_all, link, bits.copy())
+
+    def disconnect(self, link: Link) -> None:
+        """The connection is gone, at both ends at once."""
+        now = self._agenda.now
+        for side in (link, link.mirror):
+            side.open = False
+            if side.flow is not None:
+                self.cut_bytes += side.owner.uplink.cut(side.flow, now) - side.flow.reported
+                side.flow = None
+        for side in (link, link.mirror):
+            me = side.owner
+            del me.links[side.id]
+            me.inflows.pop(side.id, None)
+            me.upload.left(side.id)
+            self.perform(me, me.download.left(side.id, now))
+            self._look_at_uplink(me)
+            if side.served:
+                self._refill_soon(me)
+
+    # --- the downloading side
+
+    def perform(self, me: Peer, commands: list[Command]) -> None:
+        """Carry out what the download policy wants."""
+        agenda = self._agenda
+        now = agenda.now
+        for command in commands:
+            if isinstance(command, Ask):
+                link = me.links[command.link]
+                agenda.at(now + self._delay(me, link.other), self._asked, link.mirror, command.piece)
+            elif isinstance(command, Announce):
+                if not me.news:
+                    agenda.at(now + NEWS_DELAY_S + 2 * me.access.latency, self._announce, me)
+                me.news.append(command.piece)
+            elif isinstance(command, Express):
+                link = me.links[command.link]
+                delay = self._delay(me, link.other)
+                agenda.at(now + delay, self._interested, link.mirror, command.interested)
+            elif isinstance(command, Withdraw):
+                link = me.links[command.link]
+                agenda.at(now + self._delay(me, link.other), self._cancelled, link.mirror, command.piece)
+            elif isinstance(command, Finished):
+                me.done_at = now
+                self._finished(me)
+            else:
+                assert not isinstance(command, Expel), "nobody sends wrong bytes here"
+        self._arrange_tick(me)
+
+    def _arrange_tick(self, me: Peer) -> None:
+        deadline = me.download.next_deadline(self._agenda.now)
+        if deadline is not None and deadline < me.tick_at and me.present:
+            me.tick_at = deadline
+            self._agenda.at(deadline, self._tick, me, deadline)
+
+    def _tick(self, me: Peer, deadline: float) -> None:
+        if me.tick_at != deadline or not me.present:
+            return
+        self.look_at_progress(me)
+        me.tick_at = inf
+        self.perform(me, me.download.tick(self._agenda.now))
+
+    def look_at_progress(self, me: Peer) -> None:
+        """Tell the receiver what has come since it was told last, if that is a while ago."""
+        now = self._agenda.now
+        for link in list(me.inflows.values()):
+            flow = link.inflow
+            if flow is None or not flow.live or now - flow.reported_at < PROGRESS_S:
+                continue
+            count = min(link.other.uplink.progress(flow, now), flow.length - 1) - flow.reported
+            if count > 0:
+                self._progressed(link, flow, count)
+
+    def _progressed(self, link: Link, flow: Flow, count: int) -> None:
+        now = self._agenda.now
+        flow.reported += count
+        flow.reported_at = now
+        link.received_bytes += count
+        self.delivered_bytes += count
+        me = link.owner
+        self.perform(me, me.download.progressed(link.id, flow.piece, count, now))
+
+    def _begins(self, link: Link, flow: Flow) -> None:
+        """The first byte of an answer is here."""
+        if link.open:
+            link.inflow = flow
+            link.owner.inflows[link.id] = link
+            self._progressed(link, flow, 1)
+
+    def _arrives(self, link: Link, flow: Flow) -> None:
+        """The last byte is here: the piece is verified and stored in no time."""
+        if not link.open:
+            self.cut_bytes += flow.length - flow.reported
+            return
+        now = self._agenda.now
+        me = link.owner
+        self._end_inflow(link, flow)
+        rest = flow.length - flow.reported
+        link.received_bytes += rest
+        self.delivered_bytes += rest
+        commands = me.download.arrived(link.id, flow.piece, now)
+        if me.download.state(flow.piece) is PieceState.VERIFYING:
+            self.delivered_pieces += 1
+            self.copies[flow.piece] += 1
+            self._hash.update(_RECORD.pack(now, link.id, me.number, flow.piece))
+            commands += me.download.verified(link.id, flow.piece, now)
+        self.perform(me, commands)
+
+    def _closed(self, link: Link, piece: PieceIndex, code: RejectCode, flow: Flow | None, sent: int) -> None:
+        """A request is rejected, or its answer was cut after so many bytes."""
+        if not link.open:
+            return
+        if flow is not None:
+            self._end_inflow(link, flow)
+            if sent > flow.reported:
+                self._progressed(link, flow, sent - flow.reported)
+        me = link.owner
+        self.perform(me, me.download.rejected(link.id, piece, code, self._agenda.now))
+
+    def _end_inflow(self, link: Link, flow: Flow) -> None:
+        if link.inflow is flow:
+            link.inflow = None
+            link.owner.inflows.pop(link.id, None)
+
+    def _choked(self, link: Link, on: bool) -> None:
+        if link.open:
+            me = link.owner
+            self.perform(me, me.download.choked(link.id, on, self._agenda.now))
+
+    def _told_all(self, link: Link, bits: Bitfield) -> None:
+        if link.open:
+            me = link.owner
+            self.perform(me, me.download.bitfield(link.id, bits, self._agenda.now))
+
+    def _announce(self, me: Peer) -> None:
+        """The haves of the last moment reach every link."""
+        news, me.news = me.news, []
+        now, number = self._agenda.now, LinkId(me.number)
+        for link in list(me.links.values()):
+            other = link.other
+            commands = other.download.have_pieces(number, news, now)
+            if commands:
+                self.perform(other, commands)
+
+    # --- the uploading side
+
+    def _asked(self, link: Link, piece: PieceIndex) -> None:
+        if not link.open:
+            return
+        code = link.owner.upload.asked(link.id, RequestId(piece), piece, self._agenda.now)
+        if code is None:
+            self._serve(link)
+            self._look_at_uplink(link.owner)
+        else:
+            self._close(link, piece, code)
+
+    def _cancelled(self, link: Link, piece: PieceIndex) -> None:
+        if not link.open:
+            return
+        met = link.owner.upload.cancel(link.id, RequestId(piece))
+        if met is Cancelled.WAITING:
+            self._close(link, piece, RejectCode.CANCELLED)
+        elif met is Cancelled.BEGUN:
+            flow = link.flow
+            assert flow is not None
+            assert flow.piece == piece
+            link.flow = None
+            sent = link.owner.uplink.cut(flow, self._agenda.now)
+            self._close(link, piece, RejectCode.CANCELLED, flow, sent)
+            self._serve(link)
+            self._look_at_uplink(link.owner)
+
+    def _close(
+        self, link: Link, piece: PieceIndex, code: RejectCode, flow: Flow | None = None, sent: int = 0
+    ) -> None:
+        delay = self._delay(link.owner, link.other)
+        self._agenda.at(self._agenda.now + delay, self._closed, link.mirror, piece, code, flow, sent)
+
+    def _serve(self, link: Link) -> None:
+        """Begin the next answer on this link, unless one is under way."""
+        if link.flow is not None:
+            return
+        now = self._agenda.now
+        me = link.owner
+        # The last byte is a chunk of its own, so that an answer under way can be cut.
+        chosen = me.upload.next_chunk(link.id, now, self._share.piece_bytes - 1)
+        if isinstance(chosen, Chunk):
+            assert chosen.piece is not None
+            flow = link.flow = Flow(link, chosen.piece, chosen.total, now)
+            me.uplink.start(flow, chosen.total, now)
+            self._agenda.at(now + self._delay(me, link.other), self._begins, link.mirror, flow)
+        elif isinstance(chosen, Deferred) and not link.waking:
+            link.waking = True
+            self._agenda.at(chosen.until, self._wake, link)
+
+    def _wake(self, link: Link) -> None:
+        link.waking = False
+        if link.open:
+            self._serve(link)
+            self._look_at_uplink(link.owner)
+
+    def _look_at_uplink(self, me: Peer) -> None:
+        """See to it that the next end of a flow is on the agenda. An event that comes too soon does no harm."""
+        end = me.uplink.next_end()
+        if end < me.alarm:
+            me.alarm = end
+            self._agenda.at(end, self._flow_ends, me, end)
+
+    def _flow_ends(self, me: Peer, alarm: float) -> None:
+        if me.alarm != alarm:
+            return
+        me.alarm = inf
+        now = self._agenda.now
+        for flow in me.uplink.take_ended(now):
+            link: Link = flow.link
+            if me.upload.has_work(link.id) and flow.length >= self._share.piece_bytes:
+                me.upload.next_chunk(link.id, now)  # the last byte
+            link.flow = None
+            link.sent_bytes += flow.length
+            arrival = link.other.downlink.arrival(flow.begun_at, now, flow.length)
+            self._agenda.at(arrival + self._delay(me, link.other), self._arrives, link.mirror, flow)
+            self._serve(link)
+        self._look_at_uplink(me)
+
+    # --- choking
+
+    def _interested(self, link: Link, on: bool) -> None:
+        if link.open:
+            link.wants_us = on
+            if on or link.served:
+                self._refill_soon(link.owner)
+
+    def _refill_soon(self, me: Peer) -> None:
+        if not me.interest_event and me.access.up:
+            me.interest_event = True
+            self._agenda.at(self._agenda.now + INTEREST_DELAY_S, self._refill, me)
+
+    def _refill(self, me: Peer) -> None:
+        me.interest_event = False
+        if me.present:
+            now = self._agenda.now
+            self._serve_only(me, me.choker.refill(now, me.views(now, new_round=False), me.finished))
+
+    def choke_round(self, me: Peer) -> None:
+        """Give all slots of a peer anew, now and whenever its choker says."""
+        if not me.present:
+            return
+        now = self._agenda.now
+        self.look_at_progress(me)
+        views = me.views(now, new_round=True)
+        self._serve_only(me, me.choker.round(now, views, me.finished, me.uplink_view(now)))
+        self._agenda.at(me.choker.next_round(now), self.choke_round, me)
+
+    def _serve_only(self, me: Peer, chosen: Iterable[LinkId]) -> None:
+        served = dict.fromkeys(chosen)
+        now = self._agenda.now
+        for number, link in me.links.items():
+            on = number in served
+            if on == link.served:
+                continue
+            link.served = on
+            self._agenda.at(now + self._delay(me, link.other), self._choked, link.mirror, not on)
+            if on:
+                me.upload.unchoke(link.id)
+            else:
+                for request in me.upload.choke(link.id):
+                    self._close(link, PieceIndex(request), RejectCode.CHOKED)
+
+    @staticmethod
+    def _delay(one: Peer, two: Peer) -> float:
+        return one.access.latency + two.access.latency
