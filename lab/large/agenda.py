@@ -1,5 +1,6 @@
 """Virtual time as an event heap. Equal times keep the order in which they were arranged, so runs repeat."""
 
+import gc
 from collections.abc import Callable
 from heapq import heappop, heappush
 from math import inf
@@ -23,7 +24,19 @@ class Agenda:
         heappush(self._heap, (time if time > self.now else self.now, self.events, call, args))
 
     def run(self, until: float = inf) -> None:
-        """Until `stopped`, or that time, or nothing is left."""
+        """Until `stopped`, or that time, or nothing is left.
+
+        The cycle collector rests meanwhile: it would look at millions of long-lived objects again and again.
+        """
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            self._run(until)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _run(self, until: float) -> None:
         heap = self._heap
         while heap and not self.stopped:
             if heap[0][0] > until:

@@ -109,14 +109,10 @@ class Download:
         supplier = self._supplier(link)
         if supplier.expelled:
             return out
-        useful = False
-        picker = self._picker
-        for piece in pieces:
-            if picker.add(link, piece) and picker.is_needed(piece):
-                if not supplier.interested:
-                    self._interest.found(supplier, piece, out)
-                useful = useful or picker.is_open(piece)
-        if useful:
+        needed, is_open = self._picker.add_all(link, pieces)
+        if needed is not None and not supplier.interested:
+            self._interest.found(supplier, needed, out)
+        if is_open and not supplier.choked:
             self._fill(supplier, now, out)
         return out
 
@@ -279,9 +275,14 @@ class Download:
                     self._give_up(overdue)
                     for asked in overdue:
                         self._cancel(asked, out)
-        for supplier in sorted(self._suppliers.values(), key=_is_silent):
-            if not supplier.live_count or supplier.link in self._hungry:
-                self._fill(supplier, now, out)
+        idle = [
+            supplier
+            for supplier in self._suppliers.values()
+            if not supplier.choked and (not supplier.live_count or supplier.link in self._hungry)
+        ]
+        idle.sort(key=_is_silent)
+        for supplier in idle:
+            self._fill(supplier, now, out)
         watching = self._hungry and not self._picker.open_count
         self._tick_at = now + (ENDGAME_TICK_S if watching else DOWNLOAD_TICK_S)
         return out
