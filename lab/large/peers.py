@@ -65,7 +65,7 @@ class Link:
     """One side of a connection: the owner's view of the other."""
 
     __slots__ = (
-        "flow", "id", "inflow", "mirror", "open", "owner", "received_bytes", "round_at", "round_bytes",
+        "flow", "id", "inflow", "mirror", "open", "other", "owner", "received_bytes", "round_at", "round_bytes",
         "sent_bytes", "served", "since", "waking", "wants_us",
     )  # fmt: skip
 
@@ -73,6 +73,7 @@ class Link:
 
     def __init__(self, owner: "Peer", other: "Peer", now: float) -> None:
         self.owner = owner
+        self.other = other
         self.id = LinkId(other.number)
         self.open = True
         self.since = now
@@ -85,10 +86,6 @@ class Link:
         self.received_bytes = 0
         self.round_bytes = 0  # of these, what had come by the last choking round
         self.round_at = now
-
-    @property
-    def other(self) -> "Peer":
-        return self.mirror.owner
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,18 @@ again when it has lost links. Whom to dial is the peer book's to say. Two comple
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import inf
 from random import Random
 from typing import Final
 
 from lab.large.agenda import Agenda
-from lab.large.peers import Access, Link, MakeChoker, MakePicker, Peer, Share, address_of, node_id, number_of
+from lab.large.peers import Access, Link, Peer, Share, node_id, number_of
+from lab.large.policies import Candidate, Policies
 from lab.large.transfer import Transfer
 from peer.bitfield import Bitfield
 from peer.ids import LinkId
-from peer.swarm.choker import Choker
 from peer.swarm.known import Source
 from peer.swarm.peerbook import LinkView, Welcome
-from peer.swarm.picker import Picker
 
 NEIGHBOURS: Final = 20
 """Links that a peer looks for; it takes in as many again."""
@@ -29,16 +27,11 @@ HANDSHAKE_TRIPS: Final = 4
 TRACKER_S: Final = 30.0
 """A peer that has lost links asks the tracker again at most so often."""
 
+LOTTERY: Final = 4
+"""A policy of whom to introduce chooses among so many times the peers that are told."""
+
 ORIGIN_LINKS: Final = 200
 """The origin takes more links than others: as many as a node does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """How a peer picks pieces and chokes."""
-
-    make_picker: MakePicker = Picker
-    make_choker: MakeChoker = Choker
 
 
 class Swarm:
@@ -160,12 +153,21 @@ class Swarm:
         now = self.agenda.now
         origin = self.peers[0]
         told = [origin] if origin.present else []
-        count = min(max(1, self._neighbours // 2) + 1, len(self.present))
-        told += self.rng.sample(self.present, count)
+        told += self._told(max(1, self._neighbours // 2) + 1)
         for other in dict.fromkeys(told):
             if other is not peer:
                 peer.book.add(other.address, Source.TRACKER, now, informant="10.255.0.1")
         self._dial(peer)
+
+    def _told(self, count: int) -> list[Peer]:
+        """Peers that the tracker names."""
+        policy = self._policies.introduce
+        if policy is None:
+            return self.rng.sample(self.present, min(count, len(self.present)))
+        some = self.rng.sample(self.present, min(LOTTERY * count, len(self.present)))
+        pieces = self.share.pieces
+        offered = [Candidate(p.number, p.download.bits.count / pieces, len(p.links)) for p in some]
+        return [self.peers[one.number - 1] for one in policy(offered, min(count, len(offered)), self.rng)]
 
     def _dial(self, peer: Peer) -> None:
         if not peer.present:

@@ -391,7 +391,7 @@ class Download:
 
     def _late_piece(self, supplier: Supplier, now: float) -> PieceIndex | None:
         flights = self._pieces.flights
-        if not flights:
+        if not flights or not self._endgame.may_help(supplier):
             return None
         return self._endgame.late_piece(
             supplier,
