@@ -66,7 +66,7 @@ class Link:
 
     __slots__ = (
         "flow", "id", "inflow", "mirror", "open", "other", "owner", "received_bytes", "round_at", "round_bytes",
-        "sent_bytes", "served", "since", "waking", "wants_us",
+        "sent_bytes", "served", "since", "told", "told_at", "waking", "wants_us",
     )  # fmt: skip
 
     mirror: "Link"
@@ -82,6 +82,8 @@ class Link:
         self.waking = False  # a look at what is deferred has been arranged
         self.flow: Flow | None = None  # what we send
         self.inflow: Flow | None = None  # what we are being sent
+        self.told = 0  # of the owner's news
+        self.told_at = now
         self.sent_bytes = 0
         self.received_bytes = 0
         self.round_bytes = 0  # of these, what had come by the last choking round
@@ -119,7 +121,7 @@ class Peer:
     __slots__ = (
         "access", "alarm", "book", "choker", "done_at", "download", "downlink", "extra", "inflows",
         "interest_event", "joined_at", "links", "maintenance", "news", "number", "present", "round_sent",
-        "round_time", "tick_at", "upload", "uplink",
+        "round_time", "telling", "telling_known", "telling_rest", "tick_at", "upload", "uplink",
     )  # fmt: skip
 
     def __init__(
@@ -163,7 +165,8 @@ class Peer:
         )
         self.links: dict[int, Link] = {}
         self.inflows: dict[int, Link] = {}
-        self.news: list[PieceIndex] = []
+        self.news: list[PieceIndex] = []  # all that was ever got, in order
+        self.telling = self.telling_rest = self.telling_known = False
         self.alarm = inf  # when the uplink's next flow ends, as the heap knows it
         self.tick_at = inf
         self.interest_event = False

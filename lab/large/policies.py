@@ -32,6 +32,7 @@ from random import Random
 from typing import Any, Final
 
 from lab.large.peers import MakeChoker, MakePicker
+from lab.simulate.scenario import POLICIES
 from peer.bitfield import Bitfield
 from peer.errors import UsageError
 from peer.ids import LinkId, PieceIndex
@@ -118,7 +119,7 @@ def complete_first(peers: list[Candidate], count: int, rng: Random) -> list[Cand
 PIECE: Final[dict[str, MakePicker]] = {"rarest": Picker, "random": RandomPicker, "in-order": InOrderPicker}
 CHOKE: Final[dict[str, MakeChoker]] = {"reciprocation": Choker, "even": EvenChoker, "none": NoChoker}
 PEER: Final[dict[str, Introduce | None]] = {"anybody": None, "complete-first": complete_first}
-KINDS: Final = {"piece": tuple(PIECE), "choke": tuple(CHOKE), "peer": tuple(PEER)}
+KINDS: Final = POLICIES
 
 
 def by_name(parts: dict[str, str]) -> Policies:

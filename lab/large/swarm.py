@@ -55,6 +55,7 @@ class Swarm:
         self._neighbours = neighbours
         self._policies = policies or Policies()
         self._lengths = share.lengths()
+        self._origin_gave: dict[int, int] = {}
         self.callbacks: list[Callable[[Peer], None]] = []
         """Called with each peer that is complete."""
 
@@ -113,6 +114,12 @@ class Swarm:
         """Until the agenda is stopped or that time has come."""
         self.agenda.run(until)
 
+    def origin_gave(self, peer: Peer) -> int:
+        """Bytes that this peer has from the first that was added."""
+        link = peer.links.get(self.peers[0].number)
+        now = link.received_bytes if link is not None else 0
+        return now + self._origin_gave.get(peer.number, 0)
+
     # --- links
 
     def link(self, one: Peer, two: Peer) -> bool:
@@ -141,6 +148,11 @@ class Swarm:
         now = self.agenda.now
         one, two = link.owner, link.other
         self.transfer.disconnect(link)
+        for side in (link, link.mirror):
+            if side.other is self.peers[0]:
+                self._origin_gave[side.owner.number] = (
+                    self._origin_gave.get(side.owner.number, 0) + side.received_bytes
+                )
         for me, other in ((one, two), (two, one)):
             me.book.disconnected(LinkId(other.number), now, clean=True)
             if me.present and not me.finished:
@@ -197,9 +209,10 @@ class Swarm:
     # --- ends
 
     def _finished(self, peer: Peer) -> None:
-        views = [LinkView(link.id, False, False, link.other.finished) for link in peer.links.values()]
+        now = self.agenda.now
+        views = [LinkView(link.id, True, True, link.other.finished) for link in peer.links.values()]
         # At the end of what is under way: its commands may still name these links.
-        self.agenda.at(self.agenda.now, self._part_all, peer, peer.book.surplus(views))
+        self.agenda.at(now, self._part_all, peer, peer.book.surplus(views, now))
         for callback in self.callbacks:
             callback(peer)
 

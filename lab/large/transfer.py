@@ -1,8 +1,8 @@
 """Pieces between linked peers: the commands of the policies become events, the fluid uplinks' ends too.
 
 Modelled: each request, answer and small message takes the latencies of both access links; haves are gathered
-for `NEWS_DELAY_S`, as the node does, and reach all links at the same moment. Not modelled: TCP, headers,
-disks, hashing, the manifest. An answer that is cancelled midway is cut, what was sent of it is wasted.
+by about the rule of `peer.swarm.telling`, and those of one gathering arrive together. Not modelled: TCP,
+headers, disks, hashing, the manifest. An answer that is cancelled midway is cut, what was sent of it is wasted.
 
 A receiver learns of an answer when it begins, when it ends, and in between when it looks: before each tick of
 its download and before each choking round it is told what has come since. So progress costs no events.
@@ -20,7 +20,7 @@ from lab.large.peers import Link, Peer, Share
 from peer.bitfield import Bitfield
 from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
-from peer.limits import NEWS_DELAY_S, WINDOW_DEFAULT
+from peer.limits import NEWS_DELAY_S, NEWS_KNOWN_S, NEWS_WAITING_S, WINDOW_DEFAULT
 from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState, Withdraw
 from peer.swarm.upload import Cancelled, Chunk, Deferred
 
@@ -63,6 +63,7 @@ class Transfer:
         for link in (first, second):
             me = link.owner
             me.links[link.id] = link
+            link.told = len(me.news)
             me.upload.joined(link.id, WINDOW_DEFAULT, now)
             self.perform(me, me.download.joined(link.id, WINDOW_DEFAULT, now))
         for link in (first, second):
@@ -100,9 +101,10 @@ class Transfer:
                 link = me.links[command.link]
                 agenda.at(now + self._delay(me, link.other), self._asked, link.mirror, command.piece)
             elif isinstance(command, Announce):
-                if not me.news:
-                    agenda.at(now + NEWS_DELAY_S + 2 * me.access.latency, self._announce, me)
                 me.news.append(command.piece)
+                if not me.telling:
+                    me.telling = True
+                    agenda.at(now + NEWS_DELAY_S + 2 * me.access.latency, self._tell_first, me)
             elif isinstance(command, Express):
                 link = me.links[command.link]
                 delay = self._delay(me, link.other)
@@ -202,15 +204,46 @@ class Transfer:
             me = link.owner
             self.perform(me, me.download.bitfield(link.id, bits, self._agenda.now))
 
-    def _announce(self, me: Peer) -> None:
-        """The haves of the last moment reach every link."""
-        news, me.news = me.news, []
-        now, number = self._agenda.now, LinkId(me.number)
+    def _tell_first(self, me: Peer) -> None:
+        """News for those who need it now: who does not want us yet, and whom we are sending to anyway."""
+        me.telling = False
+        rest = False
         for link in list(me.links.values()):
-            other = link.other
-            commands = other.download.have_pieces(number, news, now)
-            if commands:
-                self.perform(other, commands)
+            if link.served or not link.wants_us:
+                self._tell(me, link)
+            rest = rest or link.told < len(me.news)
+        if rest and not me.telling_rest:
+            me.telling_rest = True
+            delay = NEWS_WAITING_S - NEWS_DELAY_S
+            self._agenda.at(self._agenda.now + delay, self._tell_rest, me)
+
+    def _tell_rest(self, me: Peer) -> None:
+        """News for those who have to wait anyway."""
+        me.telling_rest = False
+        for link in list(me.links.values()):
+            self._tell(me, link)
+
+    def _tell_known(self, me: Peer) -> None:
+        """News for those who could have told it."""
+        me.telling_known = False
+        for link in list(me.links.values()):
+            self._tell(me, link)
+
+    def _tell(self, me: Peer, link: Link) -> None:
+        """Tell one link what it has not been told; later, if it holds all of that itself."""
+        news = me.news[link.told :]
+        if not news:
+            return
+        now, other = self._agenda.now, link.other
+        if now < link.told_at + NEWS_KNOWN_S and all(piece in other.download.bits for piece in news):
+            if not me.telling_known:
+                me.telling_known = True
+                self._agenda.at(now + NEWS_KNOWN_S, self._tell_known, me)
+            return
+        link.told, link.told_at = len(me.news), now
+        commands = other.download.have_pieces(LinkId(me.number), news, now)
+        if commands:
+            self.perform(other, commands)
 
     # --- the uploading side
 

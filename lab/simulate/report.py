@@ -8,7 +8,7 @@ from lab import units
 from lab.figures import BLUE, ORANGE, Plot, Theme, measured, tag, theory
 from lab.report import Column, Result, Table
 from lab.simulate.scenario import Scenario
-from lab.simulate.small import Outcome
+from lab.simulate.outcome import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
