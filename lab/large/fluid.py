@@ -6,13 +6,14 @@ bytes that each flow has been given since the beginning, turns this into a heap:
 at virtual time V ends at V + n, whatever comes and goes meanwhile. So a start, an end and a cut cost O(log
 flows of this uplink), and nobody else's flows are touched.
 
-A downlink is a queue in time: it takes in what arrives at no more than its rate, in the order of beginning,
-and lets a piece through while it arrives (cut-through). This is simpler than max-min fairness, where a change
-at one link moves the rates of flows everywhere; the price is that an uplink whose receiver is slower is done
-with a piece sooner than it would be, and sends to somebody else meanwhile. It never lets more through than
-either side can, so that no bound is beaten.
+A downlink is a bucket: a flow begins only when the downlink has room for it, and books its bytes, so that what
+has come in by any time is never more than the rate allows. Who finds it taken waits in line, as a sender whose
+receiver's window is closed, and the uplink goes to others meanwhile. This is simpler than max-min fairness,
+where a change at one link moves the rates of flows everywhere; the price is that a slow receiver takes pieces
+one after the other rather than side by side. No bound can be beaten.
 """
 
+from collections import deque
 from heapq import heappop, heappush
 from math import inf
 from typing import Any, Final
@@ -23,16 +24,23 @@ SLACK_BYTES: Final = 1e-3
 """Sums of floats: a flow that lacks less than this has ended."""
 
 
+BOOKED_AHEAD_S: Final = 0.1
+"""A downlink takes on a flow so long before it is through with what it has, so that it never falls idle."""
+
+
 class Flow:
     """One answer under way. link: the sender's side of where it goes. length: bytes of it in all."""
 
-    __slots__ = ("begun_at", "ends_at", "length", "link", "live", "piece", "reported", "reported_at")
+    __slots__ = (
+        "begun_at", "ends_at", "length", "link", "live", "not_before", "piece", "reported", "reported_at",
+    )  # fmt: skip
 
     def __init__(self, link: Any, piece: PieceIndex, length: int, now: float) -> None:
         self.link = link
         self.piece = piece
         self.length = length
         self.begun_at = now
+        self.not_before = now  # when the receiver's downlink can be through with it
         self.ends_at = inf  # in the uplink's virtual time
         self.live = True
         self.reported = 0  # bytes that the receiver has been told of
@@ -120,18 +128,24 @@ class Uplink:
 
 
 class Downlink:
-    """One node's receiving side."""
+    """One node's receiving side. ``waiting``: who would like to begin a flow, first come first."""
 
-    __slots__ = ("_busy_until", "rate")
+    __slots__ = ("_booked_until", "alarm", "rate", "waiting")
 
     def __init__(self, rate: float | None) -> None:
-        """rate: None for no limit."""
+        """rate: bytes a second, None for no limit."""
         self.rate = rate
-        self._busy_until = 0.0
+        self.waiting: deque[Any] = deque()
+        self.alarm = False  # a look at who waits has been arranged
+        self._booked_until = 0.0
 
-    def arrival(self, begun_at: float, ended_at: float, nbytes: int) -> float:
-        """When the last byte of a flow has come through that was sent from begun_at to ended_at."""
+    def free_at(self, now: float) -> float:
+        """When a flow may begin: now, if there is room."""
+        return max(now, self._booked_until - BOOKED_AHEAD_S)
+
+    def book(self, nbytes: int, now: float) -> float:
+        """A flow begins. When its last byte can be here at the earliest."""
         if self.rate is None:
-            return ended_at
-        self._busy_until = max(self._busy_until, begun_at) + nbytes / self.rate
-        return max(ended_at, self._busy_until)
+            return now
+        self._booked_until = max(self._booked_until, now) + nbytes / self.rate
+        return self._booked_until

@@ -66,7 +66,7 @@ class Link:
 
     __slots__ = (
         "flow", "id", "inflow", "mirror", "open", "other", "owner", "received_bytes", "round_at", "round_bytes",
-        "sent_bytes", "served", "since", "told", "told_at", "waking", "wants_us",
+        "sent_bytes", "served", "since", "told", "told_at", "waits", "waking", "wants_us",
     )  # fmt: skip
 
     mirror: "Link"
@@ -79,6 +79,7 @@ class Link:
         self.since = now
         self.wants_us = False
         self.served = False
+        self.waits = False  # for room on the other's downlink
         self.waking = False  # a look at what is deferred has been arranged
         self.flow: Flow | None = None  # what we send
         self.inflow: Flow | None = None  # what we are being sent

@@ -281,8 +281,39 @@ class Transfer:
 
     def _serve(self, link: Link) -> None:
         """Begin the next answer on this link, unless one is under way."""
-        if link.flow is not None:
+        if link.flow is not None or link.waits:
             return
+        now = self._agenda.now
+        me = link.owner
+        downlink = link.other.downlink
+        if downlink.rate is not None and me.upload.has_work(link.id):
+            free_at = downlink.free_at(now)
+            if free_at > now or downlink.waiting:
+                link.waits = True
+                downlink.waiting.append(link)
+                self._look_at_downlink(link.other)
+                return
+        self._begin(link)
+
+    def _look_at_downlink(self, receiver: Peer) -> None:
+        downlink = receiver.downlink
+        if downlink.waiting and not downlink.alarm:
+            downlink.alarm = True
+            self._agenda.at(downlink.free_at(self._agenda.now), self._downlink_free, receiver)
+
+    def _downlink_free(self, receiver: Peer) -> None:
+        """There is room: the first that waits and still has something to send begins."""
+        downlink, now = receiver.downlink, self._agenda.now
+        downlink.alarm = False
+        while downlink.waiting and downlink.free_at(now) <= now:
+            link = downlink.waiting.popleft()
+            link.waits = False
+            if link.open:
+                self._begin(link)
+                self._look_at_uplink(link.owner)
+        self._look_at_downlink(receiver)
+
+    def _begin(self, link: Link) -> None:
         now = self._agenda.now
         me = link.owner
         # The last byte is a chunk of its own, so that an answer under way can be cut.
@@ -290,6 +321,7 @@ class Transfer:
         if isinstance(chosen, Chunk):
             assert chosen.piece is not None
             flow = link.flow = Flow(link, chosen.piece, chosen.total, now)
+            flow.not_before = link.other.downlink.book(chosen.total, now)
             me.uplink.start(flow, chosen.total, now)
             self._agenda.at(now + self._delay(me, link.other), self._begins, link.mirror, flow)
         elif isinstance(chosen, Deferred) and not link.waking:
@@ -320,8 +352,7 @@ class Transfer:
                 me.upload.next_chunk(link.id, now)  # the last byte
             link.flow = None
             link.sent_bytes += flow.length
-            arrival = link.other.downlink.arrival(flow.begun_at, now, flow.length)
-            self._agenda.at(arrival + self._delay(me, link.other), self._arrives, link.mirror, flow)
+            self._agenda.at(max(now, flow.not_before) + self._delay(me, link.other), self._arrives, link.mirror, flow)
             self._serve(link)
         self._look_at_uplink(me)
 

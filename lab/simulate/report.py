@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from lab import units
 from lab.figures import BLUE, ORANGE, Plot, Theme, measured, tag, theory
 from lab.report import Column, Result, Table
-from lab.simulate.scenario import Scenario
+from lab.simulate.scenario import Scenario, World
+from lab.simulate.worlds import DESCRIBED
 from lab.simulate.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -22,19 +23,24 @@ class SeedRun:
     outcome: Outcome
 
 
-def result(scenario: Scenario, runs: Sequence[SeedRun]) -> Result:
-    """All runs of one scenario."""
+def result(
+    scenario: Scenario, runs: Sequence[SeedRun], world: World = World.SMALL, policy: str | None = None
+) -> Result:
+    """All runs of one scenario in one world."""
+    named = policy or "+".join(name for _, name in scenario.policies)
     return Result(
         command="lab simulate",
         title=scenario.title,
         parameters={
+            "world": world.value,
+            **({"policy": named} if named else {}),
             "share": units.size(8 * scenario.size),
             "origin_up": _rate(scenario.origin.up),
             "peers": scenario.peers,
             "seeds": [run.seed for run in runs],
         },
         tables=[_seeds(scenario, runs), _peers(runs)],
-        plots=[_plot(scenario, runs)],
+        plots=[_plot(scenario, runs, world, named)],
         summary=_summary(scenario, runs),
     )
 
@@ -120,7 +126,7 @@ def _peers(runs: Sequence[SeedRun]) -> Table:
     return Table("peers", "Each peer", columns, rows, shown=False)
 
 
-def _plot(scenario: Scenario, runs: Sequence[SeedRun]) -> Plot:
+def _plot(scenario: Scenario, runs: Sequence[SeedRun], world: World, policy: str) -> Plot:
     def draw(figure: "Figure", theme: Theme) -> None:
         axes = figure.subplots()
         end = 0.0
@@ -135,13 +141,14 @@ def _plot(scenario: Scenario, runs: Sequence[SeedRun]) -> Plot:
         if bound:
             theory(axes, [bound, bound], [0, scenario.peers], theme.series[ORANGE])
             tag(axes, bound, 0.3, "bound", theme.series[ORANGE], xytext=(-6, 0), ha="right")
-        axes.set(xlabel="virtual seconds", ylabel="peers that are complete")
+        axes.set(xlabel="seconds" if world is World.REAL else "virtual seconds", ylabel="peers that are complete")
         axes.set_xlim(0, max(end, bound or 0.0, 1.0) * 1.05)
         axes.set_ylim(0, scenario.peers * 1.05)
 
     seeds = ", ".join(str(run.seed) for run in runs)
     caption = (
-        f"{scenario.peers} whole nodes in virtual time, share {units.size(8 * scenario.size)}, origin up"
+        f"{scenario.peers} {DESCRIBED[world]}{f' ({policy})' if policy else ''}, share"
+        f" {units.size(8 * scenario.size)}, origin up"
         f" {_rate(scenario.origin.up)}; a curve for each seed ({seeds}). Dashed: no schedule has all of them"
         " complete sooner (Kumar & Ross)."
     )

@@ -196,9 +196,9 @@ class Scenario:
 
     def bound(self) -> float | None:
         """Nobody can have everybody complete sooner (Kumar & Ross, all there from the beginning, downlinks
-        counted); None where an uplink is not limited."""
+        counted); None where an uplink is not limited, or peers come and go for ever."""
         ups = [group.given for group in self.groups for _ in range(group.count)]
-        if self.origin.up is None or any(up is None for up in ups):
+        if self.origin.up is None or self.ends_at is not None or any(up is None for up in ups):
             return None
         downs = [group.down for group in self.groups if group.down is not None]
         rates = [8 * up for up in ups if up is not None]

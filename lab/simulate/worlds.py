@@ -1,0 +1,38 @@
+"""One scenario, three worlds: which engine runs it, and what each is called."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from lab.simulate.outcome import Outcome
+from lab.simulate.scenario import Scenario, World
+from peer.errors import UsageError
+
+if TYPE_CHECKING:
+    from lab.large.policies import Policies
+
+DESCRIBED: Final = {
+    World.SMALL: "whole nodes in virtual time",
+    World.LARGE: "peers in the large world: the nodes' policy over fluid links, in virtual time",
+    World.REAL: "real `peer` processes on loopback, shaped by --up",
+}
+
+
+def runner(world: World, scenario: Scenario, policies: "Policies | None" = None) -> Callable[[int], Outcome]:
+    """What runs the scenario with a seed. Raises UsageError, at once, for what this world has not.
+
+    policies: instead of those that the scenario names; for the large world.
+    """
+    scenario.check(world)
+    if world is World.LARGE:
+        from lab.large.run import simulate as large
+
+        return lambda seed: large(scenario, seed, policies)
+    if policies is not None:
+        raise UsageError(f"--policy is for --world large: the {world} world runs the node as it is")
+    if world is World.REAL:
+        from lab.simulate.real import simulate as real
+
+        return lambda seed: real(scenario, seed)
+    from lab.simulate.small import simulate as small
+
+    return lambda seed: small(scenario, seed)
