@@ -8,14 +8,14 @@ from typing import Protocol
 
 from lab.large.fluid import Downlink, Flow, Uplink
 from peer.bitfield import Bitfield
-from peer.ids import Address, LinkId, NodeId, PieceIndex
+from peer.ids import Address, LinkId, NodeId
 from peer.swarm.choker import PeerView
 from peer.swarm.download import Download
 from peer.swarm.peerbook import PeerBook
 from peer.swarm.picker import Picker
 from peer.swarm.slots import UplinkView
-from peer.swarm.upload import Upload
 from peer.swarm.uplink import UplinkGauge
+from peer.swarm.upload import Upload
 
 PORT = 7701
 
@@ -66,7 +66,7 @@ class Link:
 
     __slots__ = (
         "flow", "id", "inflow", "mirror", "open", "other", "owner", "received_bytes", "round_at", "round_bytes",
-        "sent_bytes", "served", "since", "told", "told_at", "waits", "waking", "wants_us",
+        "sent_bytes", "served", "since", "told", "waits", "waking", "wants_us",
     )  # fmt: skip
 
     mirror: "Link"
@@ -83,8 +83,7 @@ class Link:
         self.waking = False  # a look at what is deferred has been arranged
         self.flow: Flow | None = None  # what we send
         self.inflow: Flow | None = None  # what we are being sent
-        self.told = 0  # of the owner's news
-        self.told_at = now
+        self.told = 0  # what the other has been told of, one bit a piece
         self.sent_bytes = 0
         self.received_bytes = 0
         self.round_bytes = 0  # of these, what had come by the last choking round
@@ -120,9 +119,29 @@ class Peer:
     """The policy of one peer, and its links by the other's number."""
 
     __slots__ = (
-        "access", "alarm", "book", "choker", "done_at", "download", "downlink", "extra", "inflows",
-        "interest_event", "joined_at", "links", "maintenance", "news", "number", "present", "round_sent",
-        "round_time", "telling", "telling_known", "telling_rest", "tick_at", "upload", "uplink",
+        "access",
+        "alarm",
+        "book",
+        "choker",
+        "done_at",
+        "downlink",
+        "download",
+        "held",
+        "inflows",
+        "interest_event",
+        "joined_at",
+        "links",
+        "maintenance",
+        "number",
+        "present",
+        "round_sent",
+        "round_time",
+        "telling",
+        "telling_known",
+        "telling_rest",
+        "tick_at",
+        "uplink",
+        "upload",
     )  # fmt: skip
 
     def __init__(
@@ -166,7 +185,7 @@ class Peer:
         )
         self.links: dict[int, Link] = {}
         self.inflows: dict[int, Link] = {}
-        self.news: list[PieceIndex] = []  # all that was ever got, in order
+        self.held = sum(1 << piece for piece in have.indices())  # one bit a piece
         self.telling = self.telling_rest = self.telling_known = False
         self.alarm = inf  # when the uplink's next flow ends, as the heap knows it
         self.tick_at = inf
@@ -174,7 +193,6 @@ class Peer:
         self.maintenance = False
         self.round_sent = 0.0  # what the uplink had sent by the last choking round
         self.round_time = now
-        self.extra: object = None  # whose peer this is, for whoever runs the world
 
     @property
     def finished(self) -> bool:
@@ -202,9 +220,7 @@ class Peer:
             if new_round:
                 link.round_at, link.round_bytes = now, received
             found.append(
-                PeerView(
-                    LinkId(number), link.wants_us, rate, link.sent_bytes, link.since, False, received
-                )
+                PeerView(LinkId(number), link.wants_us, rate, link.sent_bytes, link.since, False, received)
             )
         return found
 

@@ -126,9 +126,7 @@ def by_name(parts: dict[str, str]) -> Policies:
     """The policies of these names, for some or all of ``piece``, ``choke`` and ``peer``."""
     parts = {kind: parts.get(kind, names[0]) for kind, names in KINDS.items()}
     shown = [parts["piece"], parts["choke"]] + [parts["peer"]] * (parts["peer"] != KINDS["peer"][0])
-    return Policies(
-        "+".join(shown), PIECE[parts["piece"]], CHOKE[parts["choke"]], PEER[parts["peer"]], parts
-    )
+    return Policies("+".join(shown), PIECE[parts["piece"]], CHOKE[parts["choke"]], PEER[parts["peer"]], parts)
 
 
 def parse(text: str, base: Policies) -> Policies:

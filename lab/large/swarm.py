@@ -130,9 +130,7 @@ class Swarm:
             return False
         numbers = (node_id(one.number), node_id(two.number))
         id_of_two, id_of_one = LinkId(two.number), LinkId(one.number)
-        welcome = two.book.connected(
-            id_of_one, numbers[0], now, remote=one.address, listens=one.address.port
-        )
+        welcome = two.book.connected(id_of_one, numbers[0], now, remote=one.address, listens=one.address.port)
         if not isinstance(welcome, Welcome):
             one.book.rest(two.address, now)
             return False

@@ -22,6 +22,7 @@ from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
 from peer.limits import NEWS_DELAY_S, NEWS_KNOWN_S, NEWS_WAITING_S, WINDOW_DEFAULT
 from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState, Withdraw
+from peer.swarm.picker import bits_of
 from peer.swarm.upload import Cancelled, Chunk, Deferred
 
 PROGRESS_S: Final = 2.0
@@ -63,7 +64,7 @@ class Transfer:
         for link in (first, second):
             me = link.owner
             me.links[link.id] = link
-            link.told = len(me.news)
+            link.told = me.held
             me.upload.joined(link.id, WINDOW_DEFAULT, now)
             self.perform(me, me.download.joined(link.id, WINDOW_DEFAULT, now))
         for link in (first, second):
@@ -101,7 +102,7 @@ class Transfer:
                 link = me.links[command.link]
                 agenda.at(now + self._delay(me, link.other), self._asked, link.mirror, command.piece)
             elif isinstance(command, Announce):
-                me.news.append(command.piece)
+                me.held |= 1 << command.piece
                 if not me.telling:
                     me.telling = True
                     agenda.at(now + NEWS_DELAY_S + 2 * me.access.latency, self._tell_first, me)
@@ -207,12 +208,17 @@ class Transfer:
     def _tell_first(self, me: Peer) -> None:
         """News for those who need it now: who does not want us yet, and whom we are sending to anyway."""
         me.telling = False
-        rest = False
+        held = me.held
+        wait = False
         for link in list(me.links.values()):
-            if link.served or not link.wants_us:
-                self._tell(me, link)
-            rest = rest or link.told < len(me.news)
-        if rest and not me.telling_rest:
+            if link.told != held:
+                if not held & ~link.told & ~link.other.held:
+                    self._tell_later(me)
+                elif link.served or not link.wants_us:
+                    self._tell(me, link)
+                else:
+                    wait = True
+        if wait and not me.telling_rest:
             me.telling_rest = True
             delay = NEWS_WAITING_S - NEWS_DELAY_S
             self._agenda.at(self._agenda.now + delay, self._tell_rest, me)
@@ -220,28 +226,30 @@ class Transfer:
     def _tell_rest(self, me: Peer) -> None:
         """News for those who have to wait anyway."""
         me.telling_rest = False
+        held = me.held
         for link in list(me.links.values()):
-            self._tell(me, link)
+            if link.told != held and held & ~link.told & ~link.other.held:
+                self._tell(me, link)
+
+    def _tell_later(self, me: Peer) -> None:
+        if not me.telling_known:
+            me.telling_known = True
+            self._agenda.at(self._agenda.now + NEWS_KNOWN_S, self._tell_known, me)
 
     def _tell_known(self, me: Peer) -> None:
         """News for those who could have told it."""
         me.telling_known = False
         for link in list(me.links.values()):
-            self._tell(me, link)
+            if link.told != me.held:
+                self._tell(me, link)
 
     def _tell(self, me: Peer, link: Link) -> None:
-        """Tell one link what it has not been told; later, if it holds all of that itself."""
-        news = me.news[link.told :]
-        if not news:
-            return
-        now, other = self._agenda.now, link.other
-        if now < link.told_at + NEWS_KNOWN_S and all(piece in other.download.bits for piece in news):
-            if not me.telling_known:
-                me.telling_known = True
-                self._agenda.at(now + NEWS_KNOWN_S, self._tell_known, me)
-            return
-        link.told, link.told_at = len(me.news), now
-        commands = other.download.have_pieces(LinkId(me.number), news, now)
+        """Tell one link what it has not been told."""
+        news = me.held & ~link.told
+        link.told = me.held
+        pieces = [PieceIndex(bit) for bit in bits_of(news)]
+        other = link.other
+        commands = other.download.have_pieces(LinkId(me.number), pieces, self._agenda.now)
         if commands:
             self.perform(other, commands)
 
@@ -352,7 +360,9 @@ class Transfer:
                 me.upload.next_chunk(link.id, now)  # the last byte
             link.flow = None
             link.sent_bytes += flow.length
-            self._agenda.at(max(now, flow.not_before) + self._delay(me, link.other), self._arrives, link.mirror, flow)
+            self._agenda.at(
+                max(now, flow.not_before) + self._delay(me, link.other), self._arrives, link.mirror, flow
+            )
             self._serve(link)
         self._look_at_uplink(me)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from lab import units
 from lab.figures import BLUE, ORANGE, Plot, Theme, measured, tag, theory
 from lab.report import Column, Result, Table
+from lab.simulate.outcome import Outcome
 from lab.simulate.scenario import Scenario, World
 from lab.simulate.worlds import DESCRIBED
-from lab.simulate.outcome import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,7 +141,9 @@ def _plot(scenario: Scenario, runs: Sequence[SeedRun], world: World, policy: str
         if bound:
             theory(axes, [bound, bound], [0, scenario.peers], theme.series[ORANGE])
             tag(axes, bound, 0.3, "bound", theme.series[ORANGE], xytext=(-6, 0), ha="right")
-        axes.set(xlabel="seconds" if world is World.REAL else "virtual seconds", ylabel="peers that are complete")
+        axes.set(
+            xlabel="seconds" if world is World.REAL else "virtual seconds", ylabel="peers that are complete"
+        )
         axes.set_xlim(0, max(end, bound or 0.0, 1.0) * 1.05)
         axes.set_ylim(0, scenario.peers * 1.05)
 

@@ -173,9 +173,7 @@ class Scenario:
                 + (" (--world large has thousands)" if world is not World.LARGE else "")
             )
         if size_max is not None and self.size > size_max:
-            raise UsageError(
-                f"[share] size must be at most {size_max >> 20} MiB in the {world} world: {why}"
-            )
+            raise UsageError(f"[share] size must be at most {size_max >> 20} MiB in the {world} world: {why}")
         if world is World.LARGE:
             pieces = -(-self.size // (self.piece_bytes or piece_bytes_for(self.size)))
             if pieces > LARGE_PIECES_MAX:
@@ -192,7 +190,9 @@ class Scenario:
             if value is not None:
                 raise UsageError(f"{name} is for --world large: the {world} world runs the node as it is")
         if world is World.REAL and any(group.crashes_at is not None for group in self.groups):
-            raise UsageError("crashes_at is for the simulated worlds: nothing here cuts a real machine's power")
+            raise UsageError(
+                "crashes_at is for the simulated worlds: nothing here cuts a real machine's power"
+            )
 
     def bound(self) -> float | None:
         """Nobody can have everybody complete sooner (Kumar & Ross, all there from the beginning, downlinks

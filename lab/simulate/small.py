@@ -15,6 +15,7 @@ from peer.sim.world import SimFetch, SimPeer, World, open_world
 INTRODUCED = 20
 """Earlier peers that a newcomer is told of, at random, as a tracker would."""
 
+
 def simulate(scenario: Scenario, seed: int) -> Outcome:
     """Run a scenario. The same seed and the same program give the same outcome and hash."""
     return run(seed, partial(_Run(scenario, seed).run))
