@@ -21,7 +21,11 @@ COMMANDS: Final = {
     "scale": ("lab.commands.scale", "Client-server against peer-to-peer, measured with real processes."),
     "simulate": (
         "lab.commands.simulate",
-        "A swarm of whole nodes in virtual time, from a scenario and a seed.",
+        "A swarm from a scenario and a seed: whole nodes, thousands of peers, or processes.",
+    ),
+    "tournament": (
+        "lab.commands.tournament",
+        "Policies against each other, also your own: the same scenario, the same seeds.",
     ),
     "bounds": ("lab.commands.bounds", "What theory says: closed forms, tables and figures."),
 }

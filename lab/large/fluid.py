@@ -6,11 +6,11 @@ bytes that each flow has been given since the beginning, turns this into a heap:
 at virtual time V ends at V + n, whatever comes and goes meanwhile. So a start, an end and a cut cost O(log
 flows of this uplink), and nobody else's flows are touched.
 
-A downlink is a bucket: a flow begins only when the downlink has room for it, and books its bytes, so that what
-has come in by any time is never more than the rate allows. Who finds it taken waits in line, as a sender whose
-receiver's window is closed, and the uplink goes to others meanwhile. This is simpler than max-min fairness,
-where a change at one link moves the rates of flows everywhere; the price is that a slow receiver takes pieces
-one after the other rather than side by side. No bound can be beaten.
+A downlink is a bucket: a flow begins only when the downlink has room for it, and books its bytes, so that
+what has come in by any time is never more than the rate allows. Who finds it taken waits in line, as a sender
+does whose receiver's window is closed, and the uplink goes to others meanwhile. This is simpler than max-min
+fairness, where a change at one link moves the rates of flows everywhere; the price is that a slow receiver
+takes pieces one after the other rather than side by side. No bound can be beaten.
 """
 
 from collections import deque

@@ -65,8 +65,8 @@ class Link:
     """One side of a connection: the owner's view of the other."""
 
     __slots__ = (
-        "flow", "id", "inflow", "mirror", "open", "other", "owner", "received_bytes", "round_at", "round_bytes",
-        "sent_bytes", "served", "since", "told", "waits", "waking", "wants_us",
+        "flow", "id", "inflow", "mirror", "open", "other", "owner", "received_bytes", "round_at",
+        "round_bytes", "sent_bytes", "served", "since", "told", "waits", "waking", "wants_us",
     )  # fmt: skip
 
     mirror: "Link"

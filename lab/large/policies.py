@@ -190,7 +190,7 @@ def _of_user(name: str, user: type[Any], base: Policies) -> Policies:
         if not tracker:
             tracker.append(make())
         told = _guarded(name, "introduce", tracker[0].introduce, list(peers), count, rng)
-        return [peer for peer in _some_of(name, "introduce", told, peers)][:count]
+        return _some_of(name, "introduce", told, peers)[:count]
 
     return Policies(
         name,

@@ -18,15 +18,17 @@ UNLIMITED: Final = 1.25e9
 
 def simulate(scenario: Scenario, seed: int, policies: Policies | None = None) -> Outcome:
     """Run a scenario. The same seed and the same program give the same outcome and hash."""
-    return _Run(scenario, seed, policies or by_name(dict(scenario.policies))).run()
+    return Run(scenario, seed, policies or by_name(dict(scenario.policies))).run()
 
 
-class _Run:
+class Run:
+    """One run of one scenario."""
+
     def __init__(self, scenario: Scenario, seed: int, policies: Policies) -> None:
         self._scenario = scenario
         self._rng = Random(seed)
         share = Share(scenario.size, scenario.piece_bytes or piece_bytes_for(scenario.size))
-        self._swarm = Swarm(
+        self.swarm = Swarm(
             share,
             self._rng.getrandbits(64),
             neighbours=scenario.neighbours or NEIGHBOURS,
@@ -37,7 +39,7 @@ class _Run:
         self._whose: dict[int, tuple[Member, Group]] = {}
 
     def run(self) -> Outcome:
-        scenario, swarm, agenda = self._scenario, self._swarm, self._swarm.agenda
+        scenario, swarm, agenda = self._scenario, self.swarm, self.swarm.agenda
         swarm.callbacks.append(self._finished)
         origin = swarm.add(Access(_up(scenario.origin.up), None, scenario.origin.latency), origin=True)
         if scenario.origin.dies_at is not None:
@@ -53,14 +55,14 @@ class _Run:
         return max(group.joins_at + 2 * group.count * group.every for group in self._scenario.groups)
 
     def _join(self, number: int, index: int, group: Group) -> None:
-        member = Member(number, index, self._swarm.agenda.now)
+        member = Member(number, index, self.swarm.agenda.now)
         self._members.append(member)
         peer = self._enter(member, group, None)
         if group.crashes_at is not None:
-            self._swarm.agenda.at(group.crashes_at, self._crash, peer)
+            self.swarm.agenda.at(group.crashes_at, self._crash, peer)
 
     def _enter(self, member: Member, group: Group, have: Bitfield | None) -> Peer:
-        peer = self._swarm.add(Access(_up(group.given), group.down, group.latency), have=have)
+        peer = self.swarm.add(Access(_up(group.given), group.down, group.latency), have=have)
         self._whose[peer.number] = member, group
         return peer
 
@@ -69,25 +71,25 @@ class _Run:
             return
         member, group = self._whose[peer.number]
         have = peer.download.bits.copy()
-        self._swarm.remove(peer)
+        self.swarm.remove(peer)
         if group.returns_at is None:
             self._gone()
         else:
-            self._swarm.agenda.at(group.returns_at, self._enter, member, group, have)
+            self.swarm.agenda.at(group.returns_at, self._enter, member, group, have)
 
     def _finished(self, peer: Peer) -> None:
         member, group = self._whose[peer.number]
-        member.done = self._swarm.agenda.now
+        member.done = self.swarm.agenda.now
         member.wasted_bytes = peer.download.statistics().wasted_bytes
-        member.origin_bytes = self._swarm.origin_gave(peer)
+        member.origin_bytes = self.swarm.origin_gave(peer)
         self._gone()
         if group.stays < inf:
-            self._swarm.agenda.at(member.done + group.stays, self._swarm.remove, peer)
+            self.swarm.agenda.at(member.done + group.stays, self.swarm.remove, peer)
 
     def _gone(self) -> None:
         self._open -= 1
         if not self._open and self._scenario.ends_at is None:
-            self._swarm.agenda.stopped = True
+            self.swarm.agenda.stopped = True
 
 
 def _up(rate: float | None) -> float:

@@ -92,7 +92,7 @@ class Swarm:
         if introduced and not origin:
             self.agenda.at(now + 4 * access.latency, self._introduce, peer)
         if access.up:
-            self.agenda.at(now + self.rng.random() * 0.5, self.transfer.choke_round, peer)
+            self.agenda.at(now, self.transfer.choke_round, peer)
         return peer
 
     def remove(self, peer: Peer) -> None:

@@ -2,7 +2,8 @@
 
 Modelled: each request, answer and small message takes the latencies of both access links; haves are gathered
 by about the rule of `peer.swarm.telling`, and those of one gathering arrive together. Not modelled: TCP,
-headers, disks, hashing, the manifest. An answer that is cancelled midway is cut, what was sent of it is wasted.
+headers, disks, hashing, the manifest. An answer that is cancelled midway is cut; what was sent of it is
+wasted.
 
 A receiver learns of an answer when it begins, when it ends, and in between when it looks: before each tick of
 its download and before each choking round it is told what has come since. So progress costs no events.
@@ -43,10 +44,13 @@ class Transfer:
         self._share = share
         self._finished = finished
         self._hash = blake2b(digest_size=16)
+        self.flows = 0
         self.delivered_pieces = 0
         self.delivered_bytes = 0
         self.cut_bytes = 0
-        """Sent for answers that were cut, received or not."""
+        """Sent on connections that ended, and never received."""
+        self.travelling_bytes = 0
+        """Sent, of answers that have ended or were cut, and not received yet."""
         self.copies = [0] * share.pieces
         """Peers that hold each piece; kept up by `opened`, `closed` and deliveries."""
 
@@ -148,6 +152,8 @@ class Transfer:
         now = self._agenda.now
         flow.reported += count
         flow.reported_at = now
+        if not flow.live:
+            self.travelling_bytes -= count
         link.received_bytes += count
         self.delivered_bytes += count
         me = link.owner
@@ -156,19 +162,21 @@ class Transfer:
     def _begins(self, link: Link, flow: Flow) -> None:
         """The first byte of an answer is here."""
         if link.open:
-            link.inflow = flow
-            link.owner.inflows[link.id] = link
+            if flow.live:
+                link.inflow = flow
+                link.owner.inflows[link.id] = link
             self._progressed(link, flow, 1)
 
     def _arrives(self, link: Link, flow: Flow) -> None:
         """The last byte is here: the piece is verified and stored in no time."""
+        rest = flow.length - flow.reported
+        self.travelling_bytes -= rest
         if not link.open:
-            self.cut_bytes += flow.length - flow.reported
+            self.cut_bytes += rest
             return
         now = self._agenda.now
         me = link.owner
         self._end_inflow(link, flow)
-        rest = flow.length - flow.reported
         link.received_bytes += rest
         self.delivered_bytes += rest
         commands = me.download.arrived(link.id, flow.piece, now)
@@ -181,12 +189,17 @@ class Transfer:
 
     def _closed(self, link: Link, piece: PieceIndex, code: RejectCode, flow: Flow | None, sent: int) -> None:
         """A request is rejected, or its answer was cut after so many bytes."""
+        if flow is not None:
+            rest = sent - flow.reported
+            if not link.open:
+                self.travelling_bytes -= rest
+                self.cut_bytes += rest
+                return
+            self._end_inflow(link, flow)
+            if rest > 0:
+                self._progressed(link, flow, rest)
         if not link.open:
             return
-        if flow is not None:
-            self._end_inflow(link, flow)
-            if sent > flow.reported:
-                self._progressed(link, flow, sent - flow.reported)
         me = link.owner
         self.perform(me, me.download.rejected(link.id, piece, code, self._agenda.now))
 
@@ -276,7 +289,8 @@ class Transfer:
             assert flow is not None
             assert flow.piece == piece
             link.flow = None
-            sent = link.owner.uplink.cut(flow, self._agenda.now)
+            sent = max(link.owner.uplink.cut(flow, self._agenda.now), flow.reported)
+            self.travelling_bytes += sent - flow.reported
             self._close(link, piece, RejectCode.CANCELLED, flow, sent)
             self._serve(link)
             self._look_at_uplink(link.owner)
@@ -328,6 +342,7 @@ class Transfer:
         chosen = me.upload.next_chunk(link.id, now, self._share.piece_bytes - 1)
         if isinstance(chosen, Chunk):
             assert chosen.piece is not None
+            self.flows += 1
             flow = link.flow = Flow(link, chosen.piece, chosen.total, now)
             flow.not_before = link.other.downlink.book(chosen.total, now)
             me.uplink.start(flow, chosen.total, now)
@@ -343,7 +358,7 @@ class Transfer:
             self._look_at_uplink(link.owner)
 
     def _look_at_uplink(self, me: Peer) -> None:
-        """See to it that the next end of a flow is on the agenda. An event that comes too soon does no harm."""
+        """See to it that the next end of a flow is on the agenda. An event too soon does no harm."""
         end = me.uplink.next_end()
         if end < me.alarm:
             me.alarm = end
@@ -360,9 +375,9 @@ class Transfer:
                 me.upload.next_chunk(link.id, now)  # the last byte
             link.flow = None
             link.sent_bytes += flow.length
-            self._agenda.at(
-                max(now, flow.not_before) + self._delay(me, link.other), self._arrives, link.mirror, flow
-            )
+            self.travelling_bytes += flow.length - flow.reported
+            arrival = max(now, flow.not_before) + self._delay(me, link.other)
+            self._agenda.at(arrival, self._arrives, link.mirror, flow)
             self._serve(link)
         self._look_at_uplink(me)
 

@@ -190,9 +190,7 @@ class Scenario:
             if value is not None:
                 raise UsageError(f"{name} is for --world large: the {world} world runs the node as it is")
         if world is World.REAL and any(group.crashes_at is not None for group in self.groups):
-            raise UsageError(
-                "crashes_at is for the simulated worlds: nothing here cuts a real machine's power"
-            )
+            raise UsageError("crashes_at is for the simulated worlds: no real machine loses power here")
 
     def bound(self) -> float | None:
         """Nobody can have everybody complete sooner (Kumar & Ross, all there from the beginning, downlinks
