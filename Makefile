@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: compose-test demo test lint types setup soak fuzz audit bench lab clean help
+.PHONY: compose-test demo test lint types setup soak fuzz audit bench golden lab clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,11 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.fanout
 	$(BIN)/python -m benchmarks.swarm --mode loopback
 	$(BIN)/python -m benchmarks.swarm
+	$(BIN)/python -m benchmarks.worlds
+	$(BIN)/python -m benchmarks.large
+
+golden: setup  ## known results of the literature beside the large world's (ten minutes)
+	$(BIN)/python -m benchmarks.golden
 
 lab: setup  ## the lab's quick experiments, reports in lab-out/
 	for command in bounds protocols sockets servers scale "simulate textbook"; do \
