@@ -26,7 +26,7 @@ piece = "256KiB"
 [origin]
 up = "16mbit"
 [network]
-neighbours = 16
+neighbours = 10
 [[peers]]
 count = {peers}
 up = "1.6mbit"

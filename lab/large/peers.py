@@ -136,6 +136,7 @@ class Peer:
         "present",
         "round_sent",
         "round_time",
+        "served",
         "telling",
         "telling_known",
         "telling_rest",
@@ -191,6 +192,7 @@ class Peer:
         self.tick_at = inf
         self.interest_event = False
         self.maintenance = False
+        self.served = 0  # links that are
         self.round_sent = 0.0  # what the uplink had sent by the last choking round
         self.round_time = now
 
@@ -216,6 +218,9 @@ class Peer:
         for number, link in self.links.items():
             passed = now - link.round_at
             received = link.received_bytes
+            flow = link.inflow
+            if new_round and flow is not None and flow.live:
+                received += max(0, link.other.uplink.progress(flow, now) - flow.reported)
             rate = (received - link.round_bytes) / passed if passed > 0 else 0.0
             if new_round:
                 link.round_at, link.round_bytes = now, received

@@ -6,14 +6,14 @@ headers, disks, hashing, the manifest. An answer that is cancelled midway is cut
 wasted.
 
 A receiver learns of an answer when it begins, when it ends, and in between when it looks: before each tick of
-its download and before each choking round it is told what has come since. So progress costs no events.
+its download it is told what has come since, and a choking round counts it. So progress costs no events.
 """
 
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from math import inf
 from struct import Struct
-from typing import Final
+from typing import Final, cast
 
 from lab.large.agenda import Agenda
 from lab.large.fluid import Flow
@@ -26,7 +26,7 @@ from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished
 from peer.swarm.picker import bits_of
 from peer.swarm.upload import Cancelled, Chunk, Deferred
 
-PROGRESS_S: Final = 2.0
+PROGRESS_S: Final = 4.0
 """How old a receiver's knowledge of an answer under way may be: short against the time after which a silent
 link is given up."""
 
@@ -93,6 +93,7 @@ class Transfer:
             self.perform(me, me.download.left(side.id, now))
             self._look_at_uplink(me)
             if side.served:
+                me.served -= 1
                 self._refill_soon(me)
 
     # --- the downloading side
@@ -260,9 +261,10 @@ class Transfer:
         """Tell one link what it has not been told."""
         news = me.held & ~link.told
         link.told = me.held
-        pieces = [PieceIndex(bit) for bit in bits_of(news)]
+        numbers = [news.bit_length() - 1] if not news & (news - 1) else bits_of(news)
+        pieces = cast("list[PieceIndex]", numbers)
         other = link.other
-        commands = other.download.have_pieces(LinkId(me.number), pieces, self._agenda.now)
+        commands = other.download.have_pieces(link.mirror.id, pieces, self._agenda.now)
         if commands:
             self.perform(other, commands)
 
@@ -386,8 +388,9 @@ class Transfer:
     def _interested(self, link: Link, on: bool) -> None:
         if link.open:
             link.wants_us = on
-            if on or link.served:
-                self._refill_soon(link.owner)
+            me = link.owner
+            if link.served or (on and me.served < me.choker.slots):
+                self._refill_soon(me)
 
     def _refill_soon(self, me: Peer) -> None:
         if not me.interest_event and me.access.up:
@@ -405,7 +408,6 @@ class Transfer:
         if not me.present:
             return
         now = self._agenda.now
-        self.look_at_progress(me)
         views = me.views(now, new_round=True)
         self._serve_only(me, me.choker.round(now, views, me.finished, me.uplink_view(now)))
         self._agenda.at(me.choker.next_round(now), self.choke_round, me)
@@ -418,6 +420,7 @@ class Transfer:
             if on == link.served:
                 continue
             link.served = on
+            me.served += 1 if on else -1
             self._agenda.at(now + self._delay(me, link.other), self._choked, link.mirror, not on)
             if on:
                 me.upload.unchoke(link.id)

@@ -17,6 +17,7 @@ from peer.limits import PORT_PRIVILEGED_MAX
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+@lru_cache(4096)
 def canonical_host(host: str) -> str:
     """One spelling for one host: IPv4 inside IPv6 is IPv4, IPv6 is compressed, names are lower case."""
     ip = as_ip(host)

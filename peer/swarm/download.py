@@ -106,7 +106,7 @@ class Download:
     def have_pieces(self, link: LinkId, pieces: Iterable[PieceIndex], now: float) -> list[Command]:
         """The link holds these as well. Indexes have been checked."""
         out: list[Command] = []
-        supplier = self._supplier(link)
+        supplier = self._suppliers.get(link) or self._supplier(link)
         if supplier.expelled:
             return out
         needed, is_open = self._picker.add_all(link, pieces)
