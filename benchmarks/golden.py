@@ -40,7 +40,8 @@ def mundinger() -> None:
     for peers, pieces in ((15, 100), (31, 100), (15, 400), (31, 400), (15, 1000)):
         text = (
             f'[share]\nsize = "{pieces * 64}KiB"\npiece = "64KiB"\n[origin]\nup = "1mbit"\n'
-            f'latency = "0.1ms"\n[network]\nneighbours = 40\n[[peers]]\ncount = {peers}\nup = "1mbit"\nlatency = "0.1ms"'
+            f'latency = "0.1ms"\n[network]\nneighbours = 40\n'
+            f'[[peers]]\ncount = {peers}\nup = "1mbit"\nlatency = "0.1ms"'
         )
         last = simulate(parse(text), 1).last
         assert last is not None

@@ -16,8 +16,8 @@ SEEDS_MAX = 1000
     default="rarest,random,in-order",
     show_default=True,
     metavar="A,B,...",
-    help="What to compare: piece (rarest, random, in-order), choke (reciprocation, even, none), peer (anybody,"
-    " complete-first), several of these as random+even, or your own as FILE.py:Class.",
+    help="What to compare: piece (rarest, random, in-order), choke (reciprocation, even, none), peer"
+    " (anybody, complete-first), several of these as random+even, or your own as FILE.py:Class.",
 )
 @click.option("--seeds", default=5, show_default=True, metavar="N", help="Run the seeds 1 to N.")
 @with_output
