@@ -51,6 +51,7 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.hashing
 	$(BIN)/python -m benchmarks.wire
 	$(BIN)/python -m benchmarks.picker
+	$(BIN)/python -m benchmarks.catalogue
 	$(BIN)/python -m benchmarks.handshake
 	$(BIN)/python -m benchmarks.transfer
 	$(BIN)/python -m benchmarks.transfer --plain
@@ -58,15 +59,15 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.fanout
 	$(BIN)/python -m benchmarks.swarm --mode loopback
 	$(BIN)/python -m benchmarks.swarm
+	$(BIN)/python -m benchmarks.swarm_life
 	$(BIN)/python -m benchmarks.worlds
 	$(BIN)/python -m benchmarks.large
 
 golden: setup  ## known results of the literature beside the large world's (ten minutes)
 	$(BIN)/python -m benchmarks.golden
 
-lab: setup  ## the lab's quick experiments, reports in lab-out/
-	for command in bounds protocols sockets servers scale "simulate textbook"; do \
-		$(BIN)/lab $$command --quick --out "lab-out/$${command%% *}" || exit 1; done
+lab: setup  ## every experiment of the lab (six minutes), reports in lab-out/index.html; QUICK=1 for half of it
+	$(BIN)/python -m lab.everything lab-out $(if $(QUICK),--quick)
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-out

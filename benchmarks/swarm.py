@@ -76,6 +76,9 @@ class Outcome:
 class Ours:
     """A swarm of our own processes."""
 
+    may_die = False
+    """Whether the origin is allowed to end before the others are done."""
+
     def __init__(self, scenario: Scenario, source: Path, work: Path, mode: str, plain: bool) -> None:
         self._scenario = scenario
         self._source = source
@@ -96,9 +99,10 @@ class Ours:
             begun = time.perf_counter()
             origin = self._start_origin(tracker)
             deadline = begun + 20 * self._scenario.bound_s(self._source.stat().st_size)
-            while len(self._done) < len(self._scenario.ups_kbit):
+            while len(self._done) < self.expected:
                 time.sleep(0.05)
-                if time.perf_counter() > deadline or origin.poll() is not None:
+                self.meanwhile(time.perf_counter() - begun, origin, link, tracker)
+                if time.perf_counter() > deadline or (origin.poll() is not None and not self.may_die):
                     raise SystemExit(f"only {len(self._done)} getters completed")
         size = self._source.stat().st_size
         results = [result for _, result in self._done.values()]
@@ -109,7 +113,16 @@ class Ours:
                 sources[node] = sources.get(node, 0) + count
         origin_bytes = max((count for node, count in sources.items() if node not in from_peers), default=0)
         wasted = max(int(str(result["wasted_bytes"])) for result in results) / size
-        return Outcome(tuple(done - begun for done, _ in self._done.values()), origin_bytes / size, wasted)
+        seconds = tuple(self._done[number][0] - begun for number in sorted(self._done))
+        return Outcome(seconds, origin_bytes / size, wasted)
+
+    @property
+    def expected(self) -> int:
+        """How many getters will complete."""
+        return len(self._scenario.ups_kbit)
+
+    def meanwhile(self, seconds: float, origin: "subprocess.Popen[str]", link: str, tracker: str) -> None:
+        """Called often while the swarm runs, so many seconds after the origin's start: for variations."""
 
     def _link(self) -> str:
         output = subprocess.run(
@@ -259,5 +272,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users keep theirs compiled
     main()

@@ -40,7 +40,7 @@ def measure(scenario: Scenario, world: World, seeds: int) -> tuple[float, float]
     lasts, middles = [], []
     for seed in range(1, seeds + 1):
         begun = time.perf_counter()
-        outcome = run(seed)
+        outcome = run(seed, None)
         spent = time.perf_counter() - begun
         if outcome.last is None:
             raise SystemExit(f"{world}, seed {seed}: somebody never completed")

@@ -4,6 +4,7 @@ instant.
 A new experiment is one line in `COMMANDS` and one module that has a click command under that name.
 """
 
+import errno
 import importlib
 import os
 import sys
@@ -19,6 +20,7 @@ COMMANDS: Final = {
     "servers": ("lab.commands.servers", "One server, many clients: six architectures under the same load."),
     "protocols": ("lab.commands.protocols", "The grammar: JSON lines, XML and msgpack side by side."),
     "scale": ("lab.commands.scale", "Client-server against peer-to-peer, measured with real processes."),
+    "fleet": ("lab.commands.fleet", "A running network of mirrors: how soon does a file reach all of them?"),
     "simulate": (
         "lab.commands.simulate",
         "A swarm from a scenario and a seed: whole nodes, thousands of peers, or processes.",
@@ -27,6 +29,7 @@ COMMANDS: Final = {
         "lab.commands.tournament",
         "Policies against each other, also your own: the same scenario, the same seeds.",
     ),
+    "animate": ("lab.commands.animate", "Pieces spreading through a swarm: an animation from event traces."),
     "bounds": ("lab.commands.bounds", "What theory says: closed forms, tables and figures."),
 }
 
@@ -92,9 +95,18 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("lab: interrupted", err=True)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # `lab bounds | head`: the reader has seen enough
+    except OSError as error:  # what nobody closer to it could say better
+        return _refused(error)
+
+
+def _refused(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):  # `lab bounds | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    hint = "; allow more descriptors (ulimit -n)" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+    what = f"{error.filename}: " if error.filename else ""
+    click.echo(f"lab: the system refused: {what}{_one_line(error.strerror or str(error))}{hint}", err=True)
+    return ExitCode.INTERNAL
 
 
 def _one_line(text: str) -> str:

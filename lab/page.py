@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from lab.report import Result, Table
 
-_STYLE: Final = """
+STYLE: Final = """
 :root { color-scheme: light dark; --page: #fff; --ink: #1b1f24; --muted: #59636e; --line: #d9dde2;
   --tint: #f4f6f8 }
 @media (prefers-color-scheme: dark) {
@@ -23,6 +23,7 @@ p.note { color: var(--muted); font-size: .9rem }
 li { margin: .25rem 0 }
 pre { background: var(--tint); border: 1px solid var(--line); border-radius: 6px; padding: .7rem .9rem;
   overflow-x: auto }
+a { color: inherit }
 figure { margin: 1.6rem 0 }
 figure img { width: 100%; height: auto; display: block; border: 1px solid var(--line); border-radius: 6px }
 .wide { overflow-x: auto }
@@ -44,13 +45,15 @@ def render(result: Result, data: Mapping[str, Any], drawn: Mapping[str, Mapping[
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(result.title)}</title><style>{_STYLE}</style></head><body><main>",
+        f"<title>{escape(result.title)}</title><style>{STYLE}</style></head><body><main>",
         f"<h1>{escape(result.title)}</h1>",
         f'<p class="lead">{escape(data["command"])} · {escape(data["started"])}'
         f" · took {data['seconds']:.1f} s</p>",
     ]
     if result.summary:
         parts += ["<ul>", *(f"<li>{escape(line)}</li>" for line in result.summary), "</ul>"]
+    for name, (what, _) in result.pages.items():
+        parts.append(f'<p><a href="{escape(name)}">{escape(what)}</a></p>')
     for plot in result.plots:
         if plot.name in drawn:
             parts.append(_picture(f"{plot.title}. {plot.caption}", drawn[plot.name]))

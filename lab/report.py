@@ -7,7 +7,8 @@ results.json, schema 1::
      "parameters": {...}, "machine": {...}, "versions": {...},
      "rows": [{"table": "kurose-ross", "peers": 1, ...}, ...],          one flat object a row
      "tables": {"kurose-ross": {"title": ..., "columns": {"peers": "peers N", ...}}},
-     "figures": {"kurose-ross": {"title": ..., "caption": ..., "files": ["kurose-ross.light.svg", ...]}}}
+     "figures": {"kurose-ross": {"title": ..., "caption": ..., "files": ["kurose-ross.light.svg", ...]}},
+     "pages": {"swarm.html": "Animation: ..."}}                         more pages beside the report
 
 `lab scale` and `lab simulate` write the same schema, so that one program reads them all.
 """
@@ -70,6 +71,8 @@ class Result:
     tables: list[Table]
     plots: list[figures.Plot] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)
+    pages: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """More pages beside the report: (what it is, its HTML) by file name."""
     repeat: str = ""
     started: float = field(default_factory=time.time)
     seconds: float = 0.0
@@ -97,6 +100,7 @@ class Result:
                 for plot in self.plots
                 if files and plot.name in files
             },
+            "pages": {name: what for name, (what, _) in self.pages.items()},
         }
 
 
@@ -131,13 +135,20 @@ def write(result: Result, folder: Path, complain: Callable[[str], None]) -> list
         data = result.to_json(files)
         results, report = folder / RESULTS_NAME, folder / REPORT_NAME
         _replace(results, json.dumps(finite(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        for name, (_, text) in result.pages.items():
+            _replace(folder / name, text)
         _replace(report, page.render(result, data, drawn))
     except FileExistsError:
         raise UsageError(f"{folder} is a file: name a folder with --out") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(f"cannot write the report to {folder}: {reason}; name another --out") from error
-    return [results, *(path for paths in drawn.values() for path in paths.values()), report]
+    return [
+        results,
+        *(path for paths in drawn.values() for path in paths.values()),
+        *(folder / name for name in result.pages),
+        report,
+    ]
 
 
 def machine() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from random import Random
 
 import trio
 
+from peer.buggify import Point, buggify
 from peer.ids import LinkId
 from peer.link import Link
 from peer.outflow import Outflow
@@ -40,7 +41,8 @@ class Choking:
             return
         self._next_round = self.choker.next_round(now)
         uplink = UplinkView(self._outflow.statistics().rate, self._limit())
-        self._apply(self.choker.round(now, self._views(now), self._seeding(), uplink))
+        served = self.choker.round(now, self._views(now), self._seeding(), uplink)
+        self._apply(() if buggify(Point.CHOKE_ALL) else served)
 
     def changed(self) -> None:
         """A link came, went, or wants something else now: free slots need not wait for the round."""

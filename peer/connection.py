@@ -18,6 +18,7 @@ from typing import Protocol
 
 import trio
 
+from peer.buggify import Point, buggify
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
 from peer.ids import Address, PieceIndex, RequestId
 from peer.limits import FRAME_S, GOODBYE_GRACE_S, IDLE_S, KEEPALIVE_S, OUTBOX_BYTES_MAX
@@ -25,6 +26,9 @@ from peer.net.transport import Stream
 from peer.store.filesystem import FileSlice
 from peer.wire.messages import Bye, Message, Ping
 from peer.wire.session import Event, Session
+
+
+SHORT_READ_BYTES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,11 @@ class Connection:
         """The other side, as the socket saw it."""
         return self._stream.remote
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether a goodbye was said, or the end has come: the session then has nothing more to say."""
+        return self._closing
+
     # --- what others may call, from any task; nothing here waits
 
     def send(self, message: Message) -> None:
@@ -187,6 +196,8 @@ class Connection:
             self._early.clear()
             while True:
                 limit = await self._room(handler)
+                if buggify(Point.SHORT_READ):
+                    limit = SHORT_READ_BYTES if limit is None else min(limit, SHORT_READ_BYTES)
                 buffer = session.get_buffer()
                 count = await receive_into(buffer if limit is None else buffer[:limit])
                 self.received_at = trio.current_time()
@@ -220,6 +231,7 @@ class Connection:
 
     def _handle(self, handler: Handler, event: Event) -> None:
         if self._closing:  # after our goodbye nothing that arrives matters
+            self.session.discard(event)
             return
         handler.handle(event)
 

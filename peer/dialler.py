@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
+from peer.buggify import Point, buggify
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
 from peer.greeting import Greeted, Refused, greet
 from peer.ids import Address
@@ -16,6 +17,8 @@ from peer.wire.session import Session
 
 USELESS_NOW = frozenset({ByeCode.FULL, ByeCode.USELESS, ByeCode.UNKNOWN_SHARE})
 """Refusals after which dialling again soon would only be a nuisance."""
+
+EARLY_DIAL_S = 0.01
 
 
 class Dialler:
@@ -72,7 +75,7 @@ class Dialler:
     async def _open(self, dial: Dial) -> Greeted | None:
         stream = None
         try:
-            with trio.fail_after(DIAL_S):
+            with trio.fail_after(EARLY_DIAL_S if buggify(Point.EARLY_DIAL_TIMEOUT) else DIAL_S):
                 stream = await self._transport.dial(dial.address, dial.node)
             with trio.fail_after(OPENING_S):
                 return await greet(stream, self._session(), self._hello(), dial.node)
@@ -82,6 +85,10 @@ class Dialler:
             text = str(error) or "no answer in time"
             self.last_error = text if str(dial.address) in text else f"{dial.address}: {text}"
             self._book.failed(dial.address, trio.current_time())
+        except BaseException:  # cancelled in the middle of a greeting: nobody else knows of this stream
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
+            raise
         if stream is not None:
             await trio.aclose_forcefully(stream)
         return None

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peer.errors import StorageError
-from peer.ids import NodeId
+from peer.ids import NodeId, ShareId
 from peer.limits import KEY_FILE_BYTES_MAX
+from peer.published import PublishedShare, signed_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -42,6 +43,27 @@ class Identity:
     def of(cls, private_key: "Ed25519PrivateKey") -> "Identity":
         """The identity that a key makes."""
         return cls(node_id_of(private_key.public_key()), private_key)
+
+    def publish(self, name: str, share: ShareId, size: int, serial: int) -> PublishedShare:
+        """An entry for a catalogue, signed."""
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+        key = self.private_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        signature = self.private_key.sign(signed_bytes(name, share, size, serial))
+        return PublishedShare(name, share, size, serial, key, signature)
+
+
+def is_signed(entry: PublishedShare) -> bool:
+    """Whether an entry's signature was made by the key that is in it. A key that is none signs nothing."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+    text = signed_bytes(entry.name, entry.share, entry.size, entry.serial)
+    try:
+        Ed25519PublicKey.from_public_bytes(entry.key).verify(entry.signature, text)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def node_id_of(key: "Ed25519PublicKey") -> NodeId:

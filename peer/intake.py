@@ -16,6 +16,7 @@ import trio
 from peer.alarm import Alarm
 from peer.bitfield import Bitfield
 from peer.buffers import Buffers
+from peer.buggify import Point, buggify
 from peer.errors import ByeCode, StorageError, StorageFullError, StorageLackError
 from peer.ids import LinkId, NodeId, PieceIndex
 from peer.limits import (
@@ -35,6 +36,9 @@ from peer.swarm.download import Download, DownloadStatistics, PieceState
 from peer.trace import EventTrace
 from peer.wire.session import Answered, DataProgress, Rejected
 from peer.workers import Lane, Workers
+
+
+LATE_SAVE = 5
 
 
 class PieceWriter(Protocol):
@@ -134,7 +138,7 @@ class Intake:
 
     async def _keep_durable(self) -> None:
         while True:
-            with trio.move_on_after(CHECKPOINT_S):
+            with trio.move_on_after(CHECKPOINT_S * (LATE_SAVE if buggify(Point.LATE_SAVE) else 1)):
                 await self._due.wait()
             self._due = trio.Event()
             if self._unsaved_bytes:
@@ -184,10 +188,11 @@ class Intake:
 
     def joined(self, link: Link) -> None:
         """A link is here, with or without its pieces."""
-        hello = link.session.remote
-        window = hello.window if hello is not None else 1
         now = trio.current_time()
-        self.perform(self.download.joined(link.id, window, now))
+        window = link.session.window_left  # a request for the manifest, also a cancelled one, holds a place
+        self.perform(self.download.joined(link.id, max(1, window), now))
+        if window <= 0:
+            link.close(ByeCode.USELESS, "no request left in its window")
         if link.pieces is not None:
             self.perform(self.download.bitfield(link.id, link.pieces, now))
         if not link.chokes_us:
@@ -236,7 +241,8 @@ class Intake:
 
     async def room(self) -> None:
         """Return when there is room for another piece."""
-        while self._unverified_bytes > UNVERIFIED_BYTES_MAX:
+        most = 0 if buggify(Point.NO_ROOM) else UNVERIFIED_BYTES_MAX
+        while self._unverified_bytes > most:
             await self._room.wait()
 
     # --- commands
@@ -306,7 +312,7 @@ class Intake:
         self._trace.event("got", piece=piece, bytes=size, node=link.node.hex())
         self.sources[link.node] = self.sources.get(link.node, 0) + size
         self._unsaved_bytes += size
-        if self._unsaved_bytes >= CHECKPOINT_BYTES:
+        if self._unsaved_bytes >= CHECKPOINT_BYTES or buggify(Point.EARLY_SAVE):
             self._due.set()
         self.perform(self.download.verified(link.id, piece, now))
 

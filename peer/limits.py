@@ -147,7 +147,7 @@ MANIFESTS_KEPT_MAX: Final = 256
 MANIFEST_ASKS_MAX: Final = 2
 """Peers asked for the manifest at once: one may be slow, and a second copy of it is cheap."""
 
-MANIFEST_PATIENCE_S: Final = 2.0
+MANIFEST_PATIENCE_S: Final = 1.0
 """Without MANIFEST_PROGRESS_BYTES of the manifest for this long, more peers are asked: as many again as were
 slow, so that a crowd of them is got through in a few steps."""
 
@@ -292,6 +292,12 @@ SOURCE_LOOK_S: Final = 2.0
 
 SOURCE_LOOK_FILES: Final = 1000
 """So many at a time, about 10 ms of a disk thread; the largest share is looked through in three minutes."""
+
+SOURCE_RETRY_S: Final = 30.0
+"""How often what could not be read is read again: a cable is back sooner than its owner restarts the share."""
+
+SOURCE_RETRY_PIECES: Final = 8
+"""So many pieces at a time, at most 128 MiB: a disk that is dying is not asked for more."""
 
 # --- download
 
@@ -518,6 +524,13 @@ TURNOVER_S: Final = 10.0
 TURNOVER_SHARE: Final = 10
 """See TURNOVER_S. (libtorrent's peer_turnover: 4 % every 5 minutes, when 90 % of the places are taken.)"""
 
+TALK_PER_S: Final = 50
+"""Messages of no use that a link may send, sustained: chokes, known haves, refused requests. Honest links
+stay below 5 a second; this many cost 1 % of a core."""
+
+TALK_BURST: Final = 2048
+"""So many at once: several windows of requests that a choke refuses."""
+
 LEDGER_NODES_MAX: Final = 1000
 """Nodes whose account outlives their links: who comes back is neither a newcomer nor a stranger."""
 
@@ -675,6 +688,89 @@ TRACKER_MORE_S_MAX: Final = 60.0
 TRACKER_STOP_S: Final = 1.0
 """What saying `stopped` may cost at the end; a tracker that misses it forgets us by itself."""
 
+# --- catalogue
+
+CATALOGUE_NAMES_MAX: Final = 100_000
+"""Published names that a tracker keeps; beyond it newcomers are refused until some expire."""
+
+CATALOGUE_BYTES_MAX: Final = 384 * MIB
+"""Memory of a full catalogue with the dearest names that are legal; with names as people give them it takes a
+third of that (`benchmarks/catalogue.py`)."""
+
+CATALOGUE_NAMES_PER_NODE_MAX: Final = 1000
+"""Names of one publisher: an archive, not a flood."""
+
+CATALOGUE_NAMES_PER_ADDRESS_MAX: Final = 4000
+"""Names published from one IPv4 address or IPv6 /64: several publishers behind one address translation.
+Making node ids is free, so this is what bounds a flood."""
+
+CATALOGUE_LIFETIME_S: Final = 24 * 3600.0
+"""A name that its publisher has not published again for this long is free: those who fetched the share may
+be found over a night and a day without the publisher."""
+
+CATALOGUE_INTERVAL_S_MIN: Final = 60
+"""How often a publisher repeats itself to a quiet tracker; also how long a restarted one knows too little."""
+
+CATALOGUE_INTERVAL_S_MAX: Final = 1800
+"""And no less often, however many names there are."""
+
+PUBLISHES_PER_S_TARGET: Final = 100
+"""The interval grows with the number of names so that they are repeated no faster than this in all."""
+
+CATALOGUE_WORDS_PER_NAME_MAX: Final = 16
+"""Words of one name in the index: a name of 240 bytes could have 120."""
+
+CATALOGUE_RUN_WORDS_MAX: Final = 1000
+"""Words in one run of the index: adding one moves a few KiB of the run, or of the list of runs."""
+
+CATALOGUE_EXPIRIES_PER_CALL_MAX: Final = 128
+"""Names dropped in one go: some milliseconds, so that answering is never held up."""
+
+CATALOGUE_ENTRIES_PER_MESSAGE_MAX: Final = 100
+"""Entries in one answer: at most 48 KiB with the longest names."""
+
+SEARCH_WORDS_MAX: Final = 8
+"""Words of one search."""
+
+SEARCH_LOOKS_MAX: Final = 20_000
+"""Names that one search looks at before it answers with what it has and where to go on: some milliseconds, so
+that nobody holds up a tracker with words that are everywhere but never together."""
+
+SEARCH_LOOKS_PER_S: Final = 200_000
+"""Names that are looked at for one address each second: under a tenth of a core."""
+
+SEARCH_LOOKS_MIN: Final = 200
+"""What any search costs in names looked at: an answer of 100 entries takes half a millisecond to make."""
+
+SEARCH_EXCHANGES_MAX: Final = 1200
+"""Answers that a client takes for one question: more than a full catalogue has pages."""
+
+SERIAL_MAX: Final = 2**63 - 1
+"""Of a publisher's entries: the largest integer that every language holds exactly."""
+
+# --- mirror
+
+MIRROR_FETCHES_MAX: Final = 4
+"""Shares that a mirror fetches at once: enough to fill a line, few enough to finish some soon."""
+
+MIRROR_SHARES_MAX: Final = 1000
+"""Shares that a mirror keeps: each costs some 50 KiB and a descriptor while it is idle (measured)."""
+
+MIRROR_REMEMBERED_MAX: Final = 10_000
+"""Shares of which a mirror remembers where they are, retired ones included."""
+
+MIRROR_LISTINGS_MAX: Final = 1000
+"""Entries that a mirror takes from a tracker before it looks at them: under 1 MiB."""
+
+MIRROR_STALL_S: Final = 60.0
+"""A fetch without progress for this long gives its place to one that waits."""
+
+MIRROR_RETRY_S: Final = 60.0
+"""Pause before a share whose place on the disk failed is tried again."""
+
+MIRROR_LEDGER_BYTES_MAX: Final = 16 * MIB
+"""Of the file in which a mirror remembers what is where: as many as above, with the longest names."""
+
 # --- identity
 
 KEY_FILE_BYTES_MAX: Final = 4 * KIB
@@ -794,6 +890,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (HALF_OPEN_UNTRUSTED_MAX < HALF_OPEN_MAX, "addresses that the user named must find a free dial"),
     (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
     (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
+    (4 * WINDOW_MAX <= TALK_BURST, "a choke or an endgame must not look like a flood"),
     (SNUB_S <= LINK_TRIAL_S, "a link must be seen to snub us before it makes room for that"),
     (LINKS_MAX <= LEDGER_NODES_MAX, "the accounts of all that are connected must be kept when they go"),
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),
@@ -825,4 +922,37 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
         "a tracker is asked again before it forgets us",
     ),
     (TRACKER_ANSWER_PEERS_WANTED <= PEERS_PER_MESSAGE_MAX, "we must not ask for more than a message holds"),
+    (
+        CATALOGUE_ENTRIES_PER_MESSAGE_MAX * (NAME_BYTES_MAX + 224) + 128 <= HEADER_BYTES_MAX,
+        "a full answer of a catalogue must fit a header",
+    ),
+    (
+        CATALOGUE_ENTRIES_PER_MESSAGE_MAX <= HAVES_PER_MESSAGE_MAX,
+        "a catalogue's answer must pass as an array of a header",
+    ),
+    (
+        CATALOGUE_NAMES_PER_NODE_MAX <= CATALOGUE_NAMES_PER_ADDRESS_MAX <= CATALOGUE_NAMES_MAX // 8,
+        "one address alone must leave names for others",
+    ),
+    (
+        CATALOGUE_NAMES_MAX / PUBLISHES_PER_S_TARGET <= CATALOGUE_INTERVAL_S_MAX,
+        "a full catalogue must be able to slow its publishers down enough",
+    ),
+    (
+        4 * CATALOGUE_INTERVAL_S_MAX < CATALOGUE_LIFETIME_S,
+        "a publisher that misses some turns must keep its name",
+    ),
+    (
+        SEARCH_EXCHANGES_MAX * CATALOGUE_ENTRIES_PER_MESSAGE_MAX > CATALOGUE_NAMES_MAX,
+        "a client must be able to read a full catalogue",
+    ),
+    (
+        MIRROR_REMEMBERED_MAX * (4 * NAME_BYTES_MAX + 400) <= MIRROR_LEDGER_BYTES_MAX,
+        "a full ledger of a mirror must stay readable",
+    ),
+    (
+        SEARCH_LOOKS_MAX / SEARCH_LOOKS_PER_S * TRACKER_CONNECTIONS_PER_ADDRESS_MAX < TRACKER_EXCHANGE_S,
+        "the last of an address's searches must be answered before its patience ends",
+    ),
+    (MIRROR_FETCHES_MAX < MIRROR_SHARES_MAX, "a mirror seeds more than it fetches"),
 )

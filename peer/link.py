@@ -11,11 +11,13 @@ from typing import Protocol
 import trio
 
 from peer.bitfield import Bitfield
+from peer.buggify import Point, buggify
 from peer.connection import Connection, Ending, Outgoing
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError
 from peer.ids import Address, LinkId, NodeId, PieceIndex, RequestId
 from peer.limits import HAVES_PER_MESSAGE_MAX, PIECES_MAX, SNUB_S
 from peer.swarm.rates import RateMeter
+from peer.swarm.talk import TalkBudget
 from peer.wire.messages import Choke, Have, Interested, KnownPeer, Pong
 from peer.wire.session import (
     Answered,
@@ -128,6 +130,7 @@ class Link:
         self._bits: bytearray | None = None
         self._open: dict[PieceIndex | None, RequestId] = {}
         self._data_at = self._moved_at = now
+        self._talk = TalkBudget(now)
         self._news: list[PieceIndex] = []
         self.news_due = inf
         """When what `news` has gathered must be told; it goes sooner with whatever is sent."""
@@ -159,10 +162,13 @@ class Link:
         """Say goodbye and end."""
         self.connection.close(code, reason)
 
-    # --- what the member has us say
+    # --- what the member has us say. After a goodbye all of this is nothing: the link is there until its
+    # --- last bytes are sent, and the policies hear of its end only then.
 
     def ask(self, piece: PieceIndex, length: int) -> None:
         """Request a piece."""
+        if self.connection.is_closing:
+            return
         if not self._open:
             self._data_at = trio.current_time()
         self._open[piece], frame = self.session.request(piece, length)
@@ -170,14 +176,16 @@ class Link:
 
     def ask_manifest(self) -> None:
         """Request the manifest."""
-        if self.session.window_left > 0:
+        if self.session.window_left > 0 and not self.connection.is_closing:
             self._open[None], frame = self.session.request_manifest()
             self.connection.queue(frame)
 
     def withdraw(self, piece: PieceIndex | None) -> None:
         """Cancel the request for a piece, or for the manifest; nothing if it is not open."""
         request = self._open.pop(piece, None)
-        if request is not None and (frame := self.session.cancel(request)):
+        if request is None or self.connection.is_closing:
+            return
+        if frame := self.session.cancel(request):
             self.connection.queue(frame)
 
     def express(self, wanted: bool) -> None:
@@ -194,11 +202,13 @@ class Link:
 
     def reject(self, request: RequestId, code: RejectCode) -> None:
         """Answer a request with a refusal."""
-        self.connection.queue(self.session.reject(request, code))
+        if not self.connection.is_closing:
+            self.connection.queue(self.session.reject(request, code))
 
     def show(self, have: Bitfield) -> None:
         """Tell all our pieces, once."""
-        self.connection.queue(self.session.bitfield(have.to_bytes()))
+        if not self.connection.is_closing:
+            self.connection.queue(self.session.bitfield(have.to_bytes()))
 
     def news(self, piece: PieceIndex, due: float) -> None:
         """We hold one more piece: told with what is sent next, or when it is due (a time of trio's clock)."""
@@ -209,8 +219,14 @@ class Link:
         """Tell what `news` has gathered, in one message."""
         news, self._news = self._news, []
         self.news_due = inf
-        for start in range(0, len(news), HAVES_PER_MESSAGE_MAX):
-            self.connection.send(Have(tuple(news[start : start + HAVES_PER_MESSAGE_MAX])))
+        most = 1 if buggify(Point.NEWS_ONE_BY_ONE) else HAVES_PER_MESSAGE_MAX
+        for start in range(0, len(news), most):
+            self.connection.send(Have(tuple(news[start : start + most])))
+
+    def charge(self) -> None:
+        """The other side said something that brought nothing. Raises RemoteProtocolError if it does nothing
+        else."""
+        self._talk.spend(trio.current_time())
 
     # --- the other side's pieces
 
@@ -224,13 +240,19 @@ class Link:
             raise RemoteProtocolError(f"bitfield does not fit the share: {error}") from None
         self._bits = None
 
+    def has_lost(self, piece: PieceIndex) -> bool:
+        """The other side has the piece no longer, so that it is news when it has it again. False if it was
+        not known to have it."""
+        return self.pieces is not None and self.pieces.discard(piece)
+
     def _got_bits(self, bits: bytes) -> None:
         if len(bits) > PIECES_MAX // 8 + 1:
             raise RemoteProtocolError("bitfield is longer than any share's")
         self._bits = bytearray(bits)
         self._owner.link_offers(self)
 
-    def _got_haves(self, pieces: tuple[PieceIndex, ...]) -> None:
+    def _got_haves(self, pieces: tuple[PieceIndex, ...]) -> bool:
+        """Note them. Whether any of them may be new."""
         if self.pieces is not None:
             size = len(self.pieces)
             if any(piece >= size for piece in pieces):
@@ -238,13 +260,15 @@ class Link:
             fresh = tuple(piece for piece in pieces if self.pieces.add(piece))
             if fresh:
                 self._owner.link_has(self, fresh)
-        elif self._bits is not None:
-            for piece in pieces:
-                if piece >= 8 * len(self._bits):
-                    raise RemoteProtocolError("have of a piece beyond the bitfield")
-                self._bits[piece >> 3] |= 0x80 >> (piece & 7)
-        else:
+            return bool(fresh)
+        if self._bits is None:
             raise RemoteProtocolError("have before the bitfield")
+        before = bytes(self._bits)
+        for piece in pieces:
+            if piece >= 8 * len(self._bits):
+                raise RemoteProtocolError("have of a piece beyond the bitfield")
+            self._bits[piece >> 3] |= 0x80 >> (piece & 7)
+        return self._bits != before
 
     def _close_request(self, piece: PieceIndex | None, request: RequestId) -> None:
         """An answer has ended; the piece may have been asked again under another id meanwhile."""
@@ -266,16 +290,20 @@ class Link:
             case RequestReceived():
                 self._owner.link_asks(self, event.id, event.piece)
             case HaveReceived():
-                self._got_haves(event.pieces)
+                if not self._got_haves(event.pieces):
+                    self.charge()
             case Rejected():
                 self._close_request(event.piece, event.id)
                 self._owner.link_rejected(self, event)
             case CancelReceived():
+                self.charge()
                 self._owner.link_cancels(self, event.id)
             case ChokeReceived():
+                self.charge()
                 self.chokes_us = event.on
                 self._owner.link_chokes(self, event.on)
             case InterestedReceived():
+                self.charge()
                 self.wants_us = event.on
                 if not event.on:
                     self.flush_news()  # perhaps it only has not heard of them
@@ -283,8 +311,10 @@ class Link:
             case BitfieldReceived():
                 self._got_bits(event.bits)
             case PingReceived():
+                self.charge()
                 self.connection.send(Pong(event.number))
             case PeersReceived():
+                self.charge()
                 self._owner.link_tells(self, event.peers)
             case ByeReceived():
                 self.connection.ended(Ending(event.reason, event.code))

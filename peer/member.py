@@ -12,12 +12,14 @@ from itertools import count
 
 import trio
 
+from peer.buggify import Point, buggify
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
 from peer.dialler import Dialler
 from peer.discovery.exchange import Exchange
 from peer.discovery.tracker import TrackerClient
-from peer.errors import ByeCode, ContentError, ManifestError, RejectCode, RemoteProtocolError, StorageError
+from peer.errors import ByeCode, RejectCode, RemoteProtocolError, StorageError
+from peer.finding import Finding
 from peer.greeting import Greeted
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
@@ -31,7 +33,7 @@ from peer.services import AGENT, Services
 from peer.swarm.availability import Availability
 from peer.swarm.download import Download
 from peer.swarm.known import Source
-from peer.swarm.metadata import AskManifest, ManifestQuest
+from peer.swarm.metadata import ManifestQuest
 from peer.swarm.peerbook import PeerBook, Turned
 from peer.target import Target
 from peer.throttle import Throttle
@@ -39,6 +41,8 @@ from peer.turnover import make_room
 from peer.watching import watch_sources
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Answered, DataProgress, Rejected, Session
+
+SMALL_WINDOW = 2
 
 
 class Phase(Enum):
@@ -75,7 +79,7 @@ class Member:
         self.dialler = Dialler(
             self.book, services.transport, hello=self.hello, session=self.session, serve=self.serve
         )
-        self.quest = ManifestQuest(share)
+        self._finding = Finding(share, self.links)
         self.holding: Holding | None = None
         self.intake: Intake | None = None
         self.outflow: Outflow | None = None
@@ -91,15 +95,26 @@ class Member:
         self._choking: Choking | None = None
         self._throttle = Throttle(share, services.down)
         self._numbers = count(1)
-        self.found = trio.Event()
-        """The manifest is known, or known to be bad."""
-        self.manifest: tuple[Manifest, bytes] | None = None
-        self._bad_manifest: ContentError | None = None
         self._available = Availability(0)
         self._news = News(self.links, services.alarm, self._has_requests_of)
         self._exchange = Exchange(self.book, self.links)
         self._nursery: trio.Nursery | None = None
         self._alone = trio.Event()
+
+    @property
+    def quest(self) -> ManifestQuest:
+        """The search for the manifest."""
+        return self._finding.quest
+
+    @property
+    def found(self) -> trio.Event:
+        """The manifest is known, or known to be bad."""
+        return self._finding.found
+
+    @property
+    def manifest(self) -> tuple[Manifest, bytes] | None:
+        """What a getter fetches, and its encoding; None while it is not known."""
+        return self._finding.manifest
 
     @property
     def phase(self) -> Phase:
@@ -164,15 +179,12 @@ class Member:
     async def _fetch(self) -> None:
         target = self._target
         if target is not None and (known := await target.recall(self.share)) and not self.found.is_set():
-            self.manifest = known
-            self.found.set()
-        await self.found.wait()
-        if self._bad_manifest is not None:
-            raise self._bad_manifest
-        if target is None or self.manifest is None:  # the manifest was all that was wanted
+            self._finding.know(*known)
+        manifest = await self._finding.wait()
+        if target is None:  # the manifest was all that was wanted
             await trio.sleep_forever()
         self._enter(Phase.CHECKING)
-        holding, wanted = await target.prepare(*self.manifest)
+        holding, wanted = await target.prepare(*manifest)
         download = Download(holding.layout.piece_length, holding.have, wanted, self.services.rng)
         self.intake = Intake(
             holding.manifest,
@@ -211,6 +223,7 @@ class Member:
             piece_bytes=holding.manifest.piece_bytes,
             bytes=holding.layout.total_bytes,
             held=holding.have.count,
+            have=None if holding.have.is_empty or holding.have.is_full else holding.have.to_bytes().hex(),
         )
         self.outflow = Outflow(
             self.share,
@@ -242,8 +255,7 @@ class Member:
                 link.connection.tick(now)
             for number in self.book.overdue(now):
                 self.links[number].close(ByeCode.DUPLICATE)
-            if not self.found.is_set():
-                self._ask_manifest(self.quest.tick(now))
+            self._finding.tick(now)
             if self._choking is not None:
                 self._choking.tick(now)
             self._exchange.tick(now)
@@ -257,7 +269,8 @@ class Member:
     def hello(self) -> Hello:
         """Ours, as of now."""
         services = self.services
-        return Hello(PROTOCOL_VERSION, self.share, services.node, WINDOW_DEFAULT, services.port, AGENT)
+        window = SMALL_WINDOW if buggify(Point.SMALL_WINDOW) else WINDOW_DEFAULT
+        return Hello(PROTOCOL_VERSION, self.share, services.node, window, services.port, AGENT)
 
     def session(self) -> Session:
         """A new connection's state machine."""
@@ -329,8 +342,7 @@ class Member:
                 self.outflow.left(link)
             if self.intake is not None:
                 self.intake.left(link)
-        if not self.found.is_set():
-            self._ask_manifest(self.quest.left(link.id, trio.current_time()))
+        self._finding.left(link)
         if self._choking is not None:
             self._choking.left(link)
         link.session.close()
@@ -356,8 +368,7 @@ class Member:
 
     def link_offers(self, link: Link) -> None:
         if self.holding is None:
-            if not self.found.is_set():
-                self._ask_manifest(self.quest.offered(link.id, trio.current_time()))
+            self._finding.offered(link)
             return
         link.learn_size(self.holding.layout.piece_count)
         if link.pieces is not None:
@@ -393,17 +404,22 @@ class Member:
             return
         data = bytes(event.buffer)
         self.services.buffers.release(event.buffer)
-        if not event.cancelled and not self.found.is_set():
-            self._got_manifest(link, data)
+        if not event.cancelled and (reason := self._finding.answered(link, data)):
+            self._expel(link, reason)
 
     def link_rejected(self, link: Link, event: Rejected) -> None:
         if event.piece is None:
-            self._ask_manifest(self.quest.left(link.id, trio.current_time()))
-        elif self.intake is not None:
+            self._finding.left(link)
+            return
+        if event.code in (RejectCode.NOT_HELD, RejectCode.UNREADABLE) and link.has_lost(event.piece):
+            assert link.pieces is not None
+            self._available.lose(event.piece, link.pieces)
+        if self.intake is not None:
             self.intake.rejected(link, event)
 
     def link_asks(self, link: Link, request: RequestId, piece: PieceIndex | None) -> None:
         if self.outflow is None:
+            link.charge()
             link.reject(request, RejectCode.NOT_HELD)
         else:
             self.outflow.asked(link, request, piece)
@@ -438,31 +454,6 @@ class Member:
 
     def link_received(self, link: Link, count: int) -> None:
         self._throttle.received(link.id, count)
-
-    # --- manifest
-
-    def _ask_manifest(self, asks: Iterable[AskManifest]) -> None:
-        for ask in asks:
-            link = self.links.get(ask.link)
-            if link is not None:
-                link.ask_manifest()
-
-    def _got_manifest(self, link: Link, data: bytes) -> None:
-        try:
-            manifest, others = self.quest.answered(link.id, data)
-        except ManifestError as error:
-            self._bad_manifest = error
-            self.found.set()
-            return
-        if manifest is None:
-            reason = "sent another manifest than the link names"
-            link.close(ByeCode.CORRUPT, reason)
-            self._expel(link, reason)
-            return
-        for other in others:
-            self.links[other.link].withdraw(None)
-        self.manifest = (manifest, data)
-        self.found.set()
 
     # --- pieces
 

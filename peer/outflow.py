@@ -11,6 +11,7 @@ import trio
 
 from peer.alarm import Alarm
 from peer.bitfield import Bitfield
+from peer.buggify import Point, buggify
 from peer.connection import Outgoing
 from peer.errors import RejectCode, RemoteProtocolError, StorageError, StorageLackError
 from peer.ids import LinkId, PieceIndex, RequestId, ShareId
@@ -20,6 +21,9 @@ from peer.pacing import Pacer
 from peer.store.filesystem import FileSlice
 from peer.store.layout import Layout
 from peer.swarm.upload import Cancelled, Chunk, Deferred, Upload, UploadStatistics
+
+
+SMALL_CHUNK_BYTES = 700
 
 
 class PieceReader(Protocol):
@@ -104,6 +108,7 @@ class Outflow:
             raise RemoteProtocolError(f"asked for piece {piece} of {self._layout.piece_count}")
         refusal = self.upload.asked(link.id, request, piece, trio.current_time())
         if refusal is not None:
+            link.charge()
             link.reject(request, refusal)
             return
         if piece is not None:
@@ -129,6 +134,8 @@ class Outflow:
         allowed = self._allowance(link)
         if allowed == 0:
             return None
+        if buggify(Point.SMALL_CHUNK):
+            allowed = SMALL_CHUNK_BYTES if allowed is None else min(allowed, SMALL_CHUNK_BYTES)
         chunk = self.upload.next_chunk(link.id, now, allowed)
         if isinstance(chunk, Chunk):
             self._settle(link, chunk.length)

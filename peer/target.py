@@ -23,13 +23,25 @@ from peer.workers import Lane, Workers
 
 
 class Target:
-    """NAME in a folder. Lives on the event loop; everything that blocks goes through the workers."""
+    """NAME in a folder. Lives on the event loop; everything that blocks goes through the workers.
 
-    def __init__(self, folder: Folder, name: str, only: Sequence[str], workers: Workers) -> None:
+    expected_bytes: the size that was promised with the share's name; another is refused.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        name: str,
+        only: Sequence[str],
+        workers: Workers,
+        *,
+        expected_bytes: int | None = None,
+    ) -> None:
         self._folder = folder
         self._name = name
         self._only = only
         self._workers = workers
+        self._expected_bytes = expected_bytes
         self._store: IncomingStore | None = None
         self._manifest: Manifest | None = None
         self.progress: tuple[int, int] = (0, 0)
@@ -59,8 +71,10 @@ class Target:
         """Look what is here, and make ready to write the rest.
 
         Returns what is held and which pieces are wanted. Raises UsageError when no file is selected,
-        StorageError when the place is taken, too small, or may not be written to.
+        ContentError for another size than was promised, StorageError when the place is taken, too small, or
+        may not be written to.
         """
+        self._check_size(manifest)
         self._manifest = manifest
         layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
         wanted_files = select(manifest, self._only, self._name)
@@ -96,6 +110,13 @@ class Target:
             )
         completed = await self._workers.run(Lane.DISK, self.store.complete)
         return completed.dropped
+
+    def _check_size(self, manifest: Manifest) -> None:
+        if self._expected_bytes is not None and self._expected_bytes != manifest.total_bytes:
+            raise ContentError(
+                f"{printable(self._name)} has {manifest.total_bytes} bytes, and its publisher says"
+                f" {self._expected_bytes}: not fetched"
+            )
 
     async def _wrong_files(self) -> list[FileIndex]:
         """Files whose bytes contradict the manifest's hash of the whole, on every core."""

@@ -7,7 +7,7 @@ over each other by it.
 | event | fields |
 |---|---|
 | begin | wall, node |
-| share | share, pieces, piece_bytes, bytes, held |
+| share | share, pieces, piece_bytes, bytes, held, have (the bitfield in hex, where it is only partly held) |
 | link | node, address, dialled |
 | unlink | node, reason, received, sent |
 | got | piece, bytes, node |

@@ -17,6 +17,7 @@ _PREFIXES |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _RATE = re.compile(
     r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<prefix>[kmgt]?i?)(?P<unit>bits?|b|bps)?(?:/s)?", re.I
 )
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<prefix>[kmgt]?i?)B", re.I)
 _TIME = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<unit>ms|s|m|h|d)")
 _SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
@@ -50,6 +51,14 @@ def parse_rate(text: str) -> int:
     if rate > RATE_MAX:
         raise ValueError(f"{text!r} is faster than any network: at most {format_rate(RATE_MAX)}")
     return max(1, round(rate)) if value else 0
+
+
+def parse_size(text: str) -> int:
+    """``500GiB``, ``2TB``, ``0B`` as bytes. Raises ValueError with a sentence for the user."""
+    match = _SIZE.fullmatch(text.strip()) if text.isascii() and len(text) <= 32 else None
+    if match is None or match["prefix"].lower() not in _PREFIXES:
+        raise ValueError(f"{text!r} is not a size: write for example 500GiB or 2TB")
+    return round(float(match["number"]) * _PREFIXES[match["prefix"].lower()])
 
 
 def parse_duration(text: str) -> float:

@@ -2,7 +2,8 @@
 
 Serving notices a change at the next request (store/outgoing.py); this notices it within seconds without one,
 withdraws the pieces, and tells the sharer once, by name. A file that was only touched (its bytes are what
-they were) is hashed again and shared on without a word.
+they were) is hashed again and shared on without a word. What a disk could not read is withdrawn as well, and
+tried again now and then: a read error may pass, and nobody restarts a share for it.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from peer.bitfield import Bitfield
 from peer.errors import StorageError
 from peer.holding import Holding
 from peer.ids import PieceIndex
-from peer.limits import SOURCE_LOOK_FILES, SOURCE_LOOK_S
+from peer.limits import SOURCE_LOOK_FILES, SOURCE_LOOK_S, SOURCE_RETRY_PIECES, SOURCE_RETRY_S
 from peer.store.outgoing import Change, SourceStore
 from peer.workers import Lane, Workers
 
@@ -37,12 +38,19 @@ class SourceWatch:
         self._told = told
         self._held = held
         self._next = 0
+        self._next_piece = 0
+        self._unread: list[Change] = []
+        """Changed files that could not be read when they were to be compared."""
 
     async def run(self) -> None:
         """Until cancelled. Looks at some files at a time, so that a share of any size costs little."""
+        retry_at = trio.current_time() + SOURCE_RETRY_S
         while True:
             await trio.sleep(SOURCE_LOOK_S)
             await self.look()
+            if trio.current_time() >= retry_at:
+                await self.retry()
+                retry_at = trio.current_time() + SOURCE_RETRY_S
 
     async def look(self) -> None:
         """Look at the next files, and settle what was found changed here or while serving."""
@@ -61,6 +69,7 @@ class SourceWatch:
             same = await self._workers.run(Lane.COMPUTE, self._store.recheck, change.file)
         except StorageError:
             same = False
+            self._unread.append(change)
         if not same:
             self._told(str(change))
             return
@@ -69,6 +78,24 @@ class SourceWatch:
             # A piece of many small files is good again when all of them are.
             if self._store.still_good(piece) and self._have.add(piece):
                 self._held(piece)
+
+    async def retry(self) -> None:
+        """Try once more to read what could not be read: some of the pieces that are not here, in turn."""
+        unread, self._unread = self._unread, []
+        for change in unread:
+            await self._settle(change)
+        missing = [piece for piece in map(PieceIndex, self._have.missing()) if self._is_whole(piece)]
+        later = [piece for piece in missing if piece >= self._next_piece]
+        batch = (later or missing)[:SOURCE_RETRY_PIECES]
+        self._next_piece = batch[-1] + 1 if batch else 0
+        for piece in batch:
+            good = await self._workers.run(Lane.COMPUTE, self._store.check, piece)
+            if good and self._have.add(piece):
+                self._held(piece)
+
+    def _is_whole(self, piece: PieceIndex) -> bool:
+        """Whether no file of the piece has changed, as far as is known without looking."""
+        return not self._store.files.is_spoiled(piece)
 
 
 async def watch_sources(

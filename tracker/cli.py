@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     "[env: MANYHANDS_SWARM_KEY holds the secret]",
 )
 def command(host: str | None, port: int, home: Path | None, swarm_key: Path | None) -> None:
-    """Tell peers about each other: who else has this share?
+    """Tell peers about each other: who else has this share? And what is there at all?
 
-    Keeps the members of each swarm in memory only, and forgets those that fall silent. Peers find it with
+    Keeps the members of each swarm, and the names of published shares, in memory only, and forgets those that
+    fall silent. Peers find it with
     --tracker HOST:PORT. Ctrl-C ends it; peers that are transferring go on without it.
     """
     import trio
@@ -123,8 +124,9 @@ async def _stop_on_signal(
 def _summary(statistics: ServerStatistics) -> str:
     registry = statistics.registry
     return (
-        f"stopped; announces answered: {statistics.answered}, "
-        f"at the end members: {registry.members}, swarms: {registry.swarms}"
+        f"stopped; questions answered: {statistics.answered}, "
+        f"at the end members: {registry.members}, swarms: {registry.swarms}, "
+        f"published names: {statistics.catalogue.names}"
     )
 
 

@@ -73,7 +73,7 @@ class Registry:
         self._bounds = bounds or RegistryLimits()
         self._swarms: dict[ShareId, Swarm] = {}
         self._array: list[Swarm] = []  # the same swarms; each knows its slot, so a random one is O(1)
-        self._wheel = Wheel(limits.EXPIRY_GRAIN_S)
+        self._wheel: Wheel[Member] = Wheel(limits.EXPIRY_GRAIN_S)
         self._members = 0
         self._seeders = 0
         self._per_network: dict[str, int] = {}
@@ -113,6 +113,11 @@ class Registry:
         """Seconds until a member should announce again: longer the more members there are."""
         fair = self._members / limits.ANNOUNCES_PER_S_TARGET
         return round(min(max(fair, limits.ANNOUNCE_INTERVAL_S_MIN), limits.ANNOUNCE_INTERVAL_S_MAX))
+
+    def count(self, share: ShareId) -> tuple[int, int]:
+        """Seeders and leechers of a share, as far as they are listed."""
+        swarm = self._swarms.get(share)
+        return (swarm.seeders, swarm.leechers) if swarm is not None else (0, 0)
 
     def expire(self, now: float) -> bool:
         """Drop members whose time is over, a bounded number; True if there may be more."""

@@ -1,16 +1,18 @@
-"""The tracker's conversations: connections come in, announces are answered, nobody can hold it up.
+"""The tracker's conversations: connections come in, questions are answered, nobody can hold it up.
 
 Theory of operation. One task accepts for each listener, one task attends to each connection, one sweeps the
-registry. A connection is served exchange by exchange: one `Announce`, one `Announced`. What the registry
-records is the address that the socket saw; on a transport that authenticates, the node id must be the proven
-one.
+registry and the catalogue. A connection is served exchange by exchange: one `Announce`, one `Announced`; one
+`Publish`, one `Published`; one `Search`, one `Found`. What the registry records is the address that the
+socket saw; on a transport that authenticates, the node id must be the proven one. A published entry must be
+signed by its publisher, and on such a transport come from its publisher.
 
 Strangers may push on three things, and each has its limit. *Time*: a handshake, a request and an answer have
 deadlines, for the whole of each, so a byte now and then buys nothing. *Connections*: an address has its own
-limit, and over it is closed at once; when the house is full, the newcomer takes the place of whoever has been
-here longest without having asked anything yet (or again), because an honest exchange takes milliseconds. So
-a crowd of silent connections cannot lock honest peers out. *Exceptions*: whatever a conversation raises ends
-that conversation and is counted; a bug of ours is logged as well.
+limit, and over it is closed at once; its searches come one after the other, at a rate; when the house is
+full, the newcomer takes the place of whoever has been here longest without having asked anything yet (or
+again), because an honest exchange takes milliseconds. So a crowd of silent connections cannot lock honest
+peers out. *Exceptions*: whatever a conversation raises ends that conversation and is counted; a bug of ours
+is logged as well.
 """
 
 import logging
@@ -25,11 +27,14 @@ import trio
 
 from peer import limits
 from peer.errors import ConnectionLost, ManyhandsError, RemoteProtocolError
-from peer.ids import Address
+from peer.identity import is_signed
+from peer.ids import Address, NodeId
 from peer.net.channel import MessageChannel
 from peer.net.transport import Listener, Stream, Transport
+from peer.published import check_published
 from peer.wire.codec import clip_text
-from peer.wire.messages import Announce, Announced, Bye, Message
+from peer.wire.messages import Announce, Announced, Bye, Found, Message, Publish, Published, Search
+from tracker.catalogue import Catalogue, CatalogueStatistics
 from tracker.observed import observe
 from tracker.registry import Registry, RegistryStatistics
 
@@ -67,6 +72,7 @@ class ServerStatistics:
     failures: int
     """Ended by a bug of ours."""
     registry: RegistryStatistics
+    catalogue: CatalogueStatistics
 
 
 @dataclass(slots=True)
@@ -116,7 +122,7 @@ class _Visitor:
 
 
 class TrackerServer:
-    """Answers announces over a transport. `listen`, then `run` until `stop` or cancellation."""
+    """Answers announces, publications and searches. `listen`, then `run` until `stop` or cancellation."""
 
     def __init__(
         self,
@@ -124,15 +130,18 @@ class TrackerServer:
         rng: Random,
         *,
         registry: Registry | None = None,
+        catalogue: Catalogue | None = None,
         bounds: ServerLimits | None = None,
     ) -> None:
         self._transport = transport
         self._rng = rng
         self._registry = registry if registry is not None else Registry()
+        self._catalogue = catalogue if catalogue is not None else Catalogue(rng.getrandbits(63))
         self._bounds = bounds or ServerLimits()
         self._listeners: list[Listener] = []
         self._visitors: dict[_Visitor, None] = {}  # in order of arrival
         self._per_network: dict[str, int] = {}
+        self._searching: dict[str, trio.Lock] = {}
         self._counts = _Counts()
         self._stopping = trio.Event()
 
@@ -176,6 +185,7 @@ class TrackerServer:
             lost=counts.lost,
             failures=counts.failures,
             registry=self._registry.statistics(),
+            catalogue=self._catalogue.statistics(),
         )
 
     def check_invariants(self) -> None:
@@ -184,6 +194,7 @@ class TrackerServer:
         assert self._per_network == Counter(visitor.network for visitor in self._visitors)
         assert all(count <= self._bounds.connections_per_address for count in self._per_network.values())
         self._registry.check_invariants()
+        self._catalogue.check_invariants()
 
     # --- the door
 
@@ -257,7 +268,7 @@ class TrackerServer:
                 message = await visitor.turn(limits.TRACKER_REQUEST_S, channel.receive)
                 if message is None:
                     break
-                answer = self._answer(message, ready)
+                answer = await self._answer(message, ready, visitor.network)
                 with trio.fail_after(limits.TRACKER_ANSWER_S):
                     await channel.send(answer)
                 self._counts.answered += 1
@@ -268,16 +279,54 @@ class TrackerServer:
         finally:
             await trio.aclose_forcefully(ready)
 
-    def _answer(self, message: Message, stream: Stream) -> Announced:
-        if not isinstance(message, Announce):
-            raise RemoteProtocolError("a tracker answers announces only")
-        if stream.peer is not None and stream.peer != message.node:
-            raise RemoteProtocolError("an announce for a node that the connection does not belong to")
-        return self._registry.announce(message, stream.remote.host, trio.current_time(), self._rng)
+    async def _answer(self, message: Message, stream: Stream, network: str) -> Announced | Published | Found:
+        match message:
+            case Announce():
+                self._check_sender(stream, message.node, "an announce")
+                return self._registry.announce(message, stream.remote.host, trio.current_time(), self._rng)
+            case Publish():
+                return self._publish(message, stream)
+            case Search():
+                return await self._search(message, network)
+        raise RemoteProtocolError("a tracker answers announces, publications and searches only")
+
+    async def _search(self, message: Search, network: str) -> Found:
+        """Searches of one address come one after the other, each as long as what it looked at is worth: so an
+        address that asks without end gets its part of the processor, and no more."""
+        turn = self._searching.setdefault(network, trio.Lock())
+        try:
+            async with turn:
+                before = self._catalogue.looks
+                found = self._catalogue.search(message, trio.current_time(), self._registry.count)
+                looks = self._catalogue.looks - before + limits.SEARCH_LOOKS_MIN
+                await trio.sleep(looks / limits.SEARCH_LOOKS_PER_S)
+                return found
+        finally:
+            if not turn.locked():
+                self._searching.pop(network, None)
+
+    def _publish(self, message: Publish, stream: Stream) -> Published:
+        entry = message.entry
+        try:
+            check_published(entry)
+        except ValueError as error:
+            raise RemoteProtocolError(f"cannot be published: {error}") from None
+        node = entry.node
+        self._check_sender(stream, node, "an entry")
+        if not is_signed(entry):
+            raise RemoteProtocolError("an entry whose signature is not its publisher's")
+        return self._catalogue.publish(entry, node, stream.remote.host, trio.current_time())
+
+    @staticmethod
+    def _check_sender(stream: Stream, node: NodeId, what: str) -> None:
+        if stream.peer is not None and stream.peer != node:
+            raise RemoteProtocolError(f"{what} for a node that the connection does not belong to")
 
     async def _sweep(self) -> None:
         """Forget whose time is over, also while nobody announces."""
         while True:
             await trio.sleep(limits.EXPIRY_GRAIN_S)
             while self._registry.expire(trio.current_time()):
+                await trio.lowlevel.checkpoint()
+            while self._catalogue.expire(trio.current_time()):
                 await trio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-"""When members are forgotten: a timer wheel, because each has a time of its own and all of them keep moving.
+"""When members and names are forgotten: a timer wheel, because each has its time and all of them keep moving.
 
 A heap would keep an entry for every announce and cost a logarithm; an ordered dict needs one time span for
 all, but the interval that members are told depends on how busy the tracker is. Here a member lies in the
@@ -6,10 +6,20 @@ bucket of its deadline, ``EXPIRY_GRAIN_S`` wide; to move it is two dict operatio
 does not matter, which is also why `popitem` (from the end, never past tombstones) is the way out.
 """
 
-from tracker.swarm import Member
+from typing import Generic, Protocol, TypeVar
 
 
-class Wheel:
+class Timed(Protocol):
+    """What can be forgotten. Both belong to the wheel: nobody else changes them."""
+
+    deadline: float
+    bucket: int | None
+
+
+Member = TypeVar("Member", bound=Timed)
+
+
+class Wheel(Generic[Member]):
     """Members in buckets of ``grain`` seconds."""
 
     def __init__(self, grain: float) -> None:

@@ -5,11 +5,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NoReturn
 
 import click
 
-from lab.commands.common import Output, with_output
+from lab.commands.common import Output, stop, with_output
 from lab.servers.roster import SERVERS
 from lab.servers.workloads import FULL, QUICK, TITLES
 
@@ -67,7 +66,7 @@ def servers(
         if not least <= value <= most:
             raise click.UsageError(f"{name} cannot be {value}: {least} to {most:,}")
     chosen_servers, chosen_workloads = servers or tuple(SERVERS), workloads or tuple(TITLES)
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, stop)
     with progress() as show:
         campaign = Campaign(scale, chosen_servers, chosen_workloads, repetitions, output.say, show)
         campaign.run()
@@ -100,8 +99,3 @@ def progress() -> Iterator[Callable[[int, int, str], None]]:
 def _line(done: int, total: int, what: str) -> None:
     if done % max(1, total // 10) == 0:
         click.echo(f"{done}/{total} {what}", err=True)
-
-
-def _stop(*_: object) -> NoReturn:
-    """SIGTERM: leave through every `with`, so that no server stays behind."""
-    raise SystemExit(128 + signal.SIGTERM)

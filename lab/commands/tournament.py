@@ -49,6 +49,6 @@ def tournament(*, output: Output, scenario: Path, policies: str, seeds: int) -> 
     entries = []
     for name, policy in chosen:
         run = runner(World.LARGE, parsed, policy)
-        entries.append(Entry(name, tuple(run(seed) for seed in numbers)))
+        entries.append(Entry(name, tuple(run(seed, None) for seed in numbers)))
         output.say(f"{name}: {seeds} seeds done")
     output.finish(result(parsed, numbers, entries))

@@ -6,10 +6,16 @@ Pure: rates in bytes a second, sizes in bytes, times in seconds.
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from lab import bounds
 from peer.errors import UsageError
+
+PEERS_MAX: Final = 128
+"""Downloaders on one machine: each is a Python process of some 60 MB."""
+
+HOURS_MAX: Final = 24
+"""Longer than that is a slip of the pen."""
 
 
 class Mode(StrEnum):
@@ -69,6 +75,17 @@ class Conditions:
             raise UsageError("--file must be at least one byte")
         if min(counts) < 1:
             raise UsageError("--peers must be at least 1")
+        if max(counts) > PEERS_MAX:
+            raise UsageError(
+                f"--peers {max(counts)} is more than {PEERS_MAX}: each is a process of its own"
+                " (lab simulate has thousands, in virtual time)"
+            )
+        hours = sum(self.bound(mode, peers) for mode, peers in plan(counts)) / 3600
+        if hours > HOURS_MAX:
+            raise UsageError(
+                f"this takes at least {hours:,.0f} hours: a smaller --file, fewer --peers"
+                " or a faster --origin-up"
+            )
         for name, count in (("--free-riders", self.free_riders), ("--late", self.late)):
             if count and count >= max(counts):
                 raise UsageError(f"{name} {count} leaves nobody else: there are at most {max(counts)} peers")

@@ -46,6 +46,7 @@ class Downloader:
     """One getting process and what it said when it was done."""
 
     process: "subprocess.Popen[str]"
+    complaints: Path
     done_at: float | None = None
     result: dict[str, Any] = field(default_factory=dict)
 
@@ -57,6 +58,11 @@ class Downloader:
         if line:
             self.result = json.loads(line)
             self.done_at = at
+
+    def last_word(self) -> str:
+        """Why it ended, as it said itself."""
+        said = self.complaints.read_text(encoding="utf-8", errors="replace").split("\n")
+        return next((line for line in reversed(said) if line.strip()), "it said nothing")
 
 
 @contextmanager
@@ -85,6 +91,8 @@ class Run:
         self._stack = ExitStack()
         self._downloaders: list[Downloader] = []
         self._tracker_process: subprocess.Popen[str] | None = None
+        self.traces = work / "traces"
+        self.traces.mkdir()
         self._environment = os.environ | {"MANYHANDS_LAN": "0"}
 
     def measure(self, link: str) -> Point:
@@ -97,9 +105,9 @@ class Run:
             for number, up in enumerate(ups[: self._peers - late]):
                 self._start_downloader(number, up, link, tracker)
             self._await_ready()
-            trace = self._work / "origin.jsonl"
+            trace = self.traces / "origin.jsonl"
             origin = self._start_origin(tracker, trace)
-            begun = self._first_connection(trace)
+            begun = self._first_connection(trace, origin)
             self._follow(begun, bound, origin, lambda: self._join_late(ups, late, link, tracker))
             finished = [d.done_at - begun for d in self._downloaders if d.done_at is not None]
             node = json.loads(trace.read_text().splitlines()[0])["node"]
@@ -136,15 +144,17 @@ class Run:
     def _start_downloader(self, number: int, up: float, link: str, tracker: str) -> None:
         home = self._work / f"home-{number}"
         seed = [] if self._conditions.leave else ["--seed"]
-        process = self._popen(
-            [*program("peer"), "get", link, "-o", str(self._work / f"out-{number}"), "--json",
-             "--progress", "none", "--timeout", "1h", "--host", HOST, "--port", "0", "--tracker", tracker,
-             "--up", f"{up:.0f}B", "--home", str(home), "--trace", str(self._work / f"trace-{number}.jsonl"),
-             *seed],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        downloader = Downloader(process)
+        complaints = self._work / f"complaints-{number}"
+        with complaints.open("w", encoding="utf-8") as file:
+            process = self._popen(
+                [*program("peer"), "get", link, "-o", str(self._work / f"out-{number}"), "--json",
+                 "--progress", "none", "--timeout", "1h", "--host", HOST, "--port", "0", "--tracker", tracker,
+                 "--up", f"{up:.0f}B", "--home", str(home),
+                 "--trace", str(self.traces / f"peer-{number + 1}.jsonl"), *seed],
+                stdout=subprocess.PIPE,
+                stderr=file,
+            )  # fmt: skip
+        downloader = Downloader(process, complaints)
         self._downloaders.append(downloader)
         threading.Thread(target=downloader.follow, daemon=True).start()
 
@@ -169,7 +179,7 @@ class Run:
             time.sleep(POLL_S)
         time.sleep(SETTLE_S + 0.15 * len(homes))
 
-    def _first_connection(self, trace: Path) -> float:
+    def _first_connection(self, trace: Path, origin: "subprocess.Popen[str]") -> float:
         """When the origin met its first downloader, by the wall clock."""
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
@@ -177,6 +187,8 @@ class Run:
             begun = first_link(trace)
             if begun is not None:
                 return begun
+            if origin.poll() is not None:
+                raise LabError(f"the origin ended with exit code {origin.returncode}")
         raise LabError("no downloader reached the origin")
 
     def _follow(self, begun: float, bound: float, origin: "subprocess.Popen[str]", join: Any) -> None:
@@ -201,7 +213,8 @@ class Run:
                 events.pop(0)[1]()
             dead = [d for d in self._downloaders if d.done_at is None and d.process.poll() not in (None, 0)]
             if dead:
-                raise LabError(f"a downloader ended with exit code {dead[0].process.returncode}")
+                code, why = dead[0].process.returncode, dead[0].last_word()
+                raise LabError(f"a downloader ended with exit code {code}: {why}")
             if now > deadline:
                 missing = sum(d.done_at is None for d in self._downloaders)
                 raise LabError(f"{missing} of {self._peers} downloaders are stuck after {now - begun:.0f} s")
@@ -231,12 +244,25 @@ def first_link(trace: Path) -> float | None:
     return None
 
 
-def measure(conditions: Conditions, mode: Mode, peers: int, source: Path, link: str, work: Path) -> Point:
-    """One point, in a folder of its own that is removed afterwards."""
+def measure(
+    conditions: Conditions,
+    mode: Mode,
+    peers: int,
+    source: Path,
+    link: str,
+    work: Path,
+    traces: Path | None = None,
+) -> Point:
+    """One point, in a folder of its own that is removed afterwards. traces: where event traces are kept."""
     folder = work / f"{mode.value}-{peers}"
     folder.mkdir(parents=True)
     try:
-        return Run(conditions, mode, peers, source, folder).measure(link)
+        run = Run(conditions, mode, peers, source, folder)
+        point = run.measure(link)
+        if traces is not None:
+            shutil.rmtree(traces, ignore_errors=True)
+            shutil.copytree(run.traces, traces)
+        return point
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

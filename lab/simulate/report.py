@@ -140,10 +140,9 @@ def _plot(scenario: Scenario, runs: Sequence[SeedRun], world: World, policy: str
         bound = scenario.bound()
         if bound:
             theory(axes, [bound, bound], [0, scenario.peers], theme.series[ORANGE])
-            tag(axes, bound, 0.3, "bound", theme.series[ORANGE], xytext=(-6, 0), ha="right")
-        axes.set(
-            xlabel="seconds" if world is World.REAL else "virtual seconds", ylabel="peers that are complete"
-        )
+            tag(axes, bound, scenario.peers * 0.5, "bound", theme.series[ORANGE], xytext=(-6, 0), ha="right")
+        clock = "seconds" if world is World.REAL else "virtual seconds"
+        axes.set(xlabel=clock, ylabel="peers that are complete")
         axes.set_xlim(0, max(end, bound or 0.0, 1.0) * 1.05)
         axes.set_ylim(0, scenario.peers * 1.05)
 

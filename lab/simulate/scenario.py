@@ -236,6 +236,11 @@ def parse(text: str) -> Scenario:
     return scenario
 
 
+def share_size(text: str) -> int:
+    """A size given on the command line instead of the scenario's, in bytes. Raises UsageError."""
+    return int(_read({"--size": text}, "--size", _size, "the command line", 0))
+
+
 def _origin(table: Mapping[str, Any]) -> Origin:
     _known(table, ("up", "latency", "dies_at"), "[origin]")
     return Origin(

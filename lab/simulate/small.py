@@ -7,23 +7,33 @@ import trio
 
 from lab.simulate.outcome import PATIENCE, PATIENCE_S, Member, Outcome
 from lab.simulate.scenario import Group, Scenario
+from peer.ids import NodeId
 from peer.magnet import MagnetLink
 from peer.sim.run import run
 from peer.sim.trace import Trace
 from peer.sim.world import SimFetch, SimPeer, World, open_world
+from peer.trace import EventTrace, LineTrace
 
 INTRODUCED = 20
 """Earlier peers that a newcomer is told of, at random, as a tracker would."""
 
 
-def simulate(scenario: Scenario, seed: int) -> Outcome:
-    """Run a scenario. The same seed and the same program give the same outcome and hash."""
-    return run(seed, partial(_Run(scenario, seed).run))
+EventLines = dict[str, list[str]]
+"""The lines of each machine's event trace, by its name."""
+
+
+def simulate(scenario: Scenario, seed: int, lines: EventLines | None = None) -> Outcome:
+    """Run a scenario. The same seed and the same program give the same outcome and hash.
+
+    lines: is filled with the event trace of each machine (`peer.trace`), the origin's first.
+    """
+    return run(seed, partial(_Run(scenario, seed, lines).run))
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, seed: int) -> None:
+    def __init__(self, scenario: Scenario, seed: int, lines: EventLines | None = None) -> None:
         self._scenario = scenario
+        self._lines = lines
         self._rng = Random(seed)
         self._data = self._rng.randbytes(scenario.size)
         self._trace = Trace()
@@ -36,7 +46,8 @@ class _Run:
     async def run(self) -> Outcome:
         scenario = self._scenario
         patience = PATIENCE * (scenario.bound() or 0) + PATIENCE_S
-        async with open_world(self._rng.getrandbits(32), self._trace) as world:
+        traces = None if self._lines is None else self._event_trace
+        async with open_world(self._rng.getrandbits(32), self._trace, traces) as world:
             origin = await world.add_peer("origin", latency=scenario.origin.latency)
             origin.node.services.up.set_rate(scenario.origin.up)
             link = await origin.share("file", {(): self._data})
@@ -52,6 +63,18 @@ class _Run:
                     nursery.cancel_scope.cancel()
             ended = trio.current_time() - begun
         return Outcome(tuple(self._members), ended, self._wrong, self._trace.digest())
+
+    def _event_trace(self, name: str, node: NodeId) -> EventTrace:
+        """A machine goes on in its own trace when it comes back."""
+        assert self._lines is not None
+        lines = self._lines.setdefault(self._label(name), [])
+        return LineTrace(lines.append, trio.current_time(), node.hex())
+
+    def _label(self, name: str) -> str:
+        """What people call a machine: the groups count from 1, and only where there are several."""
+        kind, *numbers = name.split("-")
+        shown = [str(int(number) + 1) for number in numbers]
+        return "-".join([kind, *(shown if len(self._scenario.groups) > 1 else shown[-1:])])
 
     async def _die(self, origin: SimPeer, at: float) -> None:
         await trio.sleep(at)

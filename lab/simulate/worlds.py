@@ -17,7 +17,13 @@ DESCRIBED: Final = {
 }
 
 
-def runner(world: World, scenario: Scenario, policies: "Policies | None" = None) -> Callable[[int], Outcome]:
+Lines = dict[str, list[str]]
+
+RunSeed = Callable[[int, "Lines | None"], Outcome]
+"""Runs a seed; fills the lines with the event trace of each machine, in the small world."""
+
+
+def runner(world: World, scenario: Scenario, policies: "Policies | None" = None) -> RunSeed:
     """What runs the scenario with a seed. Raises UsageError, at once, for what this world has not.
 
     policies: instead of those that the scenario names; for the large world.
@@ -26,13 +32,13 @@ def runner(world: World, scenario: Scenario, policies: "Policies | None" = None)
     if world is World.LARGE:
         from lab.large.run import simulate as large
 
-        return lambda seed: large(scenario, seed, policies)
+        return lambda seed, _: large(scenario, seed, policies)
     if policies is not None:
         raise UsageError(f"--policy is for --world large: the {world} world runs the node as it is")
     if world is World.REAL:
         from lab.simulate.real import simulate as real
 
-        return lambda seed: real(scenario, seed)
+        return lambda seed, _: real(scenario, seed)
     from lab.simulate.small import simulate as small
 
-    return lambda seed: small(scenario, seed)
+    return lambda seed, lines: small(scenario, seed, lines)

@@ -8,6 +8,8 @@ import click
 COMMANDS = {
     "share": "peer.cli.share",
     "get": "peer.cli.get",
+    "search": "peer.cli.search",
+    "mirror": "peer.cli.mirror",
     "inspect": "peer.cli.inspect",
     "verify": "peer.cli.verify",
     "id": "peer.cli.id",
@@ -16,7 +18,9 @@ COMMANDS = {
 
 SHORT_HELP = {
     "share": "Share a file or folder; print its link and seed it until stopped.",
-    "get": "Fetch a share by its link, verified, from everybody who has it.",
+    "get": "Fetch a share by its link or published name, verified, from everybody who has it.",
+    "search": "Find published shares by the words of their names.",
+    "mirror": "Fetch and seed everything that is published, and what comes later.",
     "inspect": "Show the files, sizes and checksums of a share.",
     "verify": "Tell which pieces and files of a share are good on disk.",
     "id": "Print this node's id.",

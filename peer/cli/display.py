@@ -97,7 +97,11 @@ class Lines:
             return
         self._last = now
         rate = self._speed.update(now, done)
-        self.say(f"{label}: {summary(done, total, rate, detail)}" if total else f"{label}, {detail}")
+        self.say(
+            f"{label}: {summary(done, total, rate, detail)}"
+            if total
+            else ", ".join(filter(None, (label, detail)))
+        )
 
     def say(self, text: str) -> None:
         print(printable(text), file=sys.stderr, flush=True)

@@ -12,13 +12,16 @@ from peer.cli.display import Source as ShownPeer
 from peer.cli.get import WATCH_EVERY_S, GetOptions, result_line
 from peer.cli.run import Stop
 from peer.cli.start import NetworkOptions, Started, start
+from peer.cli.subject import is_link
 from peer.diagnosis import what_limits
-from peer.errors import ContentError, ExitCode, NoSourceError, StorageError
+from peer.discovery.catalogue import find_first
+from peer.errors import ContentError, ExitCode, NoSourceError, StorageError, UsageError
 from peer.ids import KnownPeer
 from peer.magnet import MagnetLink, parse
 from peer.member import Member, Phase
 from peer.member_statistics import MemberStatistics, member_statistics, why_no_progress
-from peer.paths import printable
+from peer.paths import check_component, printable, shortened
+from peer.published import PublishedShare
 from peer.store.files import open_folder
 from peer.store.filesystem import Folder
 from peer.store.trouble import trouble
@@ -47,8 +50,17 @@ class Fetching:
         self._network = network
         self._options = options
         self._stop = stop
-        self._link: MagnetLink = parse(options.link)
-        self._name = self._link.name or f"share-{self._link.share.hex()[:16]}"
+        self._link: MagnetLink
+        self._entry: PublishedShare | None = None
+        """Of a share that was asked for by its name."""
+        if is_link(options.link):
+            if options.publisher is not None:
+                raise UsageError(
+                    "--from is for published names: a link names its content, whoever published it"
+                )
+            self._link = parse(options.link)
+        else:
+            check_name(options.link, network)
         self._explained_at = -EXPLAIN_EVERY_S
         self._told_trouble = False
 
@@ -61,9 +73,41 @@ class Fetching:
         finally:
             started.home.close()
 
+    async def _find(self, started: Started, display: Display) -> MagnetLink:
+        """The share of the name. Raises NoSourceError, ContentError."""
+        name, trackers = self._options.link, self._network.trackers
+        display.show(trio.current_time(), f"asking for {printable(name)}", 0, 0, "")
+        publisher = self._options.publisher
+        found = await find_first(started.node.services.transport, trackers, name, publisher)
+        if found is None:
+            whose = f" by {publisher.hex()}" if publisher is not None else ""
+            raise NoSourceError(
+                f"nothing is published as {printable(name)}{whose} at {', '.join(map(str, trackers))}:"
+                " `peer search` lists what is"
+            )
+        listing, tracker = found
+        self._entry = entry = listing.entry
+        size, node = format_bytes(entry.size), entry.node.hex()
+        display.say(f"{printable(entry.name)}: {size}, published by {node} at {tracker}")
+        return MagnetLink(entry.share, entry.name, entry.size)
+
     async def _run(self, started: Started, display: Display) -> Outcome:
+        if not is_link(self._options.link):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stop.cancel, nursery.cancel_scope)
+                self._link = await self._find(started, display)
+                nursery.cancel_scope.cancel()
+            if self._entry is None:
+                return Outcome(ExitCode.INTERRUPTED)
+        self._name = self._link.name or f"share-{self._link.share.hex()[:16]}"
         folder = await started.workers.run(Lane.DISK, make_folder, str(self._options.folder))
-        target = Target(folder, self._name, self._options.only, started.workers)
+        target = Target(
+            folder,
+            self._name,
+            self._options.only,
+            started.workers,
+            expected_bytes=self._entry.size if self._entry is not None else None,
+        )
         trackers = tuple(dict.fromkeys((*self._link.trackers, *self._network.trackers)))
         member = Member(self._link.share, started.node.services, target=target, trackers=trackers)
         begun = trio.current_time()
@@ -160,6 +204,7 @@ class Fetching:
                 sources={node.hex(): count for node, count in sorted(statistics.sources.items())},
                 resumed_bytes=statistics.resumed_bytes,
                 wasted_bytes=statistics.wasted_bytes,
+                publisher=self._entry.node if self._entry is not None else None,
             )
             click.echo(line)
             sys.stdout.flush()
@@ -178,6 +223,19 @@ class Fetching:
         display.say("seeding; stop with Ctrl-C")
         with trio.move_on_after(self._options.seed_s):
             await self._stop.requested.wait()
+
+
+def check_name(name: str, network: NetworkOptions) -> None:
+    """Raise UsageError for what is neither a link nor a name that can be asked for."""
+    shown = shortened(name, 40)
+    if not network.trackers:
+        raise UsageError(
+            f"{shown!r} is not a link, which begins with magnet:? (a published name needs --tracker HOST)"
+        )
+    try:
+        check_component(name)
+    except ValueError as error:
+        raise UsageError(f"{shown!r} is neither a link, magnet:?..., nor a published name: {error}") from None
 
 
 def make_folder(path: str) -> Folder:

@@ -1,4 +1,4 @@
-"""`peer get`: fetch a share by its link."""
+"""`peer get`: fetch a share by its link, or by its published name."""
 
 import json
 from dataclasses import dataclass
@@ -12,10 +12,11 @@ from peer.cli.options import (
     DurationType,
     home_option,
     network_options,
+    publisher_option,
 )
 from peer.cli.run import Stop, run, say
 from peer.cli.start import NetworkOptions
-from peer.ids import Address
+from peer.ids import Address, NodeId
 
 TIMEOUT_DEFAULT_S = 120.0
 WATCH_EVERY_S = 0.1
@@ -34,10 +35,11 @@ class GetOptions:
     timeout_s: float
     as_json: bool
     verbose: bool
+    publisher: NodeId | None = None
 
 
-@click.command("get", short_help="Fetch a share by its link.")
-@click.argument("link")
+@click.command("get", short_help="Fetch a share by its link or published name.")
+@click.argument("link", metavar="LINK|NAME")
 @click.option(
     "-o",
     "--output",
@@ -82,6 +84,7 @@ class GetOptions:
 )
 @click.option("-v", "--verbose", is_flag=True, help="Say each second what limits the transfer now.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
+@publisher_option
 @network_options
 @home_option
 def command(
@@ -95,6 +98,7 @@ def command(
     timeout: float,
     verbose: bool,
     as_json: bool,
+    publisher: NodeId | None,
     trackers: tuple[Address, ...],
     host: str | None,
     up: float | None,
@@ -114,6 +118,9 @@ def command(
     name is never overwritten.
 
     Put the link in quotes: it contains characters that a shell takes for its own.
+
+    Instead of a link, NAME with --tracker HOST fetches what is published there under that name, and says by
+    whom. A name can be anybody's: --from NODEID insists on one publisher.
     """
     if seed and seed_for is not None:
         raise click.UsageError("--seed seeds until stopped, --seed-for for a time: give one of them")
@@ -121,7 +128,7 @@ def command(
     network = NetworkOptions(
         home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
     )
-    options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose)
+    options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose, publisher)
 
     async def work(stop: Stop) -> int:
         from peer.cli.fetching import Fetching
@@ -144,6 +151,7 @@ def result_line(
     sources: dict[str, int],
     resumed_bytes: int,
     wasted_bytes: int,
+    publisher: NodeId | None = None,
 ) -> str:
     """The JSON object that ends `get --json`: scripts rely on its names."""
     return json.dumps(
@@ -156,6 +164,7 @@ def result_line(
             "sources": sources,
             "resumed_bytes": resumed_bytes,
             "wasted_bytes": wasted_bytes,
-        },
+        }
+        | ({} if publisher is None else {"publisher": publisher.hex()}),
         ensure_ascii=False,
     )

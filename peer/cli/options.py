@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import click
 
-from peer.ids import Address
+from peer.ids import ID_BYTES, Address, NodeId
 from peer.limits import CONNECTIONS_MAX, CONNECTIONS_MIN, LINKS_MAX
-from peer.units import parse_duration, parse_rate
+from peer.units import parse_duration, parse_rate, parse_size
 
 PEER_PORT = 7701
 """The well-known port of a peer."""
@@ -62,6 +62,48 @@ class DurationType(click.ParamType[float]):
             return parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class SizeType(click.ParamType[int]):
+    """A size: 500GiB, 2TB. In bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class NodeIdType(click.ParamType[NodeId]):
+    """A node id: 64 hexadecimal digits, as `peer id` and `peer search` print them."""
+
+    name = "nodeid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> NodeId:
+        if isinstance(value, bytes):
+            return NodeId(value)
+        try:
+            node = bytes.fromhex(value)
+        except ValueError:
+            node = b""
+        if len(node) != ID_BYTES or len(value) != 2 * ID_BYTES:
+            self.fail(f"{value!r} is not a node id: {2 * ID_BYTES} hexadecimal digits", param, ctx)
+        return NodeId(node)
+
+
+def publisher_option(command: Command) -> Command:
+    """``--from``, where published names are looked up."""
+    return click.option(
+        "--from",
+        "publisher",
+        type=NodeIdType(),
+        metavar="NODEID",
+        help="Only what this node published (`peer id` there prints its id).",
+    )(command)
 
 
 def home_option(command: Command) -> Command:

@@ -30,6 +30,11 @@ class Stop:
                     os._exit(ExitCode.INTERRUPTED)
                 self.requested.set()
 
+    async def cancel(self, scope: trio.CancelScope) -> None:
+        """Cancel a scope as soon as it is requested."""
+        await self.requested.wait()
+        scope.cancel()
+
 
 def say(text: str) -> None:
     """One line on stderr, safe for a terminal."""

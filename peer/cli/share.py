@@ -18,6 +18,7 @@ class ShareOptions:
     path: Path
     port: int
     announce: Address | None
+    publish: str | None = None
 
 
 @click.command("share", short_help="Share a file or folder.")
@@ -31,12 +32,18 @@ class ShareOptions:
     metavar="HOST[:PORT]",
     help="The address to put into the link, where others reach this machine by another than its own.",
 )
+@click.option(
+    "--publish",
+    metavar="NAME",
+    help="List the share under this name at the trackers, for `peer search`, `peer get NAME`, `peer mirror`.",
+)
 @network_options
 @home_option
 def command(
     path: Path,
     port: int,
     announce: Address | None,
+    publish: str | None,
     trackers: tuple[Address, ...],
     host: str | None,
     up: float | None,
@@ -54,11 +61,14 @@ def command(
     The link goes to stdout, alone on the first line; everything else to stderr. Symbolic links inside a
     folder are not followed: they are named and left out. A file that changes while it is shared is noticed
     and no longer sent.
+
+    With --publish NAME and --tracker HOST others need no link. The name belongs to this node until it has not
+    been published again for a day; shared again after a change, it is given to the new content.
     """
     network = NetworkOptions(
         home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
     )
-    options = ShareOptions(path, port, announce)
+    options = ShareOptions(path, port, announce, publish)
 
     async def work(stop: Stop) -> int:
         from peer.cli.sharing import Sharing

@@ -12,14 +12,17 @@ from peer.cli.display import Display, make_display
 from peer.cli.run import Stop
 from peer.cli.share import ShareOptions
 from peer.cli.start import NetworkOptions, Started, start
+from peer.discovery.publishing import Publisher
 from peer.errors import UsageError
 from peer.holding import Holding
 from peer.ids import Address, KnownPeer
 from peer.magnet import MagnetLink
+from peer.manifest import Manifest
 from peer.member import Member
 from peer.member_statistics import member_statistics
 from peer.net.outward import outward_hosts
 from peer.paths import check_component, printable
+from peer.serials import serial_for
 from peer.store.filesystem import Folder
 from peer.store.layout import Layout
 from peer.store.outgoing import SourceStore
@@ -29,6 +32,16 @@ from peer.workers import Lane
 
 WATCH_EVERY_S = 0.25
 SKIPPED_SHOWN_MAX = 10
+
+
+def check_publish(name: str, network: NetworkOptions) -> None:
+    """Raise UsageError for a name that cannot be published, or nowhere to publish it."""
+    try:
+        check_component(name)
+    except ValueError as error:
+        raise UsageError(f"cannot publish: {error}") from error
+    if not network.trackers:
+        raise UsageError("--publish needs a tracker that keeps the catalogue: name it with --tracker HOST")
 
 
 class Sharing:
@@ -45,6 +58,8 @@ class Sharing:
             check_component(self._name)
         except ValueError as error:
             raise UsageError(f"cannot share {options.path}: {error}") from error
+        if options.publish is not None:
+            check_publish(options.publish, network)
 
     async def run(self) -> int:
         """Hash, print, seed. Raises ManyhandsError for what ends it early."""
@@ -100,11 +115,24 @@ class Sharing:
             sys.stdout.flush()
             files = f"{len(manifest.files)} file{'s' if len(manifest.files) != 1 else ''}"
             where = ", ".join(str(address) for address in started.node.addresses)
+            if self._options.publish is not None:
+                publisher = await self._publisher(started, manifest, self._options.publish, display)
+                nursery.start_soon(publisher.run)
             display.say(f"sharing {self._name}: {files}, {format_bytes(manifest.total_bytes)}, on {where}")
             await self._watch(member, display)
             with trio.CancelScope(shield=True):
                 await started.node.goodbye()
             nursery.cancel_scope.cancel()
+
+    async def _publisher(
+        self, started: Started, manifest: Manifest, name: str, display: Display
+    ) -> Publisher:
+        """What keeps the share listed. Raises StorageError."""
+        share = manifest.share_id
+        serial = await started.workers.run(Lane.DISK, serial_for, started.home.path, name, share)
+        services = started.node.services
+        entry = started.identity.publish(name, share, manifest.total_bytes, serial)
+        return Publisher(services.transport, self._network.trackers, entry, rng=services.rng, say=display.say)
 
     async def _watch(self, member: Member, display: Display) -> None:
         """Show who is served and tell what goes wrong, until stopped."""

@@ -49,6 +49,7 @@ class Started:
     home: Home
     node: Node
     workers: Workers
+    identity: Identity
 
     @property
     def node_id(self) -> NodeId:
@@ -124,4 +125,4 @@ async def start(options: NetworkOptions, port: int | None) -> Started:
             await node.listen(options.host, PEER_PORT)
         except UsageError:  # another peer of this machine has it; any free one will do
             await node.listen(options.host, 0)
-    return Started(home, node, workers)
+    return Started(home, node, workers, identity)

@@ -1,7 +1,9 @@
-"""What will happen in the simulated world: a heap of callbacks in virtual time, carried out by one task.
+"""What will happen in the simulated world: a heap of callbacks in virtual time, carried out one by one.
 
-One task for the whole network rather than one for each packet: a wake-up of a task costs far more than a heap
-operation, and callbacks due at the same moment run in the order in which they were made, in every run.
+One agenda for the whole network rather than a task for each packet: a wake-up of a task costs far more than a
+heap operation, and callbacks due at the same moment run in the order in which they were made, in every run.
+Under the simulation's own clock (`sim/clock.py`) they cost no task switch at all; under any other clock, as
+in tests that have trio's, one task carries them out.
 """
 
 import heapq
@@ -11,14 +13,18 @@ from typing import Any
 
 import trio
 
+from peer.sim.clock import VirtualClock
+
 
 class Agenda:
-    """Callbacks by time. They run in `run`'s task, one after the other, and must not wait."""
+    """Callbacks by time. They run while `run` does, one after the other, and must not wait."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._made = 0
         self._sleep: trio.CancelScope | None = None
+        self._failure: Exception | None = None
+        self._failed = trio.Event()
 
     @property
     def pending(self) -> int:
@@ -37,13 +43,37 @@ class Agenda:
         self.at(trio.current_time() + delay, call, *args)
 
     async def run(self) -> None:
-        """Carry out the agenda until cancelled."""
-        while True:
-            now = trio.current_time()
-            while self._heap and self._heap[0][0] <= now:
-                _, _, call, args = heapq.heappop(self._heap)
+        """Carry out the agenda until cancelled. Raises what a callback raised."""
+        clock = trio.lowlevel.current_clock()
+        if isinstance(clock, VirtualClock):
+            clock.attach(self)
+            try:
+                await self._failed.wait()
+            finally:
+                clock.detach(self)
+        else:
+            while self._failure is None:
+                self.carry_out(trio.current_time())
+                with trio.CancelScope(deadline=self.next_at()) as self._sleep:
+                    await self._failed.wait()
+                self._sleep = None
+        assert self._failure is not None
+        raise self._failure
+
+    # --- what the clock calls
+
+    def next_at(self) -> float:
+        """When the next is due; inf for never."""
+        return self._heap[0][0] if self._heap else math.inf
+
+    def carry_out(self, now: float) -> None:
+        """Do what is due."""
+        heap = self._heap
+        try:
+            while heap and heap[0][0] <= now:
+                _, _, call, args = heapq.heappop(heap)
                 call(*args)
-            deadline = self._heap[0][0] if self._heap else math.inf
-            with trio.CancelScope(deadline=deadline) as self._sleep:
-                await trio.sleep_forever()
-            self._sleep = None
+        except Exception as error:  # a fault of the simulation: raised where somebody can take it
+            self._failure = error
+            heap.clear()
+            self._failed.set()

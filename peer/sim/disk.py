@@ -154,6 +154,22 @@ class SimDisk:
         self._release_orphans()
         self._forget_programs()
 
+    def set_clock(self, seconds: float) -> None:
+        """Put the machine's clock forward, or back."""
+        self._clock_ns += int(seconds * 1e9)
+
+    def tree(self) -> dict[PathParts, FileNode | None]:
+        """All files, and what is no file and no folder (None), by path: past all faults, and not logged."""
+        found: dict[PathParts, FileNode | None] = {}
+        waiting: list[tuple[PathParts, Node]] = [((), self.nodes[ROOT])]
+        while waiting:
+            path, node = waiting.pop()
+            if isinstance(node, FolderNode):
+                waiting += [((*path, name), self.nodes[number]) for name, number in node.seen.items()]
+            else:
+                found[path] = node if isinstance(node, FileNode) else None
+        return found
+
     def drop_caches(self) -> None:
         """Let reads see what a failed sync did not save."""
         for node in self.nodes.values():

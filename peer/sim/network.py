@@ -116,6 +116,8 @@ class SimHost:
         self.uplink = Uplink(network.agenda, up)
         self.downlink = Downlink(network.agenda, down)
         self.is_up = True
+        self.lives = 1
+        """Counts its starts: what a program of an earlier life was about to do never happens."""
         self._listeners: dict[int, SimListener] = {}
         self._port = EPHEMERAL_PORT_MIN
 
@@ -142,6 +144,7 @@ class SimHost:
         """Up again, with nothing listening. Who still waits for an answer on an old connection is told."""
         self.network.trace.add("start", self.name)
         self.is_up = True
+        self.lives += 1
         for connection in self.network.connections(self):
             connection.refuse(connection.forth if connection.server is self else connection.back)
         self.network.unblock()
@@ -175,7 +178,7 @@ class SimHost:
     async def connect(self, address: Address, node: NodeId | None) -> SimStream:
         """A handshake: there, and back. Waits while the way is cut, as lost SYNs are sent again."""
         network = self.network
-        target = network.find(address.host)
+        target, life = network.find(address.host), self.lives
         await trio.lowlevel.checkpoint()
         if target is None:
             await trio.sleep(self.latency)
@@ -184,6 +187,8 @@ class SimHost:
         await trio.sleep(latency)
         while network.is_cut(self, target) or network.is_cut(target, self):
             await network.changed.park()
+        if life != self.lives:
+            raise DialError(f"cannot reach {address}: this machine has crashed")
         listener = target.listener(address.port)
         if listener is None or listener.full:
             await trio.sleep(latency)

@@ -135,7 +135,9 @@ class Pipe:
         self.data = trio.lowlevel.ParkingLot()
         self._queue: deque[bytes] = deque()
         self._mark: Mark | None = None  # what follows the queue
+        self._flying: deque[Parcel] = deque()  # launched and not arrived, in order
         self._held: deque[Parcel] = deque()  # arrived while the way was cut
+        self._epoch = 0  # arrivals of an earlier one do not happen: what was under way has been sent again
         self._owed = 0  # read, but the news cannot travel back
         self._arrival = 0.0
 
@@ -220,12 +222,16 @@ class Pipe:
         """Out of the uplink: fly. A latency that shrinks never lets a chunk overtake another."""
         now = trio.current_time()
         self._arrival = max(self._arrival, now + self.source.latency + self.target.latency)
+        self._flying.append(parcel)
         if self._arrival > now:
-            self.connection.network.agenda.at(self._arrival, self._arrive, parcel)
+            self.connection.network.agenda.at(self._arrival, self._arrive, self._epoch)
         else:
-            self._arrive(parcel)
+            self._arrive(self._epoch)
 
-    def _arrive(self, parcel: Parcel) -> None:
+    def _arrive(self, epoch: int) -> None:
+        if epoch != self._epoch:
+            return
+        parcel = self._flying.popleft()
         if self.connection.vanished:
             self.connection.refuse(self)
         elif self.cut:
@@ -238,9 +244,13 @@ class Pipe:
         if self.connection.vanished:
             self._held.clear()
             return
-        if not self.cut:
-            held, self._held = self._held, deque()
-            for parcel in held:
+        if self._held and not self.cut:
+            # All that is under way comes after it: TCP hands nothing on before the gap is filled.
+            again = [*self._held, *self._flying]
+            self._held.clear()
+            self._flying.clear()
+            self._epoch += 1
+            for parcel in again:
                 self.launch(parcel)
         if self._owed and not self.connection.network.is_cut(self.target, self.source):
             self.flight -= self._owed

@@ -1,8 +1,8 @@
 """Run a simulation: virtual time, everything from one seed, and nothing of the real world within reach.
 
 trio shuffles its ready tasks on purpose. To run a seed twice the same way takes a private switch and seeding
-trio's own generator, as trio's tests, pytest-trio and Hypothesis do (trio issue #3089); it is done here and
-nowhere else, with trio's version pinned and a test that compares two processes.
+trio's own generator, as trio's tests, pytest-trio and Hypothesis do (trio issue #3089); that, and a look at
+whether any task can run (`sim/clock.py`), is done here and nowhere else, with trio's version pinned and a test that compares two processes.
 
 The guard is there because the mistakes that it catches are silent: the virtual clock jumps over a worker
 thread that is still busy (trio issue #456), and a wall-clock time or a stray descriptor only makes some runs
@@ -26,7 +26,8 @@ from typing import Any, TypeVar, TypeVarTuple
 import trio
 import trio._core._run as trio_run
 import trio._core._thread_cache as trio_threads
-import trio.testing
+
+from peer.sim.clock import VirtualClock
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
@@ -102,6 +103,18 @@ def _guard(
     return guarded
 
 
+class _TrioLoop:
+    """A look into trio's loop, of the run that we are in."""
+
+    def is_busy(self) -> bool:
+        runner = trio_run.GLOBAL_RUN_CONTEXT.runner
+        queue = runner.entry_queue  # end of asynchronous generators
+        return bool(runner.runq or queue.queue or queue.idempotent_queue)
+
+    def is_watched(self) -> bool:
+        return bool(trio_run.GLOBAL_RUN_CONTEXT.runner.waiting_for_idle)
+
+
 def run(
     seed: int,
     async_function: Callable[[*Ts], Awaitable[T]],
@@ -123,7 +136,7 @@ def run(
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
         trio_run._r.seed(seed)
         random.seed(seed)
-        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+        return trio.run(main, clock=VirtualClock(_TrioLoop()))
     finally:
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = switch  # type: ignore[misc]
         trio_run._r.setstate(scheduler)

@@ -38,7 +38,11 @@ from peer.store.outgoing import SourceStore
 from peer.store.scan import scan
 from peer.swarm.known import Source
 from peer.target import Target
+from peer.trace import EventTrace
 from peer.workers import Workers
+
+TraceMaker = Callable[[str, NodeId], EventTrace]
+"""Gives a machine of that name its event trace."""
 
 PORT = 7701
 SHARES: PathParts = ("shares",)
@@ -56,6 +60,21 @@ class SimFetch:
         """What ended it, if it failed."""
         self.ended = trio.Event()
         self._folder = folder
+        self._scope = trio.CancelScope()
+
+    async def run(self, node: Node) -> None:
+        """Take part until cancelled, or until an error ends it."""
+        try:
+            with self._scope:
+                await node.take_part(self.member)
+        except* ManyhandsError as group:
+            self.error = first_of(group)
+        finally:
+            self.ended.set()
+
+    def cancel(self) -> None:
+        """End it, as the user of a node with several shares does. Afterwards close its ``target``."""
+        self._scope.cancel()
 
     async def wait(self) -> None:
         """Until it is complete. Raises what ended it."""
@@ -89,13 +108,16 @@ class SimPeer:
         self.workers: Workers = InlineWorkers()
         self.segment = segment
         self.node: Node
+        self.off = trio.Event()
+        """The last task of the node has ended. A crash leaves those that shield themselves, without effect."""
         self._nursery: trio.Nursery
         self._world = world
         self._rng = rng
 
     async def boot(self, *, up: float | None = None, down: float | None = None) -> None:
         """Start the node. up, down: limits of its own, in bytes a second."""
-        self._nursery = await self._world.nursery.start(self._live)
+        self.off = trio.Event()
+        self._nursery = await self._world.nursery.start(self._live, self.off)
         self.node = Node(
             self.node_id,
             self.host.transport(self.node_id),
@@ -103,6 +125,7 @@ class SimPeer:
             self._rng,
             up=up,
             down=down,
+            trace=self._world.traces(self.name, self.node_id) if self._world.traces else None,
             lan=None if self.segment is None else SimLan(self.segment, self.host.address),
         )
         await self.node.listen(None, PORT)
@@ -112,11 +135,14 @@ class SimPeer:
         """Run a task of this machine: it ends with it."""
         self._nursery.start_soon(task)
 
-    async def _live(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    async def _live(self, off: trio.Event, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """The machine's power: everything on it runs in here."""
-        async with trio.open_nursery() as nursery:
-            task_status.started(nursery)
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as nursery:
+                task_status.started(nursery)
+                await trio.sleep_forever()
+        finally:
+            off.set()
 
     async def share(
         self,
@@ -130,6 +156,13 @@ class SimPeer:
         root = SimFolder(self.disk, SHARES, label=f"/{self.name}/shares")
         for path, data in files.items():
             write_file(root, (name, *path), data)
+        return await self.seed(name, trackers=trackers, peers=peers)
+
+    async def seed(
+        self, name: str, *, trackers: Sequence[Address] = (), peers: Iterable[Address] = ()
+    ) -> MagnetLink:
+        """Hash and seed what lies there, as after a restart. Raises what `scan` does."""
+        root = SimFolder(self.disk, SHARES, label=f"/{self.name}/shares")
         scanned = await scan(root, (name,), self.workers, tasks=1)
         manifest = scanned.manifest
         layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
@@ -157,26 +190,28 @@ class SimPeer:
         member.learned([KnownPeer(address) for address in peers], Source.OPTION)
         fetch = SimFetch(member, target, folder, name)
 
-        async def run() -> None:
-            try:
-                await self.node.take_part(member)
-            except* ManyhandsError as group:
-                fetch.error = first_of(group)
-            finally:
-                fetch.ended.set()
-
-        self.start_soon(run)
+        self.start_soon(lambda: fetch.run(self.node))
         return fetch
 
     async def crash(self, *, power_seed: int | None = None) -> None:
         """Kill the node without a word; with a power seed the disk loses what was not synced, too."""
         self.host.crash()
-        self._nursery.cancel_scope.cancel()
-        await trio.testing.wait_all_tasks_blocked()
-        if power_seed is None:
+        if power_seed is None:  # before the tasks end: what they still do on their way out is done by nobody
             self.disk.kill()
         else:
             self.disk.crash(power_seed)
+        self._nursery.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+
+    def cut_short(self) -> None:
+        """Cancel everything that runs on it; ``off`` tells when all of it has ended."""
+        self._nursery.cancel_scope.cancel()
+
+    async def switch_off(self) -> None:
+        """End the node as a user does: it says goodbye, and its tasks end in their own order."""
+        await self.node.goodbye()
+        self._nursery.cancel_scope.cancel()
+        await self.off.wait()
 
     async def restart(self) -> None:
         """Come back after a crash, with the disk as it is."""
@@ -187,8 +222,11 @@ class SimPeer:
 class World:
     """A network with machines on it."""
 
-    def __init__(self, network: SimNetwork, nursery: trio.Nursery, seed: int) -> None:
+    def __init__(
+        self, network: SimNetwork, nursery: trio.Nursery, seed: int, traces: TraceMaker | None = None
+    ) -> None:
         self.network = network
+        self.traces = traces
         self.nursery = nursery
         self.rng = Random(seed)
         self.peers: dict[str, SimPeer] = {}
@@ -206,18 +244,36 @@ class World:
 
         segment: the local network on which it announces what it takes part in.
         """
+        peer = self.add_machine(name, up=up, down=down, latency=latency, segment=segment)
+        await peer.boot()
+        return peer
+
+    def add_machine(
+        self,
+        name: str,
+        *,
+        up: float | None = None,
+        down: float | None = None,
+        latency: float = 0.005,
+        segment: SimSegment | None = None,
+    ) -> SimPeer:
+        """One that has an address, and nothing running until its `boot`."""
         host = self.network.add_host(name, up=up, down=down, latency=latency)
         peer = SimPeer(self, name, host, Random(self.rng.getrandbits(64)), segment)
         self.peers[name] = peer
-        await peer.boot()
         return peer
 
 
 @asynccontextmanager
-async def open_world(seed: int, trace: Trace | None = None) -> AsyncIterator[World]:
-    """A world for the length of the block; all its machines are switched off at the end."""
+async def open_world(
+    seed: int, trace: Trace | None = None, traces: TraceMaker | None = None
+) -> AsyncIterator[World]:
+    """A world for the length of the block; all its machines are switched off at the end.
+
+    traces: gives each machine, each time it is switched on, the event trace that `peer --trace` writes.
+    """
     async with open_network(trace) as network, trio.open_nursery() as nursery:
-        yield World(network, nursery, seed)
+        yield World(network, nursery, seed, traces)
         nursery.cancel_scope.cancel()
 
 

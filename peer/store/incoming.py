@@ -439,8 +439,8 @@ class IncomingStore:
 
     def _start_journal(self, contents: Contents | None) -> None:
         header = Header(self._manifest.share_id, self.layout.piece_count)
-        journal = Journal(self._places.folder, self._partial.journal, header, contents)
         with trouble(self._partial.shown):
+            journal = Journal(self._places.folder, self._partial.journal, header, contents)
             try:
                 journal.rewrite(self._snapshot())
             except OSError:

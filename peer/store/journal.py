@@ -7,6 +7,7 @@ of it (the page cache shows our records all the same), so it must be rewritten b
 
 from collections.abc import Iterable
 
+from peer.buggify import Point, buggify
 from peer.limits import JOURNAL_BYTES_MAX, JOURNAL_GROWTH_BYTES
 from peer.store.filesystem import File, Folder, PathParts
 from peer.store.records import Contents, Header, Record, decode, encode
@@ -46,6 +47,8 @@ class Journal:
     @property
     def needs_rewrite(self) -> bool:
         """Whether nothing more should be appended: it is too long, or what the medium holds is unknown."""
+        if buggify(Point.REWRITE_JOURNAL):
+            return True
         return self._broken or self._end > 2 * self._compact_bytes + JOURNAL_GROWTH_BYTES
 
     @property
@@ -101,6 +104,10 @@ def write_whole(folder: Folder, path: PathParts, data: bytes) -> File:
     if folder.kind(path) is not None:
         folder.remove(path)
     file = folder.create(path)
-    file.write(data, 0)
-    file.sync()
+    try:
+        file.write(data, 0)
+        file.sync()
+    except BaseException:
+        file.close()
+        raise
     return file

@@ -6,6 +6,7 @@ whatever stands in the way is named.
 
 from collections.abc import Collection, Container, Iterable, Iterator
 
+from peer.buggify import Point, buggify
 from peer.errors import StorageError, StorageFullError
 from peer.ids import FileIndex
 from peer.limits import SYNC_EACH_MAX
@@ -157,7 +158,7 @@ class Landing:
         top = self._places.top
         with trouble(self._folder.describe(top)):
             folders = parents((path for path in self._moved if path != top), top, ())
-            if len(folders) > SYNC_EACH_MAX:
+            if len(folders) > SYNC_EACH_MAX or buggify(Point.SYNC_EVERYTHING):
                 self._folder.sync_everything(top)
             else:
                 for path in folders:

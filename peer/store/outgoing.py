@@ -119,6 +119,10 @@ class SourceFiles:
             return False
         return True
 
+    def is_spoiled(self, piece: PieceIndex) -> bool:
+        """Whether a file of the piece was found changed. Does not look."""
+        return piece in self._spoiled
+
     def confirm(self, files: Iterable[FileIndex]) -> None:
         """Make sure that those of these files that are known here are in their state. As `open` raises."""
         for file in files:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from threading import Lock
 
+from peer.buggify import Point, buggify
 from peer.errors import StorageError
 from peer.ids import FileIndex, PieceIndex
 from peer.limits import SYNC_EACH_MAX
@@ -165,7 +166,7 @@ class Places:
         """
         numbers = sorted(files)
         folders = parents(fresh, self.partial.path, self._durable_folders)
-        if len(numbers) + len(folders) > SYNC_EACH_MAX:
+        if len(numbers) + len(folders) > SYNC_EACH_MAX or buggify(Point.SYNC_EVERYTHING):
             self.folder.sync_everything(self.partial.path)
         else:
             for number in numbers:

@@ -34,6 +34,15 @@ class Availability:
                 self._counts[held] -= 1
             self._complete += 1
 
+    def lose(self, piece: PieceIndex, pieces: Bitfield) -> None:
+        """A connected peer holds this one no longer: ``pieces`` is what it still holds."""
+        if pieces.count + 1 == len(pieces):
+            self._complete -= 1
+            for held in pieces.indices():
+                self._counts[held] += 1
+        else:
+            self._counts[piece] -= 1
+
     def leave(self, pieces: Bitfield) -> None:
         """The peer is gone."""
         if pieces.is_full:

@@ -17,8 +17,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgpack  # type: ignore[import-untyped]
 
 from peer.errors import ByeCode, LocalProtocolError, RejectCode, RemoteProtocolError, WrongVersionError
-from peer.ids import ID_BYTES, PORT_MAX, Address, NodeId
+from peer.ids import ID_BYTES, PORT_MAX, Address, NodeId, ShareId
 from peer.limits import (
+    CATALOGUE_ENTRIES_PER_MESSAGE_MAX,
     FRAME_PREFIX_BYTES,
     HAVES_PER_MESSAGE_MAX,
     HEADER_BYTES_MAX,
@@ -26,14 +27,19 @@ from peer.limits import (
     HEADER_TEXT_BYTES_MAX,
     HOST_BYTES_MAX,
     MANIFEST_BYTES_MAX,
+    NAME_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
     PEERS_PER_MESSAGE_MAX,
     PIECES_MAX,
     PROTOCOL_VERSION,
     REASON_BYTES_MAX,
     REQUEST_ID_MAX,
+    SEARCH_WORDS_MAX,
+    SERIAL_MAX,
+    SHARE_BYTES_MAX,
     WINDOW_ANNOUNCED_MAX,
 )
+from peer.published import KEY_BYTES, SIGNATURE_BYTES, PublishedShare
 from peer.wire.messages import (
     Announce,
     Announced,
@@ -43,17 +49,23 @@ from peer.wire.messages import (
     Cancel,
     Choke,
     Data,
+    Found,
     Have,
     Hello,
     Interested,
     KnownPeer,
+    Listing,
     Message,
     Peers,
     Ping,
     Pong,
+    Publish,
+    PublishCode,
+    Published,
     Reject,
     Request,
     RequestManifest,
+    Search,
 )
 
 UINT16_MAX: Final = 2**16 - 1
@@ -94,10 +106,13 @@ def _boolean(value: object) -> bool:
     raise ValueError("true or false")
 
 
-def _id(value: object) -> bytes:
-    if type(value) is bytes and len(value) == ID_BYTES:
-        return value
-    raise ValueError(f"{ID_BYTES} bytes")
+def _bytes(length: int) -> _Load:
+    def load(value: object) -> bytes:
+        if type(value) is bytes and len(value) == length:
+            return value
+        raise ValueError(f"{length} bytes")
+
+    return load
 
 
 def _text(bytes_max: int) -> _Load:
@@ -170,6 +185,55 @@ def _dump_peers(peers: tuple[KnownPeer, ...]) -> list[list[object]]:
     return [[peer.address.host, peer.address.port, peer.node] for peer in peers]
 
 
+def _publish_code(value: object) -> PublishCode:
+    code = _CODE(value)
+    return PublishCode(code) if code in _PUBLISH_CODES else PublishCode.REFUSED
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if type(value) is list and len(value) <= SEARCH_WORDS_MAX:
+        return tuple(map(_NAME, value))
+    raise ValueError(f"a list of at most {SEARCH_WORDS_MAX} texts")
+
+
+def _listings(value: object) -> tuple[Listing, ...]:
+    try:
+        if type(value) is list and len(value) <= CATALOGUE_ENTRIES_PER_MESSAGE_MAX:
+            return tuple(map(_listing, value))
+    except ValueError:
+        pass
+    raise ValueError(
+        f"a list of at most {CATALOGUE_ENTRIES_PER_MESSAGE_MAX} lists of a name, a share id, a size, a"
+        " serial, a key, a signature, seeders and leechers"
+    )
+
+
+def _listing(value: object) -> Listing:
+    if type(value) is not list:
+        raise ValueError
+    name, share, size, serial, key, signature, seeders, leechers = value
+    entry = PublishedShare(
+        _NAME(name), ShareId(_id(share)), _SIZE(size), _SERIAL(serial), _KEY(key), _SIGNATURE(signature)
+    )
+    return Listing(entry, _COUNT(seeders), _COUNT(leechers))
+
+
+def _dump_listings(listings: tuple[Listing, ...]) -> list[list[object]]:
+    return [
+        [e.name, e.share, e.size, e.serial, e.key, e.signature, listing.seeders, listing.leechers]
+        for listing in listings
+        for e in (listing.entry,)
+    ]
+
+
+_id = _bytes(ID_BYTES)
+_NAME = _text(NAME_BYTES_MAX)
+_SIZE = _integer(0, SHARE_BYTES_MAX)
+_SERIAL = _integer(1, SERIAL_MAX)
+_KEY = _bytes(KEY_BYTES)
+_SIGNATURE = _bytes(SIGNATURE_BYTES)
+_COUNT = _integer(0, UINT32_MAX)
+_PUBLISH_CODES = frozenset(map(int, PublishCode))
 _PORT = _integer(1, PORT_MAX)
 _CODE = _integer(0, 255)
 _BYE_CODES = frozenset(map(int, ByeCode))
@@ -199,6 +263,7 @@ _ON = _Field("on", _boolean)
 _NUMBER = _Field("number", _integer(0, INT63_MAX))
 _SHARE = _Field("share", _id)
 _NODE = _Field("node", _id)
+_INTERVAL = _Field("interval", _integer(1, UINT32_MAX))
 _KNOWN_PEERS = _Field("peers", _known_peers, _dump_peers)
 
 
@@ -253,10 +318,48 @@ KINDS: Final = (
     _kind(
         "announced",
         Announced,
-        _Field("interval", _integer(1, UINT32_MAX)),
-        _Field("seeders", _integer(0, UINT32_MAX)),
-        _Field("leechers", _integer(0, UINT32_MAX)),
+        _INTERVAL,
+        _Field("seeders", _COUNT),
+        _Field("leechers", _COUNT),
         _KNOWN_PEERS,
+    ),
+    _kind(
+        "publish",
+        Publish,
+        _Field("version", _version),
+        _Field("name", _NAME),
+        _SHARE,
+        _Field("size", _SIZE),
+        _Field("serial", _SERIAL),
+        _Field("key", _KEY),
+        _Field("signature", _SIGNATURE),
+    ),
+    _kind(
+        "published",
+        Published,
+        _Field("code", _publish_code, int),
+        _INTERVAL,
+        _Field("holder", _id),
+        _Field("serial", _integer(0, SERIAL_MAX)),
+    ),
+    _kind(
+        "search",
+        Search,
+        _Field("version", _version),
+        _Field("words", _words, list),
+        _Field("name", _NAME),
+        _NODE,
+        _Field("after", _integer(0, INT63_MAX)),
+        _Field("want", _integer(0, UINT16_MAX)),
+    ),
+    _kind(
+        "found",
+        Found,
+        _Field("epoch", _integer(0, INT63_MAX)),
+        _Field("next", _integer(0, INT63_MAX)),
+        _Field("more", _boolean),
+        _Field("names", _COUNT),
+        _Field("listings", _listings, _dump_listings),
     ),
 )
 
@@ -268,7 +371,7 @@ def decode(header: bytes | bytearray | memoryview) -> Message | Unknown:
     """Read one header (without its length prefix).
 
     Raises RemoteProtocolError for everything that is not a legal header, and its subclass WrongVersionError
-    for a hello or an announce of another version.
+    for a hello or a tracker's request of another version.
     """
     fields = _unpack(header)
     name = fields.get("kind")

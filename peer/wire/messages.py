@@ -6,12 +6,14 @@ themselves never pass through here.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
 from peer.errors import ByeCode, RejectCode
 from peer.ids import KnownPeer as KnownPeer
 from peer.ids import NodeId, PieceIndex, RequestId, ShareId
+from peer.published import Listing as Listing
+from peer.published import PublishedShare
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,87 @@ class Announced:
     peers: tuple[KnownPeer, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """To a tracker: please list this share under this name. The fields are those of the entry."""
+
+    version: int
+    name: str
+    share: ShareId
+    size: int
+    serial: int
+    key: bytes
+    signature: bytes
+
+    @classmethod
+    def of(cls, version: int, entry: PublishedShare) -> "Publish":
+        """The message for an entry."""
+        return cls(version, entry.name, entry.share, entry.size, entry.serial, entry.key, entry.signature)
+
+    @property
+    def entry(self) -> PublishedShare:
+        """The entry that it carries."""
+        return PublishedShare(self.name, self.share, self.size, self.serial, self.key, self.signature)
+
+
+class PublishCode(IntEnum):
+    """What became of a name; sent in `published`."""
+
+    LISTED = 0
+    NAME_TAKEN = 1
+    PUBLISHER_FULL = 2
+    ADDRESS_FULL = 3
+    CATALOGUE_FULL = 4
+    OUTDATED = 5
+    REFUSED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A tracker's answer to `Publish`.
+
+    interval: seconds until it wants to hear the name again. holder: the node that has the name now, zeros for
+    nobody. serial: of the entry that is listed under the name now, 0 for none.
+    """
+
+    code: PublishCode
+    interval: int
+    holder: NodeId
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """To a tracker: which published shares are there?
+
+    Every word must begin a word of the name; no words: everything. name: this one alone, empty for any.
+    node: of this publisher alone, zeros for any. after: only what was listed later than this number, which an
+    earlier answer told (`Found.next`).
+    """
+
+    version: int
+    words: tuple[str, ...]
+    name: str
+    node: NodeId
+    after: int
+    want: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A tracker's answer to `Search`, in the order of listing.
+
+    epoch: tells one life of a tracker's catalogue from another; numbers of one mean nothing in another.
+    next: where to go on with `Search.after`. more: whether there may be more now. names: listed in all.
+    """
+
+    epoch: int
+    next: int
+    more: bool
+    names: int
+    listings: tuple[Listing, ...]
+
+
 Message: TypeAlias = (
     Hello
     | Bitfield
@@ -183,4 +266,8 @@ Message: TypeAlias = (
     | Bye
     | Announce
     | Announced
+    | Publish
+    | Published
+    | Search
+    | Found
 )

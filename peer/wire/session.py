@@ -248,6 +248,11 @@ class Session:
             self._raise_failure()
         return events
 
+    def discard(self, event: Event) -> None:
+        """Nobody will look at the event: give back the memory that came with it."""
+        if isinstance(event, Answered):
+            self._buffers.release(event.buffer)
+
     def eof(self) -> None:
         """The stream has ended. Raises ConnectionLost if that was in the middle of a frame."""
         self._raise_failure()

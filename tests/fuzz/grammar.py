@@ -13,7 +13,7 @@ import msgpack  # type: ignore[import-untyped]
 from blake3 import blake3
 
 from peer.errors import ByeCode, RejectCode
-from peer.wire.messages import AnnounceEvent
+from peer.wire.messages import AnnounceEvent, PublishCode
 from tests.fuzz.targets import MANIFEST_BYTES_MAX, WINDOW, piece_length
 
 # --- values
@@ -70,6 +70,33 @@ def _text(rng: Random) -> str:
     return rng.choice(("", "test/1.0", "x" * 200, "é" * 100))
 
 
+def _name(rng: Random) -> str:
+    names = (
+        "a name",
+        "Ein Name 2026",
+        "..",
+        "a/b",
+        "\u202egpj",
+        "x" * 240,
+        "é" * 120,
+        "\x1b[2J",
+        "",
+        "名前 2",
+    )
+    return rng.choice(names)
+
+
+def _entry(rng: Random) -> dict[str, Any]:
+    return {
+        "name": _name(rng),
+        "share": rng.randbytes(32),
+        "size": integer(rng, 0, 2**43),
+        "serial": integer(rng, 1, 2**63 - 1),
+        "key": rng.randbytes(32),
+        "signature": rng.randbytes(64),
+    }
+
+
 FIELDS: Final[dict[str, Callable[[Random], dict[str, Any]]]] = {
     "hello": lambda rng: {
         "version": 1 if rng.random() < 0.9 else integer(rng, 0, 65535),
@@ -111,6 +138,31 @@ FIELDS: Final[dict[str, Callable[[Random], dict[str, Any]]]] = {
         "seeders": integer(rng, 0, 2**32 - 1),
         "leechers": integer(rng, 0, 2**32 - 1),
         "peers": _peer_list(rng),
+    },
+    "publish": lambda rng: {"version": 1} | _entry(rng),
+    "published": lambda rng: {
+        "code": rng.choice((*PublishCode, 77)),
+        "interval": integer(rng, 1, 2**32 - 1),
+        "holder": rng.randbytes(32),
+        "serial": integer(rng, 0, 2**63 - 1),
+    },
+    "search": lambda rng: {
+        "version": 1,
+        "words": [_name(rng) for _ in range(rng.choice((0, 1, 2, 8)))],
+        "name": rng.choice(("", _name(rng))),
+        "node": rng.choice((bytes(32), rng.randbytes(32))),
+        "after": integer(rng, 0, 2**63 - 1),
+        "want": integer(rng, 0, 65535),
+    },
+    "found": lambda rng: {
+        "epoch": integer(rng, 0, 2**63 - 1),
+        "next": integer(rng, 0, 2**63 - 1),
+        "more": rng.random() < 0.5,
+        "names": integer(rng, 0, 2**32 - 1),
+        "listings": [
+            [*_entry(rng).values(), rng.randrange(9), integer(rng, 0, 2**32 - 1)]
+            for _ in range(rng.choice((0, 1, 3, 100)))
+        ],
     },
     "hologram": lambda rng: {"payload": rng.choice((0, 1, 5000)), "what": odd_value(rng)},
 }

@@ -21,11 +21,13 @@ from peer.errors import (
 from peer.ids import NodeId, PieceIndex, RequestId, ShareId
 from peer.magnet import parse
 from peer.manifest import Manifest
+from peer.published import NOBODY, check_published
 from peer.wire.codec import Unknown, decode, encode
 from peer.wire.framing import FrameReader, Part
-from peer.wire.messages import Bye, Choke, Have, Hello, Ping, Pong
+from peer.wire.messages import Bye, Choke, Have, Hello, Ping, Pong, Publish, Search
 from peer.wire.session import Answered, PingReceived, RequestReceived, Session
 from tests.fuzz.watch import Watch
+from tracker.catalogue import Catalogue
 
 SETUP_BYTES: Final = 4
 """Of a `wire` input: scenario, open requests, and in all a seed for the cuts and for what we do meanwhile."""
@@ -168,7 +170,29 @@ def codec(data: bytes, watch: Watch) -> str:
         return "unknown"
     assert decode(encode(message)[4:]) == message
     repr(message)
+    if isinstance(message, Publish | Search):
+        return _catalogue(message)
     return type(message).__name__
+
+
+def _catalogue(message: Publish | Search) -> str:
+    """What a tracker does with it, but for the signature."""
+    catalogue = Catalogue(1)
+    if isinstance(message, Search):
+        catalogue.search(message, 1.0, lambda share: (0, 0))
+        return "searched"
+    try:
+        check_published(message.entry)
+    except ValueError as error:
+        return _one_short_line(error)
+    catalogue.publish(message.entry, message.entry.node, "192.0.2.1", 0.0)
+    catalogue.check_invariants()
+    for question in (
+        Search(1, (message.name[:7],), "", NOBODY, 0, 9),
+        Search(1, (), message.name, NOBODY, 0, 9),
+    ):
+        assert len(catalogue.search(question, 1.0, lambda share: (0, 0)).listings) == 1
+    return "published"
 
 
 def framing(data: bytes, watch: Watch) -> str:

@@ -14,27 +14,27 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS: tuple[tuple[float, str], ...] = (
     # First match wins. A module may import from lower floors and from its own.
-    (0, r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers)"),
+    (0, r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|published|placement)"),
     (1, r"peer\.wire(\..*)?"),
     (2, r"peer\.swarm(\..*)?"),
     (2, r"peer\.store\.(layout|verify|filesystem|records|ledger|resume)"),
     (3, r"peer\.(workers|buggify)"),
-    (3.5, r"peer\.(identity|home)"),
+    (3.5, r"peer\.(identity|home|serials)"),
     (3.5, r"peer\.(store|net)(\..*)?"),
     (
         4,
-        r"peer\.(alarm|news|greeting|connection|link|intake|outflow|dialler|choking|holding|target|throttle|services|member|member_statistics|diagnosis|pacing|trace|turnover|watching)",
+        r"peer\.(alarm|finding|news|greeting|connection|link|intake|outflow|dialler|choking|holding|target|throttle|services|member|member_statistics|diagnosis|pacing|trace|turnover|watching)",
     ),
     (4, r"peer\.discovery(\..*)?"),
-    (5, r"peer\.node"),
+    (5, r"peer\.(node|mirror)"),
     (6, r"peer\.(cli|control|daemon)(\..*)?"),
     (9, r"peer\.sim(\..*)?"),
     (-1, r"peer"),
 )
 
 PURE = re.compile(
-    r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers)"
-    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|tracker\.(registry|swarm|wheel|observed)"
+    r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|published|placement)"
+    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|tracker\.(registry|swarm|wheel|observed|catalogue|words)"
 )
 
 IMPURE_IMPORTS = {
@@ -43,7 +43,7 @@ IMPURE_IMPORTS = {
 }  # fmt: skip
 
 TRACKER_MAY_IMPORT = re.compile(
-    r"peer|peer\.(ids|errors|limits|paths|units|buffers|magnet|manifest|bitfield|identity|home|workers|connection)"
+    r"peer|peer\.(ids|errors|limits|paths|units|buffers|magnet|manifest|bitfield|published|identity|home|workers|connection)"
     r"|peer\.(wire|net|store)(\..*)?"
 )
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from peer import limits
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError, WrongVersionError
+from peer.identity import is_signed
+from peer.published import DOMAIN, signed_bytes
 from peer.wire.codec import KINDS, Unknown, decode, encode
 from peer.wire.framing import FrameReader
-from peer.wire.messages import AnnounceEvent, Bitfield, Data
+from peer.wire.messages import AnnounceEvent, Bitfield, Data, Found, Publish, PublishCode
 from peer.wire.rules import LEGAL, State
 from tests.pure.wire_helpers import pack
 
@@ -147,6 +150,9 @@ def test_every_range_was_understood() -> None:
         ("peers", "peers"),
         ("announced", "peers"),
         ("announce", "event"),
+        ("search", "words"),
+        ("found", "more"),
+        ("found", "listings"),
     }
 
 
@@ -156,6 +162,16 @@ def test_lists_are_as_long_as_the_document_says() -> None:
     for pieces in ([first] * (most + 1), [last + 1], []):
         with pytest.raises(RemoteProtocolError):
             decode(pack({"kind": "have", "pieces": pieces}))
+    words, listings = fields("search")["words"][1], fields("found")["listings"][1]
+    assert words == f"up to {limits.SEARCH_WORDS_MAX} texts"
+    assert listings == f"up to {limits.CATALOGUE_ENTRIES_PER_MESSAGE_MAX} entries"
+    for kind, name, item, most in (
+        ("search", "words", "word", limits.SEARCH_WORDS_MAX),
+        ("found", "listings", example("found")[0]["listings"][0], limits.CATALOGUE_ENTRIES_PER_MESSAGE_MAX),
+    ):
+        decode(pack(example(kind)[0] | {name: [item] * most}))
+        with pytest.raises(RemoteProtocolError, match=f"{kind}.{name} is not"):
+            decode(pack(example(kind)[0] | {name: [item] * (most + 1)}))
     for kind in ("peers", "announced"):
         header = example(kind)[0]
         assert fields(kind)["peers"][1] == f"up to {limits.PEERS_PER_MESSAGE_MAX} peers"
@@ -175,10 +191,27 @@ def test_bounds_of_any_header() -> None:
             decode(pack({"kind": "ping", "number": 1, "odd": odd}))
 
 
-@pytest.mark.parametrize(("kind", "codes"), [("reject", RejectCode), ("bye", ByeCode)])
-def test_codes(kind: str, codes: type[RejectCode] | type[ByeCode]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "codes"), [("reject", RejectCode), ("bye", ByeCode), ("published", PublishCode)]
+)
+def test_codes(kind: str, codes: type[IntEnum]) -> None:
     documented = [(int(row[0]), row[1]) for row in rows(SECTIONS[kind], "code")]
     assert documented == [(code.value, code.name.lower()) for code in codes]
+
+
+def test_the_example_of_an_entry_is_signed_as_the_document_says() -> None:
+    entry = decode(pack(example("publish")[0]))
+    found = decode(pack(example("found")[0]))
+    assert isinstance(entry, Publish)
+    assert isinstance(found, Found)
+    assert found.listings[0].entry == entry.entry
+    assert is_signed(entry.entry)
+    part = TEXT[TEXT.index("### The catalogue") : TEXT.index("### `publish`")]
+    [signed] = re.findall(r"```hex\n(.*?)\n```", part, flags=re.S)
+    assert bytes.fromhex(signed) == signed_bytes(entry.name, entry.share, entry.size, entry.serial)
+    assert f"`{entry.entry.node.hex()}`" in part
+    assert "29 bytes" in part
+    assert len(DOMAIN) == 29
 
 
 def test_events() -> None:

@@ -192,7 +192,7 @@ def test_interval_grows_with_the_number_of_members(monkeypatch: pytest.MonkeyPat
 
 def test_wheel_lets_out_whoever_is_due_first_whatever_the_order_of_entry() -> None:
     rng = Random(11)
-    wheel = Wheel(8.0)
+    wheel: Wheel[Member] = Wheel(8.0)
     members = [Member(SHARE, node_id(n), ANYBODY, "n", seeder=False, loopback=False) for n in range(300)]
     for member in members * 3:  # each is moved twice, also to earlier times
         wheel.put(member, rng.uniform(0, 5000))

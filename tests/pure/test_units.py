@@ -7,7 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.units import format_bytes, format_duration, format_rate, parse_duration, parse_rate
+from peer.units import format_bytes, format_duration, format_rate, parse_duration, parse_rate, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("500GiB", 500 * 2**30), ("2TB", 2 * 10**12), ("0B", 0), ("1.5 kB", 1500), ("7b", 7), (" 1KiB ", 1024)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "5", "-1B", "5bit", "1e3B", "\u0661GB", "1iB", "9" * 40 + "B", "GB"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size: write for example"):
+        parse_size(text)
 
 
 @pytest.mark.parametrize(

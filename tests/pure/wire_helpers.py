@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from peer.buffers import BufferPool
 from peer.errors import ByeCode, RejectCode
 from peer.ids import Address, NodeId, PieceIndex, RequestId, ShareId
+from peer.published import PublishedShare
 from peer.wire.codec import decode, encode
 from peer.wire.messages import (
     Announce,
@@ -20,17 +21,23 @@ from peer.wire.messages import (
     Cancel,
     Choke,
     Data,
+    Found,
     Have,
     Hello,
     Interested,
     KnownPeer,
+    Listing,
     Message,
     Peers,
     Ping,
     Pong,
+    Publish,
+    PublishCode,
+    Published,
     Reject,
     Request,
     RequestManifest,
+    Search,
 )
 from peer.wire.session import Event, Session
 
@@ -59,6 +66,10 @@ EXAMPLES: tuple[Message, ...] = (
     Bye(ByeCode.GOODBYE, "done"),
     Announce(1, SHARE, NODE, 7701, AnnounceEvent.STARTED, 5, 50),
     Announced(60, 1, 2, (KnownPeer(Address("example.org", 65535)),)),
+    Publish(1, "name", SHARE, 5, 1, bytes(32), bytes(64)),
+    Published(PublishCode.NAME_TAKEN, 60, NODE, 3),
+    Search(1, ("some", "words"), "", NODE, 0, 100),
+    Found(7, 12, False, 1, (Listing(PublishedShare("name", SHARE, 5, 1, bytes(32), bytes(64)), 1, 2),)),
 )
 """One message of each kind."""
 
@@ -78,6 +89,10 @@ _ports = st.integers(1, 65535)
 _hosts = st.from_regex(r"[A-Za-z0-9._:%-]{1,253}", fullmatch=True)
 _known = st.builds(KnownPeer, st.builds(Address, _hosts, _ports), st.none() | _ids.map(NodeId))
 _peer_lists = st.lists(_known, max_size=3).map(tuple) | st.lists(_known, max_size=50).map(tuple)
+_names = st.text(st.characters(codec="utf-8"), max_size=60)
+_sizes = st.integers(0, 2**43)
+_serials = st.integers(1, 2**63 - 1)
+_signatures = st.binary(min_size=64, max_size=64)
 _u32 = st.integers(0, 2**32 - 1)
 _i63 = st.integers(0, 2**63 - 1)
 
@@ -109,6 +124,39 @@ messages: st.SearchStrategy[Message] = st.one_of(
         st.integers(0, 65535),
     ),
     st.builds(Announced, st.integers(1, 2**32 - 1), _u32, _u32, _peer_lists),
+    st.builds(Publish, st.just(1), _names, _ids, _sizes, _serials, _ids, _signatures),
+    st.builds(
+        Published,
+        st.sampled_from(PublishCode),
+        st.integers(1, 2**32 - 1),
+        _ids.map(NodeId),
+        st.integers(0, 2**63 - 1),
+    ),
+    st.builds(
+        Search,
+        st.just(1),
+        st.lists(_names, max_size=8).map(tuple),
+        _names,
+        _ids.map(NodeId),
+        _i63,
+        st.integers(0, 65535),
+    ),
+    st.builds(
+        Found,
+        _i63,
+        _i63,
+        st.booleans(),
+        _u32,
+        st.lists(
+            st.builds(
+                Listing,
+                st.builds(PublishedShare, _names, _ids.map(ShareId), _sizes, _serials, _ids, _signatures),
+                _u32,
+                _u32,
+            ),
+            max_size=5,
+        ).map(tuple),
+    ),
 )
 
 

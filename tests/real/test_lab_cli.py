@@ -1,5 +1,6 @@
 """The command line of the lab: instant help, one line for trouble, reports that stand by themselves."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def test_help_needs_none_of_the_experiments() -> None:
 def test_every_experiment_has_the_common_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "--help"]) == 0
     text = capsys.readouterr().out
-    for option in ("--quick", "--json", "--out DIR"):
+    for option in ("--quick", "--json", "--out FILE" if name == "animate" else "--out DIR"):
         assert option in text
 
 
@@ -53,6 +54,15 @@ def test_every_experiment_has_the_common_options(name: str, capsys: pytest.Captu
         (["bounds", "--out", __file__], 2),
         (["bounds", "--out", "/dev/null/reports"], 5),
         (["protocols", "--out", "/dev/null/reports"], 5),
+        (["simulate"], 2),
+        (["simulate", "no-such-scenario"], 2),
+        (["simulate", "textbook", "--seed", "0"], 2),
+        (["simulate", "textbook", "--seed", "1-5000"], 2),
+        (["simulate", "textbook", "--size", "0"], 2),
+        (["simulate", "textbook", "--size", "9TB"], 2),
+        (["simulate", "textbook", "--size", "-1MiB"], 2),
+        (["simulate", "textbook", "--size", "64KiB", "--trace", "/dev/null/traces"], 5),
+        (["sockets", "--station", "0"], 2),
     ],
 )
 def test_trouble_is_one_line(arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,6 +153,47 @@ def test_without_matplotlib_the_rest_still_runs(
     assert report.startswith("report: ")
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "report.html"}
     assert json.loads((tmp_path / "results.json").read_text())["figures"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "beside"),
+    [
+        (["simulate", "textbook", "--size", "64KiB"], {"swarm.html"}),
+        (["sockets", "--station", "8", "--quick"], set()),
+        (["protocols", "--quick"], set()),
+        (
+            ["scale", "--file", "64KiB", "--peers", "1", "--origin-up", "4mbit"],
+            {"swarm.html", "points.jsonl", "traces"},
+        ),
+    ],
+    ids=["simulate", "sockets", "protocols", "scale"],
+)
+def test_each_experiment_runs_without_matplotlib(
+    arguments: list[str],
+    beside: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run([*arguments, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    drawn = arguments[0] != "sockets"
+    assert sum("matplotlib is not installed" in line for line in said) == drawn
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "report.html"} | beside
+
+
+def test_a_refusal_of_the_system_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("lab.bounds_report.result", refuse)
+    assert run(["bounds"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "lab: the system refused: Too many open files; allow more descriptors (ulimit -n)"
 
 
 def test_protocols_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

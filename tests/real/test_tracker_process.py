@@ -73,7 +73,7 @@ async def test_it_listens_answers_and_ends_with_zero(host: str, number: signal.S
             await idle.aclose()
         out, err = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, out) == (0, "")
-        assert err == "stopped; announces answered: 2, at the end members: 2, swarms: 1\n"
+        assert err == "stopped; questions answered: 2, at the end members: 2, swarms: 1, published names: 0\n"
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":

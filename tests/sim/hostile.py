@@ -1,20 +1,22 @@
 """Peers that misbehave, for tests: each answers whoever connects, in its own bad way."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 import trio.lowlevel
 
 from peer.buffers import BufferPool
+from peer.errors import LocalProtocolError, ManyhandsError
 from peer.greeting import Greeted, greet, welcome
-from peer.ids import Address, NodeId, PieceIndex, RequestId
+from peer.ids import Address, KnownPeer, NodeId, PieceIndex, RequestId
 from peer.limits import PROTOCOL_VERSION, WINDOW_DEFAULT
 from peer.magnet import MagnetLink
 from peer.net.transport import Stream
 from peer.sim.network import SimHost
 from peer.sim.world import PORT, World
 from peer.wire.codec import encode
-from peer.wire.messages import Choke, Data, Have, Hello
+from peer.wire.messages import Choke, Data, Have, Hello, Interested, Peers
 from peer.wire.session import RequestReceived, Session
 
 Behaviour = Callable[[Greeted], Awaitable[None]]
@@ -31,7 +33,7 @@ async def live(world: World, name: str, link: MagnetLink, behaviour: Behaviour) 
         try:
             greeted = await welcome(stream, Session(buffers=BufferPool()), lambda theirs: hello)
             await behaviour(greeted)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ManyhandsError):
             pass
         finally:
             await trio.aclose_forcefully(stream)
@@ -152,16 +154,76 @@ def raw(data: bytes) -> Behaviour:
     return behave
 
 
-def flooder(piece_count: int) -> Behaviour:
-    """Repeats haves, chokes and unchokes for ever."""
+def flooder(piece_count: int, every: float = 0.01) -> Behaviour:
+    """Repeats haves, chokes and unchokes for ever, with a pause in between."""
 
     async def behave(greeted: Greeted) -> None:
         await claim_everything(greeted, piece_count)
         session, stream = greeted.session, greeted.stream
-        everything = Have(tuple(PieceIndex(piece) for piece in range(piece_count)))
+        known = Have(tuple(PieceIndex(piece) for piece in range(min(8, piece_count))))
         while True:
-            for message in (everything, Choke(True), Choke(False)):
+            for message in (known, Choke(True), Choke(False)):
                 await stream.send_all(session.send(message))
-            await trio.sleep(0.01)
+            await trio.sleep(every)
+
+    return behave
+
+
+def same_piece_for_ever(piece_count: int, piece_length: int, piece: int = 0) -> Behaviour:
+    """Wants one piece again and again, and takes it."""
+
+    async def behave(greeted: Greeted) -> None:
+        session, stream = greeted.session, greeted.stream
+        await stream.send_all(session.bitfield(bytes((piece_count + 7) // 8)))
+        await stream.send_all(session.send(Interested(True)))
+
+        async def ask() -> None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                while True:
+                    while session.window_left > 0:
+                        _, frame = session.request(PieceIndex(piece), piece_length)
+                        await stream.send_all(frame)
+                    await trio.sleep(0.01)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            while count := await stream.receive_into(session.get_buffer()):
+                for _ in session.buffer_updated(count):
+                    pass
+            nursery.cancel_scope.cancel()
+
+    return behave
+
+
+def deaf(piece_count: int, piece_length: int, data: bytes) -> Behaviour:
+    """Serves what it is asked for, late, and never minds a cancel."""
+
+    async def behave(greeted: Greeted) -> None:
+        async def answer(request: RequestId, piece: PieceIndex | None) -> None:
+            if piece is None:
+                return
+            await trio.sleep(0.5)
+            part = data[piece * piece_length : (piece + 1) * piece_length]
+            with suppress(LocalProtocolError):  # cancelled: it sends all the same, where the session lets it
+                await greeted.stream.send_all(greeted.session.data_header(request, 0, len(part), len(part)))
+                await greeted.stream.send_all(part)
+
+        await claim_everything(greeted, piece_count)
+        await each_request(greeted, answer)
+
+    return behave
+
+
+def gossip(piece_count: int, count: int) -> Behaviour:
+    """Claims everything and tells of many addresses at which nobody answers."""
+
+    async def behave(greeted: Greeted) -> None:
+        await claim_everything(greeted, piece_count)
+        session, stream = greeted.session, greeted.stream
+        for start in range(0, count, 50):
+            told = [KnownPeer(Address(f"203.0.{n >> 8}.{n & 255}", 7701)) for n in range(start, start + 50)]
+            await stream.send_all(session.send(Peers(tuple(told))))
+            await trio.sleep(1)
+        await each_request(greeted, ignore)
 
     return behave

@@ -7,7 +7,9 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from peer.ids import Address, KnownPeer
+from peer.bitfield import Bitfield
+from peer.errors import ByeCode, RejectCode
+from peer.ids import Address, KnownPeer, PieceIndex, RequestId
 from peer.limits import DUPLICATE_GRACE_S, HALF_OPEN_MAX, LINK_TRIAL_S, LINKS_DIALLED_MAX, TURNOVER_S
 from peer.member_statistics import member_statistics
 from peer.sim.network import mbit
@@ -143,3 +145,30 @@ async def test_a_swarm_whose_tracker_dies_after_the_first_contact_completes(
             for fetch in fetches:
                 await fetch.wait()
         assert all(fetch.read() == DATA for fetch in fetches)
+
+
+async def test_a_link_that_has_said_goodbye_is_asked_and_told_nothing_more(autojump_clock: MockClock) -> None:
+    """It is there until its last bytes are sent, and the policies still count on it: what they then had it
+    say was refused by its session, and ended the whole fetch."""
+    async with open_world(6) as world:
+        origin = await world.add_peer("origin", up=mbit(1))
+        link = await origin.share("file", {(): DATA})
+        getter = await world.add_peer("getter")
+        fetch = getter.fetch(link, peers=[origin.address])
+        with trio.fail_after(60):
+            while member_statistics(fetch.member).held_bytes < len(DATA) / 3:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        (live,) = fetch.member.links.values()
+        open_piece = next(piece for piece in live._open if piece is not None)
+        live.close(ByeCode.TOO_SLOW, "for the test")
+        live.ask(PieceIndex(0), PIECE)
+        live.ask_manifest()
+        live.withdraw(open_piece)
+        live.reject(RequestId(0), RejectCode.BUSY)
+        live.show(Bitfield(PIECES))
+        live.express(not live.wanted)
+        live.choke(not live.choked)
+        live.flush_news()
+        with trio.fail_after(60):
+            await fetch.wait()
+        assert fetch.read() == DATA

@@ -1,0 +1,164 @@
+"""Swarms to which something happens: free riders, a late joiner, an origin that dies. Our own real processes.
+
+usage: python -m benchmarks.swarm_life [--mode loopback|netns] [--only riders|late|origin] [--mib 32]
+
+riders: 3 of 20 peers give nothing. The others may end at most 5 % later than without them, beyond what the
+bound itself charges. late: an eleventh peer comes at half time, and should be done within 1.25 x its bound.
+origin: killed (kill -9) once it has sent every piece once; everyone still completes.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import namespaces
+from benchmarks.machine import describe
+from benchmarks.swarm import MIB, Ours, Outcome, Scenario
+
+ORIGIN_KBIT = 40_000
+PEER_KBIT = 4_000
+RIDERS = 3
+
+
+def scenario(count: int, riders: int = 0) -> Scenario:
+    """Peers with 4 Mbit/s up, the last of them riding for free."""
+    ups = (PEER_KBIT,) * (count - riders) + (0,) * riders
+    return Scenario(f"{count} peers, {riders} of them give nothing", ORIGIN_KBIT, ups, 0.0, 0.0)
+
+
+class Late(Ours):
+    """One more getter joins at half time."""
+
+    came_at: float | None = None
+
+    @property
+    def expected(self) -> int:
+        return len(self._scenario.ups_kbit) + 1
+
+    def meanwhile(self, seconds: float, origin: "subprocess.Popen[str]", link: str, tracker: str) -> None:
+        if self.came_at is None and seconds >= self._scenario.bound_s(self._source.stat().st_size) / 2:
+            self.came_at = seconds
+            self._start_getter(self.expected, PEER_KBIT, link, tracker)
+
+
+class Orphaned(Ours):
+    """The origin is killed as soon as it has sent every piece once."""
+
+    may_die = True
+    killed_at: float | None = None
+
+    def _common(self, number: int, up_kbit: int, tracker: str) -> list[str]:
+        trace = ["--trace", str(self._work / "origin.jsonl")] if number == 0 else []
+        return [*super()._common(number, up_kbit, tracker), *trace]
+
+    def meanwhile(self, seconds: float, origin: "subprocess.Popen[str]", link: str, tracker: str) -> None:
+        if self.killed_at is None and self._everything_is_out():
+            origin.send_signal(signal.SIGKILL)
+            self.killed_at = seconds
+
+    def _everything_is_out(self) -> bool:
+        try:
+            lines = (self._work / "origin.jsonl").read_text().splitlines()
+        except OSError:
+            return False
+        pieces, sent = None, set()
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # the last line is being written
+            if event["event"] == "share":
+                pieces = event["pieces"]
+            elif event["event"] == "sent":
+                sent.add(event["piece"])
+        return pieces is not None and len(sent) == pieces
+
+
+def run(swarm: type[Ours], plan: Scenario, arguments: argparse.Namespace) -> tuple[Ours, Outcome]:
+    """One swarm from begin to end."""
+    work = Path(tempfile.mkdtemp(prefix="manyhands-life-"))
+    try:
+        source = work / "file.bin"
+        source.write_bytes(random.Random(1).randbytes(arguments.mib * MIB))
+        with ExitStack() as stack:
+            if arguments.mode == "netns":
+                spare = (PEER_KBIT,) if swarm is Late else ()
+                stack.enter_context(namespaces.shaped([plan.origin_kbit, *plan.ups_kbit, *spare]))
+            ours = swarm(plan, source, work, arguments.mode, plain=False)
+            return ours, ours.run()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def riders(arguments: argparse.Namespace) -> None:
+    """Free riders beside none."""
+    size = arguments.mib * MIB
+    alone, beside = scenario(20), scenario(20, RIDERS)
+    charged = beside.bound_s(size) / alone.bound_s(size)
+    _, without = run(Ours, alone, arguments)
+    _, with_them = run(Ours, beside, arguments)
+    honest = max(with_them.seconds[: 20 - RIDERS])
+    ratio = honest / without.last / charged
+    print(f"{RIDERS} of 20 ride for free: the others done after {honest:.2f} s")
+    print(f"  without them {without.last:.2f} s; theory charges {charged:.3f}; beyond that {ratio:.3f}")
+    print(f"  bar 1.05: {'met' if ratio <= 1.05 else 'MISSED'}")
+
+
+def late(arguments: argparse.Namespace) -> None:
+    """Somebody comes at half time."""
+    size = arguments.mib * MIB
+    plan = scenario(10)
+    ours, outcome = run(Late, plan, arguments)
+    assert isinstance(ours, Late)
+    assert ours.came_at is not None
+    took = outcome.seconds[-1] - ours.came_at
+    everybody = Scenario("", ORIGIN_KBIT, (PEER_KBIT,) * 11, 0, 0).bound_s(size)
+    own = max(8 * size / (ORIGIN_KBIT + 10 * PEER_KBIT) / 1e3, everybody - ours.came_at)
+    ratio = took / own
+    print(f"a late joiner at {ours.came_at:.1f} s: done {took:.2f} s later")
+    print(f"  its bound {own:.2f} s (what the eleven need, at the rate of all uplinks); ratio {ratio:.3f}")
+    print(f"  bar 1.25: {'met' if ratio <= 1.25 else 'MISSED'}")
+
+
+def origin_dies(arguments: argparse.Namespace) -> None:
+    """The origin leaves when it is no longer needed."""
+    size = arguments.mib * MIB
+    plan = scenario(10)
+    ours, outcome = run(Orphaned, plan, arguments)
+    assert isinstance(ours, Orphaned)
+    assert ours.killed_at is not None
+    one_copy = 8e-3 * size / ORIGIN_KBIT
+    carried = ours.killed_at * (ORIGIN_KBIT + 10 * PEER_KBIT)
+    bound = ours.killed_at + (10 * 8e-3 * size - carried) / (10 * PEER_KBIT)
+    print(f"the origin killed after {ours.killed_at:.2f} s (one copy takes {one_copy:.2f} s)")
+    print(f"  all {len(outcome.seconds)} complete after {outcome.last:.2f} s")
+    print(f"  the bound without it: {bound:.2f} s")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mode", choices=["loopback", "netns"], default="loopback")
+    parser.add_argument("--only", choices=["riders", "late", "origin"], action="append")
+    parser.add_argument("--mib", type=int, default=32)
+    arguments = parser.parse_args()
+    why_not = namespaces.available() if arguments.mode == "netns" else None
+    if why_not:
+        print(f"skipped: {why_not}")
+        return
+    print(describe("trio"))
+    parts = {"riders": riders, "late": late, "origin": origin_dies}
+    for name in arguments.only or parts:
+        parts[name](arguments)
+
+
+if __name__ == "__main__":
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users keep theirs compiled
+    main()

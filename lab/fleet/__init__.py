@@ -1,0 +1,1 @@
+"""`lab fleet`: a running network of mirrors, watched while a new file reaches all of them."""

@@ -1,0 +1,133 @@
+"""One machine of a chaos run and the person at it, who wants the share and runs the same command again."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+import trio
+
+from peer.errors import ManyhandsError, StorageError
+from peer.ids import Address
+from peer.magnet import MagnetLink
+from peer.sim.files import SimFolder
+from peer.sim.world import DOWNLOADS, SimFetch, World
+from peer.store.partial import remove_tree
+from tests.chaos.plan import PeerPlan
+from tests.chaos.violation import Violation
+from tests.store_kit import NAME, Share
+
+AGAIN_S = 2.0
+"""After an error of the disk the same command is given again."""
+
+
+class Citizen:
+    """A machine by its plan; `arrive` brings it to life. ``known``: addresses that it is told of."""
+
+    def __init__(
+        self,
+        plan: PeerPlan,
+        world: World,
+        share: Share,
+        link: MagnetLink,
+        known: Callable[[PeerPlan], Iterable[Address]],
+        trackers: Sequence[Address],
+    ) -> None:
+        self.plan = plan
+        self.name = plan.name
+        self.fetch: SimFetch | None = None
+        self.running = False
+        """Switched on just now."""
+        self.gone = False
+        """Left for good."""
+        self.tainted = False
+        """Its disk has lied: what the journal says of it is worth nothing after a power loss."""
+        self.busy = trio.Lock()
+        """Whoever switches it on or off holds this."""
+        self.boots = 0
+        self.machine = world.add_machine(self.name, up=plan.up, down=plan.down, latency=plan.latency)
+        self._share = share
+        self._link = link
+        self._known = known
+        self._trackers = trackers
+
+    @property
+    def must_complete(self) -> bool:
+        return not (self.plan.has_it or self.plan.free_rider or self.gone)
+
+    @property
+    def complete(self) -> bool:
+        return self.running and self.fetch is not None and self.fetch.member.complete.is_set()
+
+    async def arrive(self) -> None:
+        """Join when the plan says so."""
+        plan = self.plan
+        await trio.sleep(plan.joins_at)
+        async with self.busy:
+            await self.machine.boot()
+            if plan.has_it:
+                await self.machine.share(NAME, self._share.files, trackers=self._trackers_known())
+            else:
+                self.machine.start_soon(self._get)
+            self._on()
+
+    async def crash(self) -> None:
+        """Kill it. The caller has done to the disk what a power loss does, if there was one."""
+        self.running = False
+        self.fetch = None
+        await self.machine.crash()
+
+    async def come_back(self) -> None:
+        """Switch it on again, and give the same command."""
+        await self.machine.restart()
+        self.machine.start_soon(self._seed if self.plan.has_it else self._get)
+        self._on()
+
+    async def leave(self) -> None:
+        """Say goodbye and go, for good."""
+        self.gone = True
+        self.running = False
+        await self.machine.switch_off()
+        if self.fetch is not None:
+            with suppress(StorageError):
+                await self.fetch.target.close()
+            self.fetch = None
+
+    def _on(self) -> None:
+        plan, services = self.plan, self.machine.node.services
+        if plan.free_rider:
+            services.up.set_rate(0)
+        elif plan.paced:
+            services.up.set_rate(plan.up)
+        self.boots += 1
+        self.running = True
+
+    def _trackers_known(self) -> Sequence[Address]:
+        return self._trackers if self.plan.tracker else ()
+
+    async def _seed(self) -> None:
+        while True:
+            try:
+                await self.machine.seed(NAME, trackers=self._trackers_known(), peers=self._known(self.plan))
+            except ManyhandsError:
+                await trio.sleep(AGAIN_S)
+            else:
+                return
+
+    async def _get(self) -> None:
+        while True:
+            self.fetch = fetch = self.machine.fetch(
+                self._link, peers=self._known(self.plan), trackers=self._trackers_known()
+            )
+            await fetch.ended.wait()
+            if not isinstance(fetch.error, StorageError):
+                raise Violation("gave-up", f"{self.name}: {fetch.error!r}") from fetch.error
+            with suppress(StorageError):
+                await fetch.target.close()
+            if self.tainted and "move it away" in str(fetch.error):
+                self._move_away()
+            await trio.sleep(AGAIN_S)
+
+    def _move_away(self) -> None:
+        """What a lying disk made of a finished share is in the way, and the message says what to do."""
+        folder = SimFolder(self.machine.disk, DOWNLOADS)
+        with suppress(OSError):
+            remove_tree(folder, (NAME,))

@@ -1,0 +1,240 @@
+"""What must hold in every run, looked at about once a virtual second and at the end.
+
+- no wrong byte: what is called complete is the share, and nothing else lies in the folders;
+- no have-bit without provable bytes: what a member says it holds is on its disk, as the share has it, and what
+  a journal calls durable survives a power loss (on a disk that does not lie);
+- a peer is told of every piece that another has had for a while;
+- no request waits for ever, no honest peer is banned, all books agree;
+- a machine that is switched off leaves no connection, file or buffer behind.
+"""
+
+import gc
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import trio
+
+from peer.ids import PieceIndex
+from peer.limits import NEWS_KNOWN_S, REQUEST_TIMEOUT_S
+from peer.member import Member
+from peer.sim.disk import SimDisk
+from peer.sim.medium import FileNode
+from peer.sim.network import Connection, SimNetwork
+from peer.sim.pipe import CHUNK_BYTES, SEND_BYTES, WINDOW_MIN_BYTES
+from peer.sim.world import DOWNLOADS, SHARES
+from peer.store.filesystem import PathParts
+from peer.store.records import decode
+from tests.chaos.citizen import Citizen
+from tests.chaos.violation import Violation, demand
+from tests.store_kit import NAME, Share
+
+LOOK_S: Final = 1.0
+TOLD_S: Final = NEWS_KNOWN_S + 5.0
+"""A piece that somebody has had for so long, and for the time that all may take which is ahead of a `have` in
+buffers (`_telling_s`), is known at the other end of a link that was free all the while."""
+
+SILENCE_S: Final = REQUEST_TIMEOUT_S + 5.0
+_ROOTS: Final = (SHARES, DOWNLOADS)
+
+
+class Invariants:
+    """Looks at the citizens of one run. Raises Violation."""
+
+    def __init__(self, share: Share, network: SimNetwork, citizens: Mapping[int, Citizen]) -> None:
+        self._share = share
+        self._network = network
+        self._citizens = citizens
+        self._pieces = {piece: share.piece(piece) for piece in share.pieces()}
+        self._segments = {piece: share.layout.segments(piece) for piece in share.pieces()}
+        self._seen: dict[str, object] = {}
+        self._held_since: dict[tuple[str, int, int], float] = {}
+        self._honest = frozenset(citizen.machine.node_id for citizen in citizens.values())
+
+    def look(self, troubled_at: float) -> None:
+        """All that must hold at any moment."""
+        running = [citizen for citizen in self._citizens.values() if citizen.running]
+        members = [(citizen, member) for citizen in running if (member := self._member(citizen)) is not None]
+        for citizen, member in members:
+            self._have_bits_are_true(citizen, member)
+            self._books_agree(citizen, member)
+            self._nobody_waits_for_ever(citizen, member)
+            self._no_honest_banned(citizen, member)
+        self._haves_are_told(members, troubled_at)
+        self._network.check_invariants()
+
+    def _member(self, citizen: Citizen) -> Member | None:
+        return citizen.machine.node.members.get(self._share.manifest.share_id)
+
+    # --- bytes
+
+    def _have_bits_are_true(self, citizen: Citizen, member: Member) -> None:
+        if member.holding is None:
+            return
+        have = member.holding.have
+        disk = citizen.machine.disk
+        files = disk.tree()
+        state = (
+            have.to_bytes(),
+            id(disk),
+            [(path, node and (node.number, node.mtime_ns, node.size)) for path, node in files.items()],
+        )
+        if self._seen.get(citizen.name) == state:
+            return
+        self._seen[citizen.name] = state
+        wrong = [piece for piece in have.indices() if not self._lies_there(files, piece)]
+        demand(not wrong, "have-bit", f"{citizen.name} holds pieces {wrong} whose bytes are not on its disk")
+
+    def _lies_there(self, files: Mapping[PathParts, FileNode | None], number: int) -> bool:
+        piece = PieceIndex(number)
+        data, done = self._pieces[piece], 0
+        for part in self._segments[piece]:
+            path = self._share.paths[part.file]
+            wanted = data[done : done + part.length]
+            done += part.length
+            places = (
+                (*DOWNLOADS, NAME, *path),
+                (*DOWNLOADS, NAME + ".part", "data", *path),
+                (*SHARES, NAME, *path),
+            )
+            if not any(_reads(files.get(place), part.offset, wanted) for place in places):
+                return False
+        return True
+
+    def lost_power(self, citizen: Citizen, disk: SimDisk) -> None:
+        """What the journal calls durable must be there."""
+        files = disk.tree()
+        node = files.get((*DOWNLOADS, NAME + ".part", "journal"))
+        if citizen.tainted or node is None:
+            return
+        data = bytearray(node.size)
+        node.read_into(memoryview(data), 0)
+        contents = decode(data)
+        if contents is not None:
+            wrong = [piece for piece in contents.durable.indices() if not self._lies_there(files, piece)]
+            demand(not wrong, "durable", f"the journal of {citizen.name} lies about {wrong} after a power loss")
+
+    def complete(self, citizen: Citizen) -> None:
+        """The share, whole, and nothing else."""
+        disk = citizen.machine.disk
+        found: dict[PathParts, bytes | None] = {}
+        for path, node in disk.tree().items():
+            demand(path[:1] in _ROOTS, "outside", f"{citizen.name} has {'/'.join(path)}")
+            if path[:1] == DOWNLOADS and not citizen.plan.has_it:
+                data = bytearray(node.size) if node is not None else bytearray()
+                if node is not None:
+                    node.read_into(memoryview(data), 0)
+                found[path[1:]] = bytes(data)
+        expected = {(NAME, *path): data for path, data in self._share.files.items()}
+        if citizen.must_complete:
+            demand(found.keys() == expected.keys(), "names", f"{citizen.name} has {sorted(found)}")
+            demand(found == expected, "wrong-byte", f"{citizen.name} is complete and has other bytes")
+
+    # --- policies
+
+    def _books_agree(self, citizen: Citizen, member: Member) -> None:
+        try:
+            member.book.check_invariants()
+            if member._choking is not None:
+                member._choking.choker.check_invariants()
+                served = sum(link.served for link in member.links.values())
+                assert served <= member._choking.choker.slots, "more links are served than there are slots"
+            if member.intake is not None:
+                member.intake.download.check_invariants()
+            for link in member.links.values():
+                link.session.check_invariants()
+            citizen.machine.node.services.buffers.check_invariants()  # type: ignore[attr-defined]
+        except AssertionError as error:
+            raise Violation("books", f"{citizen.name}: {error}") from error
+
+    def _nobody_waits_for_ever(self, citizen: Citizen, member: Member) -> None:
+        if member.intake is None or member.intake.download.finished:
+            return
+        now = trio.current_time()
+        for supplier in member.intake.download._suppliers.values():
+            live = [asked for asked in supplier.asks.values() if asked.live]
+            if live:
+                since = max(supplier.heard_at, min(asked.asked_at for asked in live))
+                demand(
+                    now - since <= SILENCE_S,
+                    "no-timeout",
+                    f"{citizen.name} has waited {now - since:.0f} s for link {supplier.link}",
+                )
+
+    def _no_honest_banned(self, citizen: Citizen, member: Member) -> None:
+        banned = [node.hex()[:8] for node in member.book._banned_nodes if node in self._honest]
+        demand(not banned, "banned", f"{citizen.name} has banned the honest {banned}: {member.expelled}")
+
+    def _haves_are_told(self, members: list[tuple[Citizen, Member]], troubled_at: float) -> None:
+        """Both ends of a link that has been free for long know what the other holds."""
+        now = trio.current_time()
+        held_since: dict[tuple[str, int, int], float] = {}
+        by_node = {}
+        for citizen, member in members:
+            by_node[citizen.machine.node_id] = (citizen, member)
+            if member.holding is not None:
+                for piece in member.holding.have.indices():
+                    key = (citizen.name, citizen.boots, piece)
+                    held_since[key] = self._held_since.get(key, now)
+        self._held_since = held_since
+        for citizen, member in members:
+            for link in member.links.values():
+                if link.pieces is None or link.node not in by_node:
+                    continue
+                other, sender = by_node[link.node]
+                patience = self._telling_s(citizen, other, len(member.links) + len(sender.links))
+                if now - max(link.since, troubled_at) < patience or not self._is_free(citizen, other):
+                    continue
+                late = [
+                    piece
+                    for piece in link.pieces.missing()
+                    if now - held_since.get((other.name, other.boots, piece), now) > patience
+                ]
+                demand(not late, "untold", f"{citizen.name} was never told that {other.name} has {late}")
+
+    def _telling_s(self, listener: Citizen, teller: Citizen, links: int) -> float:
+        """How long it may take until a `have` is through: what the kernels hold goes first, on all links."""
+        size = min(links * (SEND_BYTES + CHUNK_BYTES), links * self._share.layout.total_bytes)
+        down = listener.plan.down
+        waiting = min(links * WINDOW_MIN_BYTES, links * self._share.layout.total_bytes)
+        return TOLD_S + size / teller.plan.up + (waiting / down if down is not None else 0.0)
+
+    def _is_free(self, one: Citizen, other: Citizen) -> bool:
+        """Whether the only connection between them is a good one, so that the ends of one link meet."""
+        between = self._network.connections(one.machine.host, other.machine.host)
+        return len(between) == 1 and not between[0].vanished
+
+    # --- what is left behind
+
+    def let_go(self, citizen: Citizen) -> None:
+        """Its tasks have ended: so have its connections."""
+        host = citizen.machine.host
+        left = [
+            connection.number
+            for connection in self._network.connections(host)
+            if not _closed_by(connection, host is connection.server)
+        ]
+        demand(not left, "leak", f"{citizen.name} is off and has not closed connections {left}")
+
+    def closed(self, citizens: Sequence[Citizen]) -> None:
+        """After an orderly end no file is open and no buffer lent."""
+        if any(citizen.machine.disk.open_files for citizen in citizens if not citizen.plan.has_it):
+            gc.collect()  # a file closes with the last that refers to it, which may be an error's traceback
+        for citizen in citizens:
+            disk = citizen.machine.disk
+            opened = 0 if citizen.plan.has_it else disk.open_files  # a sharer's close with its process
+            demand(not opened, "leak", f"{citizen.name} left {opened} files open")
+            lent = citizen.machine.node.services.buffers.statistics().lent_bytes  # type: ignore[attr-defined]
+            demand(not lent, "leak", f"{citizen.name} never gave back {lent} bytes of buffers")
+
+
+def _reads(node: FileNode | None, offset: int, wanted: bytes) -> bool:
+    if node is None or node.size < offset + len(wanted):
+        return False
+    data = bytearray(len(wanted))
+    node.read_into(memoryview(data), offset)
+    return data == wanted
+
+
+def _closed_by(connection: Connection, by_server: bool) -> bool:
+    incoming = connection.forth if by_server else connection.back
+    return incoming.reader_closed

@@ -1,0 +1,187 @@
+"""Ten bugs, planted one at a time: the harness must find each within a thousand seeds. `make planted`.
+
+python -m tests.chaos.planted               all of them, and at which seed each is found
+python -m tests.chaos.planted lost-have     this one
+
+A harness that finds nothing may be looking at nothing. Each bug is a patch of production code of a few lines,
+of a kind that a reviewer might let pass.
+"""
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import Any
+from unittest.mock import patch
+
+import trio
+
+import peer.intake
+from peer.bitfield import Bitfield
+from peer.connection import Connection, Ending, Handler
+from peer.ids import PieceIndex, RequestId
+from peer.link import Link
+from peer.member import Member
+from peer.outflow import Outflow
+from peer.store.incoming import IncomingStore
+from peer.swarm.supplier import Supplier
+from peer.wire.messages import Choke
+from peer.wire.requests import Answer, OpenRequests
+from tests.chaos.plan import draw
+from tests.chaos.play import play
+
+SEEDS = 1000
+
+
+def skip_verify() -> AbstractContextManager[Any]:
+    """Bytes are believed without a look at their hash."""
+    return patch.object(peer.intake, "piece_matches", lambda data, digest: True)
+
+
+def record_before_sync() -> AbstractContextManager[Any]:
+    """The journal says durable, and then the data is synced."""
+
+    def checkpoint(self: IncomingStore, *, keep_cached: bool = True) -> None:
+        with self._state:
+            pieces = self._ledger.undurable()
+        if self._journal is not None and pieces:
+            with suppress(OSError):
+                self._record(self._journal, pieces)
+        real(self, keep_cached=keep_cached)
+
+    real = IncomingStore._checkpoint
+    return patch.object(IncomingStore, "_checkpoint", checkpoint)
+
+
+def off_by_one() -> AbstractContextManager[Any]:
+    """The last piece of a bitfield whose size is no multiple of eight is left out when it travels."""
+    real = Bitfield.to_bytes
+
+    def to_bytes(self: Bitfield) -> bytes:
+        data = bytearray(real(self))
+        if len(self) % 8 and data:
+            data[-1] &= ~(1 << (8 - len(self) % 8)) & 0xFF
+        return bytes(data)
+
+    return patch.object(Bitfield, "to_bytes", to_bytes)
+
+
+def no_timeout() -> AbstractContextManager[Any]:
+    """A request is waited for without end."""
+    return patch.object(Supplier, "is_overdue", lambda self, now: False)
+
+
+def ban_the_honest() -> AbstractContextManager[Any]:
+    """Whose connection breaks is banned like a liar."""
+
+    def look_back(self: Member, link: Link, ending: Ending) -> None:
+        if ending.code is None:
+            self.book.ban(link.node, link.host)
+        real(self, link, ending)
+
+    real = Member._look_back
+    return patch.object(Member, "_look_back", look_back)
+
+
+def double_unchoke() -> AbstractContextManager[Any]:
+    """Whoever is served is told so again in every round."""
+
+    def choke(self: Link, on: bool) -> None:
+        self.choked = on
+        self.connection.send(Choke(on))
+
+    def unchoke(self: Outflow, link: Link) -> None:
+        if link.choked:
+            self.upload.unchoke(link.id)
+        choke(link, False)
+
+    return patch.object(Outflow, "unchoke", unchoke)
+
+
+def lost_have() -> AbstractContextManager[Any]:
+    """What is told first of several pieces is lost."""
+    real = Link.flush_news
+
+    def flush_news(self: Link) -> None:
+        if len(self._news) > 1:
+            del self._news[0]
+        real(self)
+
+    return patch.object(Link, "flush_news", flush_news)
+
+
+def leak_on_cancel() -> AbstractContextManager[Any]:
+    """A connection that is cancelled does not close its stream."""
+
+    async def run(self: Connection, handler: Handler) -> Ending:
+        async with trio.open_nursery() as nursery:
+            self._scope = nursery.cancel_scope
+            nursery.start_soon(self._write_loop, handler)
+            await self._read_loop(handler)
+        self._closing = True
+        await trio.aclose_forcefully(self._stream)
+        return self._ending or Ending("closed")
+
+    return patch.object(Connection, "run", run)
+
+
+def accept_unsolicited() -> AbstractContextManager[Any]:
+    """An answer to no request is taken like one that was cancelled, instead of ending the connection."""
+
+    def begin_data(self: OpenRequests, request: RequestId, offset: int, total: int, payload: int) -> Answer:
+        if request not in self._open:
+            self._open[request] = Answer(None, cancelled=True)
+            self._next_id = max(self._next_id, request + 1)
+        return real(self, request, offset, total, payload)
+
+    real = OpenRequests.begin_data
+    return patch.object(OpenRequests, "begin_data", begin_data)
+
+
+def resume_without_check() -> AbstractContextManager[Any]:
+    """What the last run left is held without being hashed."""
+
+    def check(self: IncomingStore, piece: PieceIndex) -> bool:
+        with self._state:
+            self._ledger.proved(piece)
+            return piece in self._ledger.held
+
+    return patch.object(IncomingStore, "check", check)
+
+
+BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "skip-verify": skip_verify,
+    "record-before-sync": record_before_sync,
+    "off-by-one": off_by_one,
+    "no-timeout": no_timeout,
+    "ban-the-honest": ban_the_honest,
+    "double-unchoke": double_unchoke,
+    "lost-have": lost_have,
+    "leak-on-cancel": leak_on_cancel,
+    "accept-unsolicited": accept_unsolicited,
+    "resume-without-check": resume_without_check,
+}
+
+
+def find(name: str, seeds: range) -> tuple[int, str] | None:
+    """The first of these seeds that fails with the bug in place, and how."""
+    with BUGS[name]():
+        for seed in seeds:
+            outcome = play(draw(seed))
+            if outcome.failure is not None:
+                return seed, f"{outcome.kind}: {outcome.failure}"
+    return None
+
+
+def main() -> int:
+    """Plant them; 0 if all were found."""
+    missed = 0
+    for name in sys.argv[1:] or BUGS:
+        found = find(name, range(SEEDS))
+        missed += found is None
+        print(f"{name:22} " + ("NOT FOUND" if found is None else f"seed {found[0]:4}  {found[1][:120]}"), flush=True)
+    print(f"{missed} of {len(sys.argv[1:] or BUGS)} were not found")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""Plays a plan: a world of whole nodes, its faults, then peace, and what must have come of it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+import trio
+
+from peer.buggify import Point, armed
+from peer.greeting import Greeted
+from peer.ids import Address, NodeId, RequestId
+from peer.limits import PIECE_BYTES_MIN
+from peer.magnet import MagnetLink
+from peer.sim.run import run
+from peer.sim.stream import SimStream
+from peer.sim.trace import Trace
+from peer.sim.world import PORT, World, open_world
+from peer.wire.codec import encode
+from peer.wire.messages import Data
+from tests.chaos.citizen import Citizen
+from tests.chaos.house import TrackerHouse
+from tests.chaos.invariants import LOOK_S, Invariants
+from tests.chaos.listening import listening
+from tests.chaos.plan import LIVENESS_S, SAFETY_S, Fault, FaultPlan, PeerPlan
+from tests.chaos.strike import Striker
+from tests.chaos.violation import Violation, demand, first_of
+from tests.sim import hostile
+from tests.store_kit import NAME, Share, random_share
+
+POLL_S: Final = 0.25
+TOLERANCE_S: Final = 15.0
+"""A connection whose other side broke the protocol is closed by then, on the slowest link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a plan. failure: one line, None if all held. seconds: virtual, till all were complete."""
+
+    digest: str
+    seconds: float
+    kind: str | None = None
+    failure: str | None = None
+    error: BaseException | None = None
+    story: str = ""
+    fired: Mapping[Point, int] = field(default_factory=dict)
+
+
+def play(plan: FaultPlan) -> Outcome:
+    """Run a plan to its end. Never raises for what the node did."""
+    game = _Game(plan)
+    try:
+        with listening(game.honest), game.rare_ways():
+            run(plan.seed, game.main)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        first = first_of(error)
+        kind = first.kind if isinstance(first, Violation) else type(first).__name__
+        text = " ".join(str(first).split())[:300]
+        return Outcome(game.trace.digest(), game.seconds, kind, text, error, game.trace.recent())
+    return Outcome(game.trace.digest(), game.seconds, fired=game.fired)
+
+
+class _Game:
+    def __init__(self, plan: FaultPlan) -> None:
+        self.plan = plan
+        self.trace = Trace()
+        self.seconds = 0.0
+        self.fired: Counter[Point] = Counter()
+        self._share = random_share(plan.seed, dict(plan.files))
+        self._link = MagnetLink(self._share.manifest.share_id, NAME, plan.total_bytes)
+        self._citizens: dict[int, Citizen] = {}
+        self._hostile: list[Address] = []
+        self.honest: set[NodeId] = set()
+        self._tolerated: str | None = None
+        self._origin_stays = Fault.ORIGIN_LEAVES not in plan.faults
+
+    @contextmanager
+    def rare_ways(self) -> Iterator[None]:
+        """Arm the points of peer/buggify.py, where the plan says so."""
+        if Fault.BUGGIFY not in self.plan.faults:
+            yield
+            return
+        with armed(Random(self.plan.seed)) as points:
+            yield
+        self.fired = points.fired
+
+    async def main(self) -> None:
+        async with open_world(self.plan.seed, self.trace) as world:
+            await self._populate(world)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch)
+                await self._safety(nursery)
+                await self._striker.heal()
+                self.trace.add("healed")
+                await self._liveness()
+                nursery.cancel_scope.cancel()
+            await self._end()
+
+    async def _populate(self, world: World) -> None:
+        plan = self.plan
+        house = TrackerHouse(world)
+        await house.start()
+        for kind in plan.hostile:
+            host = await hostile.live(world, kind.value, self._link, self._behaviour(kind))
+            self._hostile.append(Address(host.address, PORT))
+        for peer in plan.peers:
+            self._citizens[peer.number] = Citizen(
+                peer, world, self._share, self._link, self._known, (house.address,)
+            )
+            self.honest.add(self._citizens[peer.number].machine.node_id)
+        self._invariants = Invariants(self._share, world.network, self._citizens)
+        self._striker = Striker(
+            world.network,
+            self._citizens,
+            house,
+            lost_power=self._invariants.lost_power,
+            let_go=self._invariants.let_go,
+        )
+
+    def _known(self, plan: PeerPlan) -> Iterable[Address]:
+        there = [self._citizens[number] for number in plan.knows]
+        return [citizen.machine.address for citizen in there] + self._hostile
+
+    def _behaviour(self, kind: Fault) -> hostile.Behaviour:
+        count = self._share.layout.piece_count
+        match kind:
+            case Fault.LIAR:
+                return hostile.liar(count, PIECE_BYTES_MIN)
+            case Fault.SILENT:
+                return hostile.silent(count)
+            case Fault.DRIBBLER:
+                return hostile.dribble(count, PIECE_BYTES_MIN)
+            case Fault.UNSOLICITED:
+                return self._unsolicited
+            case Fault.FLOODER:
+                return hostile.flooder(count, every=0.2)
+            case _:
+                return hostile.raw(Random(self.plan.seed).randbytes(2000))
+
+    async def _unsolicited(self, greeted: Greeted) -> None:
+        """Sends what nobody asked for; the connection must not survive that."""
+        await hostile.claim_everything(greeted, self._share.layout.piece_count)
+        begun = trio.current_time()
+        await greeted.stream.send_all(encode(Data(RequestId(0), 0, 10, 10)) + bytes(10))
+        with trio.move_on_after(TOLERANCE_S):
+            while await greeted.stream.receive_some(1000):
+                pass
+            return
+        assert isinstance(greeted.stream, SimStream)
+        if self._striker.troubled_at < begun and not greeted.stream.incoming.connection.vanished:
+            self._tolerated = str(greeted.stream.remote)
+
+    # --- the phases
+
+    async def _safety(self, nursery: trio.Nursery) -> None:
+        """Everybody comes, everything strikes."""
+        async with trio.open_nursery() as arrivals:
+            for citizen in self._citizens.values():
+                arrivals.start_soon(citizen.arrive)
+            for event in self.plan.events:
+                nursery.start_soon(self._striker.strike, event)
+            await trio.sleep_until(SAFETY_S)
+
+    async def _liveness(self) -> None:
+        """Now everybody must get there."""
+        begun = trio.current_time()
+        while not all(citizen.complete for citizen in self._citizens.values() if citizen.must_complete):
+            await trio.sleep(POLL_S)
+            if not self._origin_stays:
+                await self._let_origins_go()
+            self.seconds = trio.current_time() - begun
+            if self.seconds > LIVENESS_S:
+                raise Violation("liveness", f"not complete after {LIVENESS_S:.0f} s: {self._laggards()}")
+        self.trace.add("complete")
+
+    async def _let_origins_go(self) -> None:
+        """As soon as the others have all of it between them, and have met."""
+        getters = [c for c in self._citizens.values() if c.running and not c.plan.has_it and c.must_complete]
+        members = [getter.fetch.member for getter in getters if getter.fetch is not None]
+        union: set[int] = set()
+        for member in members:
+            if member.holding is None or len(members) < 2:
+                return
+            union.update(member.holding.have.indices())
+        nodes = {getter.machine.node_id for getter in getters}
+        for getter, member in zip(getters, members, strict=True):
+            met = {link.node for link in member.links.values() if link.joined}
+            if not getter.complete and not nodes - {getter.machine.node_id} <= met:
+                return
+        if len(union) < self._share.layout.piece_count:
+            return
+        self._origin_stays = True
+        for citizen in self._citizens.values():
+            if citizen.plan.has_it:
+                self.trace.add("origin leaves", citizen.name)
+                async with citizen.busy:
+                    await citizen.leave()
+                    self._invariants.let_go(citizen)
+
+    def _laggards(self) -> str:
+        texts = []
+        for citizen in self._citizens.values():
+            if citizen.must_complete and not citizen.complete:
+                fetch = citizen.fetch
+                member = fetch.member if fetch is not None else None
+                have = member.holding.have.count if member is not None and member.holding is not None else 0
+                phase = member.phase.name if member is not None else "none"
+                links = len(member.links) if member is not None else 0
+                texts.append(f"{citizen.name} {phase}, {have} pieces, {links} links")
+        return "; ".join(texts)
+
+    async def _watch(self) -> None:
+        while True:
+            await trio.sleep(LOOK_S)
+            self._invariants.look(self._striker.troubled_at)
+            demand(self._tolerated is None, "tolerated", f"{self._tolerated} took what it never asked for")
+
+    async def _end(self) -> None:
+        """Everybody switches off in order; what is left is the share, and nothing that is still held."""
+        staying = [citizen for citizen in self._citizens.values() if citizen.running]
+        self._invariants.look(self._striker.troubled_at)
+        for citizen in staying:
+            self._invariants.complete(citizen)
+        for citizen in staying:
+            await citizen.leave()
+            self._invariants.let_go(citizen)
+        for citizen in staying:
+            for path in citizen.machine.disk.tree():
+                demand(path[:1] in {("shares",), ("downloads",)}, "outside", "/".join(path))
+        self._invariants.closed(staying)

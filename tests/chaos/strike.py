@@ -1,0 +1,244 @@
+"""Carries out the faults of a plan, each at its time, and ends them when everything heals."""
+
+import errno
+from collections.abc import Awaitable, Callable, Mapping
+from random import Random
+from typing import Final
+
+import trio
+
+from peer.sim.disk import HARMLESS, Done, Operation, SimDisk
+from peer.sim.network import SimHost, SimNetwork
+from tests.chaos.citizen import Citizen
+from tests.chaos.house import TrackerHouse
+from tests.chaos.plan import Event, Fault
+
+CAPACITY_BYTES: Final = 1 << 40
+SKEW_S: Final = 400 * 86400.0
+POWER_OPERATIONS: Final = 25
+"""A power loss comes after at most so many storage operations that change something."""
+
+_SYNCS: Final = (Operation.SYNC, Operation.SYNC, Operation.SYNC_FOLDER, Operation.SYNC_EVERYTHING)
+_WRITES: Final = (Operation.WRITE, Operation.WRITE, Operation.CREATE, Operation.ALLOCATE, Operation.RENAME)
+
+
+class Striker:
+    """Does what events say. ``lost_power`` and ``let_go`` are told of machines that were switched off."""
+
+    def __init__(
+        self,
+        network: SimNetwork,
+        citizens: Mapping[int, Citizen],
+        house: TrackerHouse,
+        *,
+        lost_power: Callable[[Citizen, SimDisk], None],
+        let_go: Callable[[Citizen], None],
+    ) -> None:
+        self._network = network
+        self._citizens = citizens
+        self._house = house
+        self._lost_power = lost_power
+        self._let_go = let_go
+        self._strikes: dict[Fault, Callable[[Citizen, Event], Awaitable[None]]] = {
+            Fault.CRASH: self._crash,
+            Fault.POWER: self._power,
+            Fault.LEAVE: self._leave,
+            Fault.PARTITION: self._partition,
+            Fault.CUT: self._cut,
+            Fault.VANISH: self._vanish,
+            Fault.RESET: self._reset,
+            Fault.STALL: self._stall,
+            Fault.RESHAPE: self._reshape,
+            Fault.DISK_FULL: self._disk_full,
+            Fault.FAILING_SYNC: self._failing_sync,
+            Fault.LYING_SYNC: self._lying_sync,
+            Fault.READ_ERRORS: self._read_errors,
+            Fault.WRITE_ERRORS: self._write_errors,
+            Fault.NO_DESCRIPTORS: self._no_descriptors,
+            Fault.TRACKER_DEATH: self._tracker_death,
+            Fault.CLOCK_SKEW: self._clock_skew,
+        }
+        self._active = 0
+        self._troubled_at = 0.0
+
+    @property
+    def troubled_at(self) -> float:
+        """When the last fault ended; now, while one lasts."""
+        return trio.current_time() if self._active else self._troubled_at
+
+    async def strike(self, event: Event) -> None:
+        """One event, from its time to its end."""
+        await trio.sleep_until(event.at)
+        citizen = self._citizens[event.peer]
+        if not citizen.running:
+            return
+        self._network.trace.add("strike", event.fault.value, citizen.name)
+        self._active += 1
+        await self._strikes[event.fault](citizen, event)
+        self._active -= 1
+        self._troubled_at = trio.current_time()
+
+    async def heal(self) -> None:
+        """The end of all faults; whoever was switched off by one comes back."""
+        network = self._network
+        network.heal()
+        for connection in network.connections():
+            connection.resume()
+        await self._house.start()
+        for citizen in self._citizens.values():
+            async with citizen.busy:
+                if citizen.gone:
+                    continue
+                citizen.machine.disk.heal()
+                citizen.machine.disk.capacity_bytes = CAPACITY_BYTES
+                if not citizen.running:
+                    await citizen.come_back()
+        self._troubled_at = trio.current_time()
+
+    # --- machines
+
+    async def _crash(self, citizen: Citizen, event: Event) -> None:
+        async with citizen.busy:
+            if citizen.running:
+                await citizen.crash()
+                await citizen.machine.off.wait()
+                self._let_go(citizen)
+        await self._return(citizen, event)
+
+    async def _power(self, citizen: Citizen, event: Event) -> None:
+        """The power fails just after some storage operation; what the node did after it never was."""
+        async with citizen.busy:
+            if not citizen.running:
+                return
+            disk, host = citizen.machine.disk, citizen.machine.host
+            images: list[SimDisk] = []
+            failed = trio.Event()
+            left = int(event.amount * POWER_OPERATIONS)
+
+            def count(done: Done) -> None:
+                nonlocal left
+                if done.operation not in HARMLESS and not images:
+                    left -= 1
+                    if left <= 0:
+                        images.append(disk.copy())
+                        host.crash()
+                        failed.set()
+
+            disk.observer = count
+            with trio.move_on_at(event.until):
+                await failed.wait()
+            disk.observer = None
+            image = images[0] if images else disk.copy()
+            image.crash(event.seed)
+            citizen.machine.disk = image
+            await citizen.crash()
+            await citizen.machine.off.wait()
+            self._let_go(citizen)
+            self._lost_power(citizen, image)
+        await self._return(citizen, event)
+
+    async def _return(self, citizen: Citizen, event: Event) -> None:
+        await trio.sleep_until(event.until)
+        async with citizen.busy:
+            if not (citizen.running or citizen.gone):
+                await citizen.come_back()
+
+    async def _leave(self, citizen: Citizen, event: Event) -> None:
+        async with citizen.busy:
+            if citizen.running and not citizen.plan.has_it:
+                await citizen.leave()
+                self._let_go(citizen)
+
+    async def _tracker_death(self, citizen: Citizen, event: Event) -> None:
+        self._house.lose()
+        await trio.sleep_until(event.until)
+        await self._house.start()
+
+    async def _clock_skew(self, citizen: Citizen, event: Event) -> None:
+        citizen.machine.disk.set_clock((event.amount - 0.5) * 2 * SKEW_S)
+
+    # --- network
+
+    def _hosts(self) -> list[SimHost]:
+        return list(self._network.hosts)
+
+    async def _partition(self, citizen: Citizen, event: Event) -> None:
+        rng = Random(event.seed)
+        groups: tuple[list[SimHost], list[SimHost]] = ([], [])
+        for host in self._hosts():
+            groups[rng.random() < event.amount].append(host)
+        self._network.partition(*groups)
+        await trio.sleep_until(event.until)
+        self._network.heal()
+
+    async def _cut(self, citizen: Citizen, event: Event) -> None:
+        other = Random(event.seed).choice(self._hosts())
+        ends = (citizen.machine.host, other) if event.amount < 0.5 else (other, citizen.machine.host)
+        self._network.cut(*ends)
+        await trio.sleep_until(event.until)
+        self._network.heal()
+
+    async def _vanish(self, citizen: Citizen, event: Event) -> None:
+        for connection in self._some(citizen, event):
+            connection.vanish()
+
+    async def _reset(self, citizen: Citizen, event: Event) -> None:
+        for connection in self._some(citizen, event):
+            connection.reset()
+
+    async def _stall(self, citizen: Citizen, event: Event) -> None:
+        stalled = self._some(citizen, event)
+        for connection in stalled:
+            connection.stall()
+        await trio.sleep_until(event.until)
+        for connection in stalled:
+            connection.resume()
+
+    def _some(self, citizen: Citizen, event: Event):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        connections = self._network.connections(citizen.machine.host)
+        rng = Random(event.seed)
+        return [connection for connection in connections if rng.random() < event.amount]
+
+    async def _reshape(self, citizen: Citizen, event: Event) -> None:
+        plan = citizen.plan
+        factor = 0.2 + 3 * event.amount
+        citizen.machine.host.shape(up=plan.up * factor, down=plan.down, latency=plan.latency * factor)
+        await trio.sleep_until(event.until)
+        citizen.machine.host.shape(up=plan.up, down=plan.down, latency=plan.latency)
+
+    # --- disks
+
+    async def _disk_full(self, citizen: Citizen, event: Event) -> None:
+        citizen.machine.disk.capacity_bytes = int(event.amount * 200_000)
+        await trio.sleep_until(event.until)
+        citizen.machine.disk.capacity_bytes = CAPACITY_BYTES
+
+    async def _failing_sync(self, citizen: Citizen, event: Event) -> None:
+        rng = Random(event.seed)
+        citizen.machine.disk.fail(
+            errno.EIO, rng.choice(_SYNCS), nth=rng.randint(1, 4), times=rng.choice((1, 1, 2, 6))
+        )
+
+    async def _lying_sync(self, citizen: Citizen, event: Event) -> None:
+        citizen.tainted = True
+        citizen.machine.disk.sync_lies = True
+        await trio.sleep_until(event.until)
+        citizen.machine.disk.sync_lies = False
+
+    async def _read_errors(self, citizen: Citizen, event: Event) -> None:
+        citizen.machine.disk.fail_randomly(errno.EIO, Operation.READ, 0.3 * event.amount, event.seed)
+        await trio.sleep_until(event.until)
+        citizen.machine.disk.heal()
+
+    async def _write_errors(self, citizen: Citizen, event: Event) -> None:
+        rng = Random(event.seed)
+        code = rng.choice((errno.EIO, errno.ENOSPC, errno.EDQUOT))
+        citizen.machine.disk.fail(code, rng.choice(_WRITES), nth=rng.randint(1, 9), times=rng.choice((1, 3)))
+
+    async def _no_descriptors(self, citizen: Citizen, event: Event) -> None:
+        disk = citizen.machine.disk
+        code = errno.EMFILE if event.seed % 2 else errno.ENFILE
+        for operation in (Operation.OPEN, Operation.CREATE):
+            disk.fail_randomly(code, operation, 0.2 + 0.8 * event.amount, event.seed)
+        await trio.sleep_until(event.until)
+        disk.heal()

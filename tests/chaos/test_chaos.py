@@ -1,0 +1,48 @@
+"""Whole swarms under faults drawn from seeds. `make soak` plays ten thousand; a failing one prints its line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.plan import draw
+from tests.chaos.play import Outcome, play
+
+ROOT = Path(__file__).parents[2]
+SEEDS = int(os.environ.get("CHAOS_SEEDS", "200"))
+BATCH = 20
+KNOWN = [
+    int(line.split()[0])
+    for line in (Path(__file__).parent / "seeds.txt").read_text(encoding="utf-8").splitlines()
+    if line.strip() and not line.startswith("#")
+]
+
+
+def check(seed: int) -> Outcome:
+    outcome = play(draw(seed))
+    if outcome.failure is not None:
+        pytest.fail(f"python -m tests.chaos --seed {seed}   # {outcome.failure}", pytrace=False)
+    return outcome
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+def test_seeds(first: int) -> None:
+    for seed in range(first, min(first + BATCH, SEEDS)):
+        check(seed)
+
+
+@pytest.mark.parametrize("seed", [seed for seed in KNOWN if seed >= SEEDS])
+def test_seeds_that_have_failed_before(seed: int) -> None:
+    check(seed)
+
+
+@pytest.mark.parametrize("seed", [3, 44])
+def test_a_seed_is_the_same_run_in_another_process(seed: int) -> None:
+    here = check(seed).digest
+    environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
+    command = [sys.executable, "-m", "tests.chaos", "--seed", str(seed), "--digest"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(seed), here]
+    assert check(seed).digest == here

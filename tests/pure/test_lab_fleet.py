@@ -1,0 +1,47 @@
+"""What `lab fleet` reads from a tracker's counts."""
+
+from pathlib import Path
+
+import pytest
+
+from lab.fleet.report import result
+from lab.fleet.watch import SETTLED_S, Conditions, Watch
+from lab.report import write
+
+
+def watched(*looks: tuple[float, int, int], wanted: int | None = None) -> Watch:
+    watch = Watch(wanted)
+    for look in looks:
+        watch.look(*look)
+    return watch
+
+
+def test_the_clock_runs_from_the_first_downloader() -> None:
+    watch = watched((1.0, 1, 0), (2.0, 1, 0), (3.0, 1, 2), (4.0, 2, 1), (5.0, 2, 3), (6.0, 5, 0))
+    assert (watch.begun, watch.done, watch.most_at_once) == (3.0, [1.0, 3.0, 3.0, 3.0], 3)
+
+
+def test_it_is_over_when_nobody_is_left_or_enough_have_it() -> None:
+    watch = watched((0.0, 1, 2), (1.0, 2, 1), (2.0, 3, 0))
+    assert not watch.over(2.0 + SETTLED_S / 2)
+    assert watch.over(2.0 + SETTLED_S)
+    assert not watched((0.0, 1, 0)).over(1000.0), "nobody has come yet"
+    assert watched((0.0, 3, 2), wanted=2).over(0.0)
+    assert not watched((0.0, 3, 2), wanted=3).over(1000.0)
+
+
+def test_seeders_that_leave_do_not_undo_their_copies() -> None:
+    watch = watched((0.0, 1, 2), (1.0, 3, 0), (2.0, 1, 0), (3.0, 4, 0))
+    assert watch.done == [1.0, 1.0, 3.0]
+
+
+def test_bounds_and_report(tmp_path: Path) -> None:
+    conditions = Conditions(file_bytes=1 << 20, up=1e5)
+    first = (1 << 20) / 1e5
+    assert conditions.server_bound(4) == pytest.approx(4 * first)
+    assert conditions.swarm_bound(4) == pytest.approx(first)
+    watch = watched((0.0, 1, 2), (11.0, 2, 1), (12.0, 3, 0))
+    written = write(result(conditions, watch, "tracker:7700"), tmp_path, lambda line: None)
+    assert any(path.name == "report.html" for path in written)
+    unlimited = result(Conditions(1 << 20, None), watch, "tracker:7700")
+    assert len(unlimited.summary) == 1

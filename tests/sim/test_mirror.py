@@ -1,0 +1,436 @@
+"""Mirrors over the simulated network: what is published reaches them, whatever happens meanwhile."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from random import Random
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from peer import limits
+from peer.discovery.publishing import Publisher
+from peer.errors import ManyhandsError
+from peer.identity import Identity
+from peer.ids import Address
+from peer.magnet import MagnetLink
+from peer.mirror import Mirror, Wish
+from peer.placement import STATE_FOLDER
+from peer.sim.files import SimFolder
+from peer.sim.network import mbit
+from peer.sim.world import DOWNLOADS, SimPeer, World, open_world, read_file
+from tests.catalogue_kit import publisher
+from tracker.server import TrackerServer
+
+KIB = 1024
+INTERVAL_S = 30.0
+PATIENCE_S = 3600.0
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    return Random(seed).randbytes(size)
+
+
+class Town:
+    """A world with a tracker, a seed that publishes, and mirrors."""
+
+    def __init__(self, world: World, nursery: trio.Nursery, name: str = "tracker") -> None:
+        self.world = world
+        self.nursery = nursery
+        self.house = world.network.add_host(name, latency=0.005)
+        self.tracker = Address(self.house.address, 7700)
+        self.server: TrackerServer
+        self.said: dict[str, list[str]] = {}
+        self._scope = trio.CancelScope()
+
+    async def start_tracker(self) -> None:
+        self.server = TrackerServer(self.house.transport(), self.world.rng)
+        self._scope = trio.CancelScope()
+        await self.server.listen(None, self.tracker.port)
+        self.nursery.start_soon(self._serve, self.server, self._scope)
+
+    async def _serve(self, server: TrackerServer, scope: trio.CancelScope) -> None:
+        with scope:
+            await server.run()
+
+    def lose_tracker(self) -> None:
+        self.house.crash()
+        self._scope.cancel()
+
+    async def publish(
+        self,
+        seed: SimPeer,
+        name: str,
+        data: bytes,
+        *,
+        identity: Identity | None = None,
+        serial: int = 1,
+        size: int | None = None,
+    ) -> MagnetLink:
+        """Share bytes on a peer and publish them."""
+        label = f"{name}-{serial}"
+        link = await seed.share(label, {(): data}, trackers=[self.tracker])
+        identity = identity or publisher(1)
+        entry = identity.publish(name, link.share, len(data) if size is None else size, serial)
+        task = Publisher(
+            seed.host.transport(identity.node_id), [self.tracker], entry, rng=Random(1), say=print
+        )
+        seed.start_soon(task.run)
+        return link
+
+    def mirror(self, peer: SimPeer, wish: Wish | None = None) -> Mirror:
+        said = self.said.setdefault(peer.name, [])
+        mirror = Mirror(
+            peer.node,
+            partial(SimFolder, peer.disk, DOWNLOADS, label=f"/{peer.name}"),
+            [self.tracker],
+            wish=wish,
+            interval_s=INTERVAL_S,
+            say=said.append,
+        )
+
+        async def run() -> None:
+            try:
+                await mirror.run()
+            except* ManyhandsError as group:
+                said.append(f"ended: {group.exceptions[0]}")
+
+        peer.start_soon(run)
+        return mirror
+
+
+@asynccontextmanager
+async def town(seed: int) -> AsyncIterator[Town]:
+    async with open_world(seed) as world, trio.open_nursery() as nursery:
+        built = Town(world, nursery)
+        await built.start_tracker()
+        yield built
+        nursery.cancel_scope.cancel()
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Look every half second of virtual time."""
+    deadline = trio.current_time() + PATIENCE_S
+    while not condition():
+        assert trio.current_time() < deadline
+        await trio.sleep(0.5)
+
+
+async def seeding(mirror: Mirror, count: int) -> None:
+    """Wait until a mirror has so many shares complete."""
+    await wait_until(lambda: mirror.statistics().seeding >= count)
+
+
+def files(peer: SimPeer) -> dict[str, bytes]:
+    """What lies in a mirror's folder."""
+    folder = SimFolder(peer.disk, DOWNLOADS, label="look")
+    names = [entry.name for entry in folder.entries(()) if entry.name != STATE_FOLDER]
+    return {name: read_file(folder, (name,)) for name in names}
+
+
+async def test_everything_that_is_published_and_what_comes_later(autojump_clock: MockClock) -> None:
+    async with town(1) as place:
+        origin = await place.world.add_peer("origin", up=mbit(8))
+        await place.publish(origin, "first", noise(300 * KIB, 1))
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter)
+        await seeding(mirror, 1)
+        await place.publish(origin, "second", noise(200 * KIB, 2))
+        await seeding(mirror, 2)
+        assert files(getter) == {"first": noise(300 * KIB, 1), "second": noise(200 * KIB, 2)}
+        assert place.server.statistics().catalogue.names == 2
+        assert any(
+            "first: 300.0 KiB, published by " + publisher(1).node_id.hex() in t for t in place.said["getter"]
+        )
+
+
+async def test_mirrors_serve_each_other_when_the_origin_goes(autojump_clock: MockClock) -> None:
+    data = noise(1024 * KIB)
+    async with town(2) as place:
+        origin = await place.world.add_peer("origin", up=mbit(8))
+        await place.publish(origin, "data", data)
+        peers = [await place.world.add_peer(f"peer{n}", up=mbit(8)) for n in range(5)]
+        mirrors = [place.mirror(peer) for peer in peers]
+        await seeding(mirrors[0], 1)
+        await origin.crash()
+        late = await place.world.add_peer("late")
+        mirrors.append(place.mirror(late))
+        for mirror in mirrors:
+            await seeding(mirror, 1)
+        assert all(files(peer) == {"data": data} for peer in [*peers, late])
+
+
+async def test_a_killed_mirror_goes_on_and_a_restarted_one_seeds_without_help(
+    autojump_clock: MockClock,
+) -> None:
+    data = noise(2048 * KIB)
+    async with town(3) as place:
+        origin = await place.world.add_peer("origin", up=mbit(8))
+        await place.publish(origin, "data", data)
+        getter = await place.world.add_peer("getter")
+        place.mirror(getter)
+        await trio.sleep(4)
+        await getter.crash(power_seed=3)
+        await getter.restart()
+        mirror = place.mirror(getter)
+        await seeding(mirror, 1)
+        assert files(getter) == {"data": data}
+        place.lose_tracker()
+        await origin.crash()
+        await getter.crash(power_seed=4)
+        await getter.restart()
+        alone = place.mirror(getter)
+        await seeding(alone, 1)
+        place.house.start()
+        await place.start_tracker()
+        friend = await place.world.add_peer("friend")
+        link = MagnetLink(alone.statistics().members[0].share, "copy", len(data))
+        fetch = friend.fetch(link, peers=[getter.address])
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+
+
+async def test_a_restarted_tracker_is_read_again_and_nothing_is_fetched_twice(
+    autojump_clock: MockClock,
+) -> None:
+    async with town(4) as place:
+        origin = await place.world.add_peer("origin")
+        await place.publish(origin, "one", noise(50 * KIB, 1))
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter)
+        await seeding(mirror, 1)
+        place.lose_tracker()
+        await trio.sleep(100)
+        place.house.start()
+        await place.start_tracker()
+        await place.publish(origin, "two", noise(60 * KIB, 2))
+        await seeding(mirror, 2)
+        await trio.sleep(1000)
+        assert mirror.statistics().seeding == 2
+        assert sum("complete and verified" in line for line in place.said["getter"]) == 2
+
+
+async def test_a_newer_version_gets_a_folder_of_its_own_and_the_old_one_stays(
+    autojump_clock: MockClock,
+) -> None:
+    old, new = noise(100 * KIB, 1), noise(120 * KIB, 2)
+    async with town(5) as place:
+        origin = await place.world.add_peer("origin")
+        await place.publish(origin, "data", old)
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter)
+        await seeding(mirror, 1)
+        await origin.crash()
+        await origin.restart()
+        link = await place.publish(origin, "Data", new, serial=2)
+        name = f"Data.{link.share.hex()[:8]}"
+        await wait_until(lambda: files(getter).get(name) == new)
+        await trio.sleep(5)
+        assert files(getter) == {"data": old, name: new}
+        assert mirror.statistics().seeding == 1, "the older one is no longer seeded"
+        await getter.crash()
+        await getter.restart()
+        again = place.mirror(getter)
+        await seeding(again, 1)
+        await trio.sleep(200)
+        assert again.statistics().seeding == 1
+        assert set(files(getter)) == {"data", name}
+
+
+async def test_only_what_was_asked_for(autojump_clock: MockClock) -> None:
+    async with town(6) as place:
+        origin = await place.world.add_peer("origin")
+        await place.publish(origin, "debian-12", b"deb")
+        await place.publish(origin, "fedora-40", b"fed")
+        await place.publish(origin, "debian-evil", b"evil", identity=publisher(2))
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter, Wish(("debian-*", "x"), publisher(1).node_id))
+        await seeding(mirror, 1)
+        await trio.sleep(200)
+        assert files(getter) == {"debian-12": b"deb"}
+
+
+async def test_no_more_than_there_is_room_for(autojump_clock: MockClock) -> None:
+    async with town(13) as place:
+        origin = await place.world.add_peer("origin")
+        await place.publish(origin, "large", noise(200 * KIB))
+        await place.publish(origin, "small", noise(100 * KIB, 2))
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter, Wish(bytes_max=150 * KIB))
+        await seeding(mirror, 1)
+        await trio.sleep(200)
+        assert set(files(getter)) == {"small"}
+        assert place.said["getter"].count("large: left out, 200.0 KiB do not fit --max-size") == 1
+
+
+async def test_names_alike_of_two_publishers_lie_in_two_folders(autojump_clock: MockClock) -> None:
+    """Two trackers, each with a name of its own, and one mirror of both."""
+    async with town(7) as place:
+        origin = await place.world.add_peer("origin")
+        await place.publish(origin, "data", b"one", identity=publisher(1))
+        other = Town(place.world, place.nursery, "tracker-2")
+        await other.start_tracker()
+        link = await other.publish(origin, "DATA", b"two", identity=publisher(2))
+        getter = await place.world.add_peer("getter")
+        mirror = Mirror(
+            getter.node,
+            partial(SimFolder, getter.disk, DOWNLOADS, label="getter"),
+            [place.tracker, other.tracker],
+            interval_s=INTERVAL_S,
+            say=print,
+        )
+        getter.start_soon(mirror.run)
+        await seeding(mirror, 2)
+        there = files(getter)
+        assert sorted(there.values()) == [b"one", b"two"]
+        assert len({name.casefold() for name in there}) == 2
+        assert any(link.share.hex()[:8] in name or "data" in name for name in there)
+
+
+async def test_a_publisher_that_lies_about_the_size_fetches_nobody_anything(
+    autojump_clock: MockClock,
+) -> None:
+    async with town(8) as place:
+        origin = await place.world.add_peer("origin")
+        link = await place.publish(origin, "data", noise(50 * KIB), size=5)
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter)
+        await trio.sleep(60)
+        assert mirror.statistics().given_up == 1
+        assert files(getter) == {}
+        assert any(
+            "data: given up: it has 51200 bytes, and its publisher says 5" in t for t in place.said["getter"]
+        )
+        entry = publisher(2).publish("honest", link.share, 50 * KIB, 1)
+        task = Publisher(
+            origin.host.transport(publisher(2).node_id), [place.tracker], entry, rng=Random(2), say=print
+        )
+        origin.start_soon(task.run)
+        await seeding(mirror, 1)
+        assert files(getter) == {"data": noise(50 * KIB)}, "the liar could not keep it from being mirrored"
+
+
+async def test_fetches_are_bounded_and_the_dead_do_not_block_the_living(autojump_clock: MockClock) -> None:
+    async with town(9) as place:
+        origin = await place.world.add_peer("origin")
+        dead = await place.world.add_peer("dead")
+        for n in range(limits.MIRROR_FETCHES_MAX + 2):
+            await place.publish(dead, f"dead {n}", noise(10 * KIB, n), identity=publisher(2))
+        await trio.sleep(1)
+        await dead.crash()
+        for n in range(3):
+            await place.publish(origin, f"alive {n}", noise(10 * KIB, 100 + n))
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter)
+        await trio.sleep(20)
+        assert mirror.statistics().fetching == limits.MIRROR_FETCHES_MAX
+        await seeding(mirror, 3)
+        assert {name for name in files(getter) if name.startswith("alive")} == {
+            f"alive {n}" for n in range(3)
+        }
+        statistics = mirror.statistics()
+        assert statistics.fetching <= limits.MIRROR_FETCHES_MAX
+        assert statistics.fetching + statistics.waiting == limits.MIRROR_FETCHES_MAX + 2
+
+
+async def test_two_mirrors_in_one_folder_are_refused(autojump_clock: MockClock) -> None:
+    async with town(10) as place:
+        getter = await place.world.add_peer("getter")
+        place.mirror(getter)
+        await trio.sleep(1)
+        place.mirror(getter)
+        await trio.sleep(1)
+        assert any("another process mirrors into /getter" in line for line in place.said["getter"])
+
+
+async def test_a_ledger_that_cannot_be_read_is_one_line(autojump_clock: MockClock) -> None:
+    async with town(11) as place:
+        getter = await place.world.add_peer("getter")
+        folder = SimFolder(getter.disk, DOWNLOADS, label="getter")
+        folder.make_folder((STATE_FOLDER,))
+        file = folder.create((STATE_FOLDER, "mirror.json"))
+        file.write(b"{", 0)
+        file.close()
+        mirror = place.mirror(getter)
+        await trio.sleep(1)
+        assert mirror.statistics().seeding == 0
+        assert any("mirror.json cannot be used" in line for line in place.said["getter"])
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", ".manyhands"])
+async def test_a_dangerous_name_leads_nowhere(name: str, autojump_clock: MockClock) -> None:
+    async with town(12) as place:
+        origin = await place.world.add_peer("origin")
+        link = await origin.share("good", {(): b"data"}, trackers=[place.tracker])
+        entry = publisher(1).publish(name, link.share, 4, 1)
+        # Past the tracker's own check: as a tracker that lies would.
+        place.server._catalogue.publish(entry, entry.node, "10.1.1.1", trio.current_time())
+        getter = await place.world.add_peer("getter")
+        place.mirror(getter)
+        await trio.sleep(60)
+        there = set(files(getter))
+        assert there <= {f".manyhands.{link.share.hex()[:8]}"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_season_of_troubles(seed: int, autojump_clock: MockClock) -> None:
+    """Mirrors crash, names are given to other shares, the tracker goes, ways are cut; then all is well."""
+    rng = Random(seed)
+    async with town(seed) as place:
+        seeds = [await place.world.add_peer(f"seed{n}", up=mbit(8)) for n in range(3)]
+        mirrors = [await place.world.add_peer(f"mirror{n}", up=mbit(8)) for n in range(4)]
+        running = {peer.name: place.mirror(peer) for peer in mirrors}
+        latest: dict[str, tuple[SimPeer, int, bytes]] = {}
+        every: set[bytes] = set()
+
+        async def publish(name: str, seed: SimPeer, serial: int, data: bytes) -> None:
+            latest[name] = (seed, serial, data)
+            every.add(data)
+            number = seeds.index(seed) + 1
+            await place.publish(seed, name, data, identity=publisher(number), serial=serial)
+
+        for n in range(5):
+            await publish(
+                f"name {n}", rng.choice(seeds), 1, noise(rng.randrange(1, 300 * KIB), 1000 * seed + n)
+            )
+        for step in range(12):
+            await trio.sleep(rng.uniform(0.2, 20))
+            match rng.randrange(4):
+                case 0:
+                    name = rng.choice(sorted(latest))
+                    owner, serial, _ = latest[name]
+                    data = noise(rng.randrange(1, 300 * KIB), 1000 * seed + 100 + step)
+                    await publish(name, owner, serial + 1, data)
+                case 1:
+                    peer = rng.choice(mirrors)
+                    await peer.crash(power_seed=rng.choice((None, step)))
+                    await peer.restart()
+                    running[peer.name] = place.mirror(peer)
+                case 2:
+                    place.lose_tracker()
+                    await trio.sleep(rng.uniform(0, 30))
+                    place.house.start()
+                    await place.start_tracker()
+                case _:
+                    a, b = rng.sample([*seeds, *mirrors], 2)
+                    place.world.network.cut(a.host, b.host)
+                    await trio.sleep(rng.uniform(0, 40))
+                    place.world.network.heal()
+
+        def content() -> bool:
+            wanted = [data for _, _, data in latest.values()]
+            return all(set(wanted) <= set(files_ready(peer).values()) for peer in mirrors)
+
+        await wait_until(content)
+        for peer in mirrors:
+            there = files_ready(peer)
+            assert set(there.values()) <= every, "no byte that nobody published"
+            assert running[peer.name].statistics().given_up == 0
+
+
+def files_ready(peer: SimPeer) -> dict[str, bytes]:
+    """What lies in a mirror's folder under its own name: complete shares."""
+    folder = SimFolder(peer.disk, DOWNLOADS, label="look")
+    names = [e.name for e in folder.entries(()) if e.name != STATE_FOLDER and not e.name.endswith(".part")]
+    return {name: read_file(folder, (name,)) for name in names}

@@ -1,0 +1,84 @@
+"""Peers that only cost: an honest swarm beside a crowd of them is a tenth slower at most.
+
+Each nuisance is met both ways: it dials every honest node, and every honest getter is told of it.
+"""
+
+from random import Random
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from peer.ids import Address
+from peer.limits import KNOWN_PEERS_MAX, OUTBOX_BYTES_MAX
+from peer.member import Member
+from peer.member_statistics import member_statistics
+from peer.sim.network import mbit
+from peer.sim.world import PORT, open_world
+from tests.sim import hostile
+
+PIECE = 16 * 1024
+PIECES = 128
+DATA = Random(1).randbytes(PIECE * PIECES)
+GETTERS = 4
+NUISANCES = 3
+SLOWER_MAX = 1.10
+
+FLOOD = "haves, chokes and unchokes without end"
+
+BEHAVIOURS = {
+    FLOOD: hostile.flooder(PIECES),
+    "claims everything and sends nothing": hostile.silent(PIECES),
+    "asks for one piece for ever": hostile.same_piece_for_ever(PIECES, PIECE),
+    "minds no cancel": hostile.deaf(PIECES, PIECE, DATA),
+    "tells of a thousand addresses that do not answer": hostile.gossip(PIECES, 1000),
+}
+
+
+async def last_honest(behaviour: hostile.Behaviour | None) -> tuple[float, list[Member]]:
+    """Seconds until the last honest getter is done."""
+    async with open_world(7) as world:
+        origin = await world.add_peer("origin")
+        origin.node.services.up.set_rate(mbit(2))
+        link = await origin.share("file", {(): DATA})
+        getters = [await world.add_peer(f"getter{number}") for number in range(GETTERS)]
+        addresses = [origin.address, *(getter.address for getter in getters)]
+        if behaviour is not None:
+            for number in range(NUISANCES):
+                host = await hostile.live(world, f"nuisance{number}", link, behaviour)
+                addresses.append(Address(host.address, PORT))
+        fetches = []
+        for getter in getters:
+            getter.node.services.up.set_rate(mbit(0.5))
+            fetches.append(getter.fetch(link, peers=addresses))
+        begun = trio.current_time()
+        await trio.sleep(0.1)
+        if behaviour is not None:
+            for number in range(NUISANCES):
+                for target in (origin, *getters):
+                    name = f"visitor{number}-{target.name}"
+                    await hostile.visit(world, name, link, target.address, behaviour)
+        with trio.fail_after(600):
+            for fetch in fetches:
+                await fetch.wait()
+        seconds = trio.current_time() - begun
+        assert all(fetch.read() == DATA for fetch in fetches)
+        members = [fetch.member for fetch in fetches]
+        for member in members:
+            assert member.book.statistics().known <= KNOWN_PEERS_MAX
+            assert not any("getter" in line or "origin" in line for line in member.expelled)
+            for statistics in member_statistics(member).links:
+                assert statistics.requests_open <= 256
+            assert all(link.connection._outbox_bytes <= OUTBOX_BYTES_MAX for link in member.links.values())
+        return seconds, members
+
+
+@pytest.mark.parametrize("name", BEHAVIOURS)
+async def test_a_crowd_of_nuisances_costs_an_honest_swarm_a_tenth_at_most(
+    name: str, autojump_clock: MockClock
+) -> None:
+    alone, _ = await last_honest(None)
+    beside, members = await last_honest(BEHAVIOURS[name])
+    assert beside <= SLOWER_MAX * alone
+    if name == FLOOD:
+        assert all(member.book.statistics().banned for member in members), "the flooded have put an end to it"
