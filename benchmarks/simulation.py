@@ -15,8 +15,9 @@ import timeit
 from collections.abc import Callable
 
 from benchmarks.machine import describe
+from lab.simulate.outcome import Outcome
 from lab.simulate.scenario import Group, Origin, Scenario
-from lab.simulate.small import Outcome, simulate
+from lab.simulate.small import simulate
 from peer.buggify import Point, buggify
 from peer.manifest import piece_bytes_for
 

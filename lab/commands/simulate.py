@@ -90,7 +90,7 @@ def simulate(
     for number in numbers:
         runs.append(SeedRun(number, run_seed(number, None if runs else lines)))
         if len(numbers) > 1:
-            output.say(f"seed {number}: trace {runs[-1].outcome.trace_hash}")
+            output.say(f"seed {number}: {runs[-1].outcome.trace_hash or 'done'}")
     found = result(parsed, runs, where, policies.name if policies else None)
     if lines:
         _keep(output, found, lines, traces, parsed, numbers[0])

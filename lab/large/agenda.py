@@ -16,9 +16,9 @@ class Agenda:
         self.now = 0.0
         self.events = 0
         self.stopped = False
-        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
 
-    def at(self, time: float, call: Callable[..., None], *args: Any) -> None:
+    def at(self, time: float, call: Callable[..., object], *args: Any) -> None:
         """Call then; at once, after what is under way, if that is past."""
         self.events += 1
         heappush(self._heap, (time if time > self.now else self.now, self.events, call, args))

@@ -21,7 +21,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of all of them. ``wrong``: copies that were called complete and were not the file."""
+    """What became of all of them. ``wrong``: copies that were called complete and were not the file.
+
+    ``trace_hash``: empty where no run is like another.
+    """
 
     members: tuple[Member, ...]
     ended: float

@@ -84,12 +84,13 @@ class _Run:
                 member.wasted_bytes = int(downloader.result["wasted_bytes"])
                 member.origin_bytes = int(downloader.result["sources"].get(origin, 0))
             members.append(member)
-        return Outcome(tuple(members), time.time() - begun, 0, "none: a real run is not repeatable")
+        return Outcome(tuple(members), time.time() - begun, 0, "")
 
     # --- processes
 
     def _popen(self, command: list[str], **more: Any) -> "subprocess.Popen[str]":
         process = subprocess.Popen(command, text=True, env=self._environment, **more)
+        self._stack.enter_context(process)  # closes its pipes, after it has been stopped
         return self._stack.enter_context(stopped_at_end(process))
 
     def _start_tracker(self) -> str:
@@ -112,14 +113,16 @@ class _Run:
             limits.append("--seed")
         elif group.stays:
             limits += ["--seed-for", f"{group.stays:g}s"]
+        complaints = self._work / f"complaints-{name}"
+        errors = self._stack.enter_context(complaints.open("w", encoding="utf-8"))
         process = self._popen(
             [*program("peer"), "get", link, "-o", str(self._work / f"out-{name}"), "--json", "--progress",
              "none", "--timeout", "1h", "--host", HOST, "--port", "0", "--tracker", tracker,
              "--home", str(self._work / f"home-{name}"), *limits],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
         )  # fmt: skip
-        downloader = Downloader(process)
+        downloader = Downloader(process, complaints)
         self._members.append((Member(number, index, joined), downloader))
         threading.Thread(target=downloader.follow, daemon=True).start()
 
@@ -179,5 +182,5 @@ class _Run:
                 dies_at = inf
             for _, downloader in self._members:
                 if downloader.done_at is None and downloader.process.poll() not in {None, 0}:
-                    raise LabError(f"a peer ended with exit code {downloader.process.returncode}")
+                    raise LabError(f"a peer ended too soon: {downloader.last_word()}")
             time.sleep(POLL_S)

@@ -64,7 +64,7 @@ def _summary(scenario: Scenario, runs: Sequence[SeedRun]) -> list[str]:
             text += f"all complete after {units.seconds(last)}"
             text += f", {last / bound:.3f} x the bound" if bound else ""
         wrong = f", {outcome.wrong} WRONG COPIES" if outcome.wrong else ""
-        lines.append(f"{text}{wrong}; trace {outcome.trace_hash}")
+        lines.append(text + wrong + (f"; trace {outcome.trace_hash}" if outcome.trace_hash else ""))
     if bound:
         lines.append(f"No schedule is faster than {units.seconds(bound)} (all there from the beginning).")
     return lines
@@ -88,7 +88,7 @@ def _seeds(scenario: Scenario, runs: Sequence[SeedRun]) -> Table:
                 "origin_copies": sum(member.origin_bytes for member in members) / scenario.size,
                 "wasted": max((member.wasted_bytes for member in members), default=0) / scenario.size,
                 "wrong": run.outcome.wrong,
-                "trace": run.outcome.trace_hash,
+                "trace": run.outcome.trace_hash or None,
             }
         )
     columns = (
@@ -103,6 +103,8 @@ def _seeds(scenario: Scenario, runs: Sequence[SeedRun]) -> Table:
         Column("trace", "trace"),
     )
     note = "Equal seeds give equal traces, on any machine, as long as the program is the same."
+    if not any(row["trace"] for row in rows):
+        note = "Real processes: no run is like another."
     return Table("seeds", "What became of it", columns, rows, note)
 
 
