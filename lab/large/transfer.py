@@ -30,6 +30,10 @@ PROGRESS_S: Final = 4.0
 """How old a receiver's knowledge of an answer under way may be: short against the time after which a silent
 link is given up."""
 
+LAZY_S: Final = 1.0
+"""A download's regular ticks, one a second in a node, come so much later here, which halves them; those that
+watch the end of a download do not."""
+
 INTEREST_DELAY_S: Final = 0.02
 """Changes of interest are gathered so long before free slots are given away."""
 
@@ -126,10 +130,12 @@ class Transfer:
         self._arrange_tick(me)
 
     def _arrange_tick(self, me: Peer) -> None:
-        deadline = me.download.next_deadline(self._agenda.now)
+        now = self._agenda.now
+        deadline = me.download.next_deadline(now)
         if deadline is not None and deadline < me.tick_at and me.present:
             me.tick_at = deadline
-            self._agenda.at(deadline, self._tick, me, deadline)
+            late = LAZY_S if deadline > now + LAZY_S / 2 else 0.0
+            self._agenda.at(deadline + late, self._tick, me, deadline)
 
     def _tick(self, me: Peer, deadline: float) -> None:
         if me.tick_at != deadline or not me.present:
