@@ -58,7 +58,10 @@ def _summary(scenario: Scenario, runs: Sequence[SeedRun]) -> list[str]:
         missing = scenario.peers - len(done)
         last = outcome.last
         text = f"seed {run.seed}: "
-        if last is None:
+        if scenario.ends_at is not None:
+            here = len(outcome.members)
+            text += f"{here} peers came within {units.seconds(outcome.ended)}, {len(done)} were complete"
+        elif last is None:
             text += f"{missing} of {scenario.peers} peers never completed"
         else:
             text += f"all complete after {units.seconds(last)}"
