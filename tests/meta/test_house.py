@@ -35,6 +35,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
 PURE = re.compile(
     r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|published|placement)"
     r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|tracker\.(registry|swarm|wheel|observed|catalogue|words)"
+    r"|lab\.large\.(agenda|fluid|rounds|transfer)"
 )
 
 IMPURE_IMPORTS = {
