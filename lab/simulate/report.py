@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+MARKED_MAX = 100
+"""Of more peers than that the points of a curve would hide it."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeedRun:
     """One seed and what came of it."""
@@ -140,7 +144,11 @@ def _plot(scenario: Scenario, runs: Sequence[SeedRun], world: World, policy: str
             if done:
                 end = max(end, done[-1])
                 x, y = [0.0, *done], list(range(len(done) + 1))
-                style = {"drawstyle": "steps-post", "markersize": 3.5, "alpha": 0.85}
+                style = {
+                    "drawstyle": "steps-post",
+                    "markersize": 3.5 if scenario.peers <= MARKED_MAX else 0,
+                    "alpha": 0.85,
+                }
                 measured(axes, x, y, theme.series[BLUE], **style)
         bound = scenario.bound()
         if bound:
