@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 SEEDS_MAX = 1000
 
+SILENT_S = 10.0
+"""What takes longer is announced."""
+
 
 @click.command()
 @click.argument("scenario", type=click.Path(path_type=Path))
@@ -63,7 +66,7 @@ def simulate(
     from lab import units
     from lab.simulate.report import SeedRun, result
     from lab.simulate.scenario import World, parse, share_size
-    from lab.simulate.worlds import runner
+    from lab.simulate.worlds import runner, work
     from peer.errors import UsageError
 
     parsed = parse(read_scenario(scenario))
@@ -84,6 +87,8 @@ def simulate(
         raise UsageError(f"--seed names {len(numbers)} seeds: at most {SEEDS_MAX} at once")
     if output.quick:
         numbers = numbers[:1]
+    if where is World.LARGE and work(parsed) > SILENT_S:
+        output.say(f"this takes about {units.seconds(len(numbers) * work(parsed))}")
     runs: list[SeedRun] = []
     watched = where is World.SMALL and (traces or output.folder)
     lines: dict[str, list[str]] | None = {} if watched else None

@@ -27,12 +27,13 @@ def tournament(*, output: Output, scenario: Path, policies: str, seeds: int) -> 
     SCENARIO is a file or a name, as for lab simulate. A policy replaces that part of the scenario's own.
     docs/scenarios.md says how to write one: a class with one short method. --quick runs two seeds.
     """
-    from lab.commands.simulate import read_scenario
+    from lab import units
+    from lab.commands.simulate import SILENT_S, read_scenario
     from lab.large.policies import by_name
     from lab.large.policies import parse as parse_policy
     from lab.simulate.scenario import World, parse
     from lab.simulate.tournament import Entry, result
-    from lab.simulate.worlds import runner
+    from lab.simulate.worlds import runner, work
     from peer.errors import UsageError
 
     parsed = parse(read_scenario(scenario))
@@ -46,6 +47,9 @@ def tournament(*, output: Output, scenario: Path, policies: str, seeds: int) -> 
     base = by_name(dict(parsed.policies))
     chosen = [(name, parse_policy(name, base)) for name in dict.fromkeys(names)]
     numbers = list(range(1, seeds + 1))
+    seconds = len(chosen) * seeds * work(parsed)
+    if seconds > SILENT_S:
+        output.say(f"this takes about {units.seconds(seconds)}")
     entries = []
     for name, policy in chosen:
         run = runner(World.LARGE, parsed, policy)

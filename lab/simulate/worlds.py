@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from lab.simulate.outcome import Outcome
 from lab.simulate.scenario import Scenario, World
 from peer.errors import UsageError
+from peer.manifest import piece_bytes_for
 
 if TYPE_CHECKING:
     from lab.large.policies import Policies
@@ -15,6 +16,16 @@ DESCRIBED: Final = {
     World.LARGE: "peers in the large world: the nodes' policy over fluid links, in virtual time",
     World.REAL: "real `peer` processes on loopback, shaped by --up",
 }
+
+
+PIECE_S: Final = 150e-6
+"""What a delivered piece costs in the large world, about."""
+
+
+def work(scenario: Scenario) -> float:
+    """Seconds that one seed will take in the large world, about."""
+    pieces = -(-scenario.size // (scenario.piece_bytes or piece_bytes_for(scenario.size)))
+    return PIECE_S * scenario.peers * pieces
 
 
 Lines = dict[str, list[str]]
