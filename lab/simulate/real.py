@@ -90,7 +90,6 @@ class _Run:
 
     def _popen(self, command: list[str], **more: Any) -> "subprocess.Popen[str]":
         process = subprocess.Popen(command, text=True, env=self._environment, **more)
-        self._stack.enter_context(process)  # closes its pipes, after it has been stopped
         return self._stack.enter_context(stopped_at_end(process))
 
     def _start_tracker(self) -> str:
