@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: compose-test demo test lint types setup soak planted fuzz audit bench lab clean help
+.PHONY: compose-test demo test lint types setup soak planted fuzz audit bench golden lab clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,11 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.swarm --mode loopback
 	$(BIN)/python -m benchmarks.swarm
 	$(BIN)/python -m benchmarks.swarm_life
+	$(BIN)/python -m benchmarks.worlds
+	$(BIN)/python -m benchmarks.large
+
+golden: setup  ## known results of the literature beside the large world's (ten minutes)
+	$(BIN)/python -m benchmarks.golden
 
 lab: setup  ## every experiment of the lab (seven minutes), reports in lab-out/index.html; QUICK=1 for half of it
 	$(BIN)/python -m lab.everything lab-out $(if $(QUICK),--quick)

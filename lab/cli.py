@@ -23,7 +23,11 @@ COMMANDS: Final = {
     "fleet": ("lab.commands.fleet", "A running network of mirrors: how soon does a file reach all of them?"),
     "simulate": (
         "lab.commands.simulate",
-        "A swarm of whole nodes in virtual time, from a scenario and a seed.",
+        "A swarm from a scenario and a seed: whole nodes, thousands of peers, or processes.",
+    ),
+    "tournament": (
+        "lab.commands.tournament",
+        "Policies against each other, also your own: the same scenario, the same seeds.",
     ),
     "animate": ("lab.commands.animate", "Pieces spreading through a swarm: an animation from event traces."),
     "bounds": ("lab.commands.bounds", "What theory says: closed forms, tables and figures."),

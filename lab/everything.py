@@ -30,6 +30,7 @@ EXPERIMENTS: Final[dict[str, tuple[str, ...]]] = {
     "simulate-free-riders": ("simulate", "free-riders"),
     "simulate-origin-dies": ("simulate", "origin-dies"),
     "simulate-comings-and-goings": ("simulate", "comings-and-goings"),
+    "tournament": ("tournament", "free-riders"),
 }
 """Folder of the report, and the command: about seven minutes on two cores."""
 

@@ -14,11 +14,28 @@ if TYPE_CHECKING:
 
 SEEDS_MAX = 1000
 
+SILENT_S = 10.0
+"""What takes longer is announced."""
+
 
 @click.command()
 @click.argument("scenario", type=click.Path(path_type=Path))
 @click.option(
     "--seed", "seeds", default="1", show_default=True, metavar="LIST", help="Seeds to run: 7, or 1-5."
+)
+@click.option(
+    "--world",
+    type=click.Choice(["small", "large", "real"]),
+    default="small",
+    show_default=True,
+    help="small: whole nodes, to some hundred peers. large: the nodes' policy over fluid links, to ten"
+    " thousand. real: processes on this machine, in real time.",
+)
+@click.option(
+    "--policy",
+    metavar="POLICY",
+    help="large world: another policy, such as random, in-order, even, none, random+even, or FILE.py:Class"
+    " (docs/scenarios.md).",
 )
 @click.option("--size", metavar="SIZE", help="Another size of the share than the scenario says.")
 @click.option(
@@ -29,34 +46,57 @@ SEEDS_MAX = 1000
     help="Write the first seed's event traces, a file for each peer, for lab animate.",
 )
 @with_output
-def simulate(*, output: Output, scenario: Path, seeds: str, size: str | None, traces: Path | None) -> None:
-    """Run SCENARIO, a TOML file, in virtual time: whole nodes, the code that users run, from a seed.
+def simulate(
+    *,
+    output: Output,
+    scenario: Path,
+    seeds: str,
+    world: str,
+    policy: str | None,
+    size: str | None,
+    traces: Path | None,
+) -> None:
+    """Run SCENARIO, a TOML file, from a seed, in one of three worlds.
 
     SCENARIO may also be the name of one that comes with the lab: textbook, free-riders, origin-dies,
-    comings-and-goings. docs/scenarios.md describes the language. The trace hash is equal for equal seeds.
-    With --out the report comes with an animation of the first seed. --quick runs the first seed only.
+    comings-and-goings, and for the large world thousand, open. docs/scenarios.md describes the language. In
+    virtual time the trace hash is equal for equal seeds. With --out the report of the small world comes with
+    an animation of the first seed. --quick runs the first seed only.
     """
     from lab import units
     from lab.simulate.report import SeedRun, result
-    from lab.simulate.scenario import parse, share_size
-    from lab.simulate.small import simulate as run_seed
+    from lab.simulate.scenario import World, parse, share_size
+    from lab.simulate.worlds import runner, work
     from peer.errors import UsageError
 
-    parsed = parse(_read(scenario))
+    parsed = parse(read_scenario(scenario))
     if size is not None:
         parsed = replace(parsed, size=share_size(size))
+    where = World(world)
+    policies = None
+    if policy is not None:
+        from lab.large.policies import by_name
+        from lab.large.policies import parse as parse_policy
+
+        policies = parse_policy(policy, by_name(dict(parsed.policies)))
+    if traces is not None and where is not World.SMALL:
+        raise UsageError("--trace is for --world small: only whole nodes write event traces")
+    run_seed = runner(where, parsed, policies)
     numbers = units.parse_counts(seeds)
     if len(numbers) > SEEDS_MAX:
         raise UsageError(f"--seed names {len(numbers)} seeds: at most {SEEDS_MAX} at once")
     if output.quick:
         numbers = numbers[:1]
+    if where is World.LARGE and work(parsed) > SILENT_S:
+        output.say(f"this takes about {units.seconds(len(numbers) * work(parsed))}")
     runs: list[SeedRun] = []
-    lines: dict[str, list[str]] | None = {} if traces or output.folder else None
+    watched = where is World.SMALL and (traces or output.folder)
+    lines: dict[str, list[str]] | None = {} if watched else None
     for number in numbers:
-        runs.append(SeedRun(number, run_seed(parsed, number, None if runs else lines)))
+        runs.append(SeedRun(number, run_seed(number, None if runs else lines)))
         if len(numbers) > 1:
-            output.say(f"seed {number}: trace {runs[-1].outcome.trace_hash}")
-    found = result(parsed, runs)
+            output.say(f"seed {number}: {runs[-1].outcome.trace_hash or 'done'}")
+    found = result(parsed, runs, where, policies.name if policies else None)
     if lines:
         _keep(output, found, lines, traces, parsed, numbers[0])
     output.finish(found)
@@ -92,7 +132,7 @@ def _keep(
         found.plots.append(copies_plot(story, first, what))
 
 
-def _read(path: Path) -> str:
+def read_scenario(path: Path) -> str:
     """The scenario's text: a file, or one of those that come with the lab. Raises UsageError."""
     from peer.errors import UsageError
 

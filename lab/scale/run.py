@@ -77,6 +77,9 @@ def stopped_at_end(process: "subprocess.Popen[str]") -> Iterator["subprocess.Pop
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 class Run:

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 from lab import units
 from lab.figures import BLUE, ORANGE, Plot, Theme, measured, tag, theory
 from lab.report import Column, Result, Table
-from lab.simulate.scenario import Scenario
-from lab.simulate.small import Outcome
+from lab.simulate.outcome import Outcome
+from lab.simulate.scenario import Scenario, World
+from lab.simulate.worlds import DESCRIBED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+MARKED_MAX = 100
+"""Of more peers than that the points of a curve would hide it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +27,24 @@ class SeedRun:
     outcome: Outcome
 
 
-def result(scenario: Scenario, runs: Sequence[SeedRun]) -> Result:
-    """All runs of one scenario."""
+def result(
+    scenario: Scenario, runs: Sequence[SeedRun], world: World = World.SMALL, policy: str | None = None
+) -> Result:
+    """All runs of one scenario in one world."""
+    named = policy or "+".join(name for _, name in scenario.policies)
     return Result(
         command="lab simulate",
         title=scenario.title,
         parameters={
+            "world": world.value,
+            **({"policy": named} if named else {}),
             "share": units.size(8 * scenario.size),
             "origin_up": _rate(scenario.origin.up),
             "peers": scenario.peers,
             "seeds": [run.seed for run in runs],
         },
         tables=[_seeds(scenario, runs), _peers(runs)],
-        plots=[_plot(scenario, runs)],
+        plots=[_plot(scenario, runs, world, named)],
         summary=_summary(scenario, runs),
     )
 
@@ -52,13 +62,16 @@ def _summary(scenario: Scenario, runs: Sequence[SeedRun]) -> list[str]:
         missing = scenario.peers - len(done)
         last = outcome.last
         text = f"seed {run.seed}: "
-        if last is None:
+        if scenario.ends_at is not None:
+            here = len(outcome.members)
+            text += f"{here} peers came within {units.seconds(outcome.ended)}, {len(done)} were complete"
+        elif last is None:
             text += f"{missing} of {scenario.peers} peers never completed"
         else:
             text += f"all complete after {units.seconds(last)}"
             text += f", {last / bound:.3f} x the bound" if bound else ""
         wrong = f", {outcome.wrong} WRONG COPIES" if outcome.wrong else ""
-        lines.append(f"{text}{wrong}; trace {outcome.trace_hash}")
+        lines.append(text + wrong + (f"; trace {outcome.trace_hash}" if outcome.trace_hash else ""))
     if bound:
         lines.append(f"No schedule is faster than {units.seconds(bound)} (all there from the beginning).")
     return lines
@@ -82,7 +95,7 @@ def _seeds(scenario: Scenario, runs: Sequence[SeedRun]) -> Table:
                 "origin_copies": sum(member.origin_bytes for member in members) / scenario.size,
                 "wasted": max((member.wasted_bytes for member in members), default=0) / scenario.size,
                 "wrong": run.outcome.wrong,
-                "trace": run.outcome.trace_hash,
+                "trace": run.outcome.trace_hash or None,
             }
         )
     columns = (
@@ -97,6 +110,8 @@ def _seeds(scenario: Scenario, runs: Sequence[SeedRun]) -> Table:
         Column("trace", "trace"),
     )
     note = "Equal seeds give equal traces, on any machine, as long as the program is the same."
+    if not any(row["trace"] for row in rows):
+        note = "Real processes: no run is like another."
     return Table("seeds", "What became of it", columns, rows, note)
 
 
@@ -120,7 +135,7 @@ def _peers(runs: Sequence[SeedRun]) -> Table:
     return Table("peers", "Each peer", columns, rows, shown=False)
 
 
-def _plot(scenario: Scenario, runs: Sequence[SeedRun]) -> Plot:
+def _plot(scenario: Scenario, runs: Sequence[SeedRun], world: World, policy: str) -> Plot:
     def draw(figure: "Figure", theme: Theme) -> None:
         axes = figure.subplots()
         end = 0.0
@@ -129,19 +144,25 @@ def _plot(scenario: Scenario, runs: Sequence[SeedRun]) -> Plot:
             if done:
                 end = max(end, done[-1])
                 x, y = [0.0, *done], list(range(len(done) + 1))
-                style = {"drawstyle": "steps-post", "markersize": 3.5, "alpha": 0.85}
+                style = {
+                    "drawstyle": "steps-post",
+                    "markersize": 3.5 if scenario.peers <= MARKED_MAX else 0,
+                    "alpha": 0.85,
+                }
                 measured(axes, x, y, theme.series[BLUE], **style)
         bound = scenario.bound()
         if bound:
             theory(axes, [bound, bound], [0, scenario.peers], theme.series[ORANGE])
             tag(axes, bound, scenario.peers * 0.5, "bound", theme.series[ORANGE], xytext=(-6, 0), ha="right")
-        axes.set(xlabel="virtual seconds", ylabel="peers that are complete")
+        clock = "seconds" if world is World.REAL else "virtual seconds"
+        axes.set(xlabel=clock, ylabel="peers that are complete")
         axes.set_xlim(0, max(end, bound or 0.0, 1.0) * 1.05)
         axes.set_ylim(0, scenario.peers * 1.05)
 
     seeds = ", ".join(str(run.seed) for run in runs)
     caption = (
-        f"{scenario.peers} whole nodes in virtual time, share {units.size(8 * scenario.size)}, origin up"
+        f"{scenario.peers} {DESCRIBED[world]}{f' ({policy})' if policy else ''}, share"
+        f" {units.size(8 * scenario.size)}, origin up"
         f" {_rate(scenario.origin.up)}; a curve for each seed ({seeds}). Dashed: no schedule has all of them"
         " complete sooner (Kumar & Ross)."
     )

@@ -3,13 +3,23 @@
 ::
 
     title = "Ten peers behind one origin"
+    ends_at = "10m"           # optional: then it is over, whoever is there
 
     [share]
     size = "8MiB"
+    piece = "64KiB"           # large world only; else what a node chooses for the size
 
     [origin]
     up = "16mbit"             # as `tc` writes rates
     dies_at = "30s"           # optional: it is switched off
+
+    [network]                 # large world only
+    neighbours = 20           # links that each peer looks for; it takes in as many again
+
+    [policies]                # large world only; the node's own are the first of each
+    piece = "rarest"          # random, in-order
+    choke = "reciprocation"   # even, none
+    peer = "anybody"          # complete-first: whom the tracker tells of
 
     [[peers]]                 # one table for each group
     count = 10
@@ -18,6 +28,7 @@
     latency = "5ms"           # one way, of the access link
     joins_at = "0s"           # the first of them
     every = "0s"              # and one more so long after the one before
+    arrivals = "regular"      # or "poisson": so long on average, at random
     behaviour = "honest"      # or "free-rider": sends nothing
     stays = "forever"         # or a time after completion
     crashes_at = "20s"        # optional: power loss, with what the disk had not made durable
@@ -32,18 +43,57 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
+from itertools import accumulate
 from math import inf
+from random import Random
 from typing import Any, Final
 
 from lab import bounds, units
 from peer.errors import UsageError
+from peer.manifest import piece_bytes_for
 from peer.units import parse_duration
 
+POLICIES: Final = {
+    "piece": ("rarest", "random", "in-order"),
+    "choke": ("reciprocation", "even", "none"),
+    "peer": ("anybody", "complete-first"),
+}
+"""By kind; the node's own first. `lab.large.policies` has them."""
+
+NODE_POLICIES: Final = tuple(names[0] for names in POLICIES.values())
+
 PEERS_MAX: Final = 500
-"""In one scenario: whole nodes, each some hundred kilobytes and a task for every connection."""
+"""In the small world: whole nodes, each some hundred kilobytes and a task for every connection."""
 
 SHARE_BYTES_MAX: Final = 256 << 20
-"""Every simulated disk holds a copy in memory."""
+"""In the small world every simulated disk holds a copy in memory."""
+
+LARGE_PEERS_MAX: Final = 50_000
+"""In the large world: each takes some hundred kilobytes."""
+
+LARGE_PIECES_MAX: Final = 100_000
+"""In the large world: each link of each peer has a bit for every piece."""
+
+REAL_PEERS_MAX: Final = 64
+"""Real processes, each some sixty megabytes."""
+
+REAL_SHARE_BYTES_MAX: Final = 1 << 30
+"""Every process has a copy on disk."""
+
+
+class World(StrEnum):
+    """Where a scenario is run."""
+
+    SMALL = "small"
+    LARGE = "large"
+    REAL = "real"
+
+
+class Arrivals(StrEnum):
+    """How the peers of a group come, one ``every`` so long."""
+
+    REGULAR = "regular"
+    POISSON = "poisson"
 
 
 class Behaviour(StrEnum):
@@ -63,6 +113,7 @@ class Group:
     latency: float = 0.005
     joins_at: float = 0.0
     every: float = 0.0
+    arrivals: Arrivals = Arrivals.REGULAR
     behaviour: Behaviour = Behaviour.HONEST
     stays: float = inf
     crashes_at: float | None = None
@@ -72,6 +123,13 @@ class Group:
     def given(self) -> float | None:
         """The uplink that it puts at the others' service."""
         return 0.0 if self.behaviour is Behaviour.FREE_RIDER else self.up
+
+    def times(self, rng: Random) -> list[float]:
+        """When each of them comes."""
+        if self.arrivals is Arrivals.REGULAR or not self.every:
+            return [self.joins_at + index * self.every for index in range(self.count)]
+        gaps = accumulate(rng.expovariate(1 / self.every) for _ in range(self.count))
+        return [self.joins_at + time for time in gaps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +149,54 @@ class Scenario:
     title: str = "A swarm"
     origin: Origin = field(default_factory=Origin)
     groups: tuple[Group, ...] = ()
+    ends_at: float | None = None
+    piece_bytes: int | None = None
+    neighbours: int | None = None
+    policies: tuple[tuple[str, str], ...] = ()
 
     @property
     def peers(self) -> int:
         return sum(group.count for group in self.groups)
 
+    def check(self, world: World) -> None:
+        """Raises UsageError, one line, for what this world has not."""
+        limits = {
+            World.SMALL: (PEERS_MAX, SHARE_BYTES_MAX, "each disk is memory"),
+            World.LARGE: (LARGE_PEERS_MAX, None, ""),
+            World.REAL: (REAL_PEERS_MAX, REAL_SHARE_BYTES_MAX, "each process has a copy"),
+        }
+        peers_max, size_max, why = limits[world]
+        if self.peers > peers_max:
+            kind = {World.SMALL: "whole nodes", World.REAL: "real processes"}.get(world, "one core")
+            raise UsageError(
+                f"{self.peers} peers are too many for {kind}: at most {peers_max}"
+                + (" (--world large has thousands)" if world is not World.LARGE else "")
+            )
+        if size_max is not None and self.size > size_max:
+            raise UsageError(f"[share] size must be at most {size_max >> 20} MiB in the {world} world: {why}")
+        if world is World.LARGE:
+            pieces = -(-self.size // (self.piece_bytes or piece_bytes_for(self.size)))
+            if pieces > LARGE_PIECES_MAX:
+                raise UsageError(f"{pieces} pieces are too many: at most {LARGE_PIECES_MAX}, larger ones")
+            return
+        only_large = {
+            "[share] piece": self.piece_bytes,
+            "[network] neighbours": self.neighbours,
+            "[policies]": [name for _, name in self.policies if name not in NODE_POLICIES] or None,
+            "ends_at": self.ends_at,
+            "arrivals": [g for g in self.groups if g.arrivals is not Arrivals.REGULAR] or None,
+        }
+        for name, value in only_large.items():
+            if value is not None:
+                raise UsageError(f"{name} is for --world large: the {world} world runs the node as it is")
+        if world is World.REAL and any(group.crashes_at is not None for group in self.groups):
+            raise UsageError("crashes_at is for the simulated worlds: no real machine loses power here")
+
     def bound(self) -> float | None:
         """Nobody can have everybody complete sooner (Kumar & Ross, all there from the beginning, downlinks
-        counted); None where an uplink is not limited."""
+        counted); None where an uplink is not limited, or peers come and go for ever."""
         ups = [group.given for group in self.groups for _ in range(group.count)]
-        if self.origin.up is None or any(up is None for up in ups):
+        if self.origin.up is None or self.ends_at is not None or any(up is None for up in ups):
             return None
         downs = [group.down for group in self.groups if group.down is not None]
         rates = [8 * up for up in ups if up is not None]
@@ -114,9 +210,11 @@ def parse(text: str) -> Scenario:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"not TOML: {error}") from error
-    _known(document, ("title", "share", "origin", "peers"), "the scenario")
-    share = _table(document, "share")
-    _known(share, ("size",), "[share]")
+    _known(document, ("title", "ends_at", "share", "origin", "network", "policies", "peers"), "the scenario")
+    share, network, policies = (_table(document, key) for key in ("share", "network", "policies"))
+    _known(share, ("size", "piece"), "[share]")
+    _known(network, ("neighbours",), "[network]")
+    _known(policies, tuple(POLICIES), "[policies]")
     if "size" not in share:
         raise UsageError('[share] needs a size, such as size = "8MiB"')
     scenario = Scenario(
@@ -124,11 +222,17 @@ def parse(text: str) -> Scenario:
         title=_read(document, "title", _text, "the scenario", "A swarm"),
         origin=_origin(_table(document, "origin")),
         groups=tuple(_group(group, number) for number, group in enumerate(_tables(document), 1)),
+        ends_at=_read(document, "ends_at", _time, "the scenario", None),
+        piece_bytes=_read(share, "piece", _size, "[share]", None),
+        neighbours=_read(network, "neighbours", _count, "[network]", None),
+        policies=tuple(
+            (kind, _read(policies, kind, _one_of(names), "[policies]", names[0]))
+            for kind, names in POLICIES.items()
+            if kind in policies
+        ),
     )
     if not scenario.peers:
         raise UsageError("nobody is there to fetch anything: add [[peers]] with a count")
-    if scenario.peers > PEERS_MAX:
-        raise UsageError(f"{scenario.peers} peers are too many for whole nodes: at most {PEERS_MAX}")
     return scenario
 
 
@@ -156,7 +260,8 @@ def _group(table: Mapping[str, Any], number: int) -> Group:
         latency=_read(table, "latency", _time, where, 0.005),
         joins_at=_read(table, "joins_at", _time, where, 0.0),
         every=_read(table, "every", _time, where, 0.0),
-        behaviour=_read(table, "behaviour", _behaviour, where, Behaviour.HONEST),
+        arrivals=Arrivals(_read(table, "arrivals", _one_of(tuple(Arrivals)), where, Arrivals.REGULAR)),
+        behaviour=Behaviour(_read(table, "behaviour", _one_of(tuple(Behaviour)), where, Behaviour.HONEST)),
         stays=_read(table, "stays", _stay, where, inf),
         crashes_at=_read(table, "crashes_at", _time, where, None),
         returns_at=_read(table, "returns_at", _time, where, None),
@@ -205,10 +310,8 @@ def _text(value: Any) -> str:
 
 def _size(value: Any) -> int:
     size = int(units.parse_size(_text(value)) / 8)
-    if not 0 < size <= SHARE_BYTES_MAX:
-        raise ValueError(
-            f"must be more than nothing and at most {SHARE_BYTES_MAX >> 20} MiB: each disk is memory"
-        )
+    if size < 1:
+        raise ValueError("must be more than nothing")
     return size
 
 
@@ -235,8 +338,10 @@ def _count(value: Any) -> int:
     return value
 
 
-def _behaviour(value: Any) -> Behaviour:
-    try:
-        return Behaviour(_text(value))
-    except ValueError:
-        raise ValueError(f"there are {', '.join(Behaviour)}") from None
+def _one_of(names: tuple[str, ...]) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if _text(value) not in names:
+            raise ValueError(f"there are {', '.join(names)}")
+        return str(value)
+
+    return read

@@ -1,11 +1,11 @@
 """The small world: every peer of a scenario is the node that users run, in virtual time, from a seed."""
 
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 
 import trio
 
+from lab.simulate.outcome import PATIENCE, PATIENCE_S, Member, Outcome
 from lab.simulate.scenario import Group, Scenario
 from peer.ids import NodeId
 from peer.magnet import MagnetLink
@@ -16,38 +16,6 @@ from peer.trace import EventTrace, LineTrace
 
 INTRODUCED = 20
 """Earlier peers that a newcomer is told of, at random, as a tracker would."""
-
-PATIENCE = 20.0
-"""A run ends after so many times its bound, and PATIENCE_S more, with what is not complete by then."""
-PATIENCE_S = 300.0
-
-
-@dataclass(slots=True)
-class Member:
-    """What became of one peer. Times in virtual seconds since the beginning; None: never."""
-
-    group: int
-    number: int
-    joined: float
-    done: float | None = None
-    wasted_bytes: int = 0
-    origin_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of all of them. ``wrong``: copies that were called complete and were not the file."""
-
-    members: tuple[Member, ...]
-    ended: float
-    wrong: int
-    trace_hash: str
-
-    @property
-    def last(self) -> float | None:
-        """When the last of them was complete; None if somebody never was."""
-        times = [member.done for member in self.members]
-        return None if None in times else max(time for time in times if time is not None)
 
 
 EventLines = dict[str, list[str]]

@@ -32,7 +32,7 @@ OPTIMISTIC_SHARE = 4
 """One slot in so many is optimistic while leeching."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that triples the cost of making one, and each round makes many
 class PeerView:
     """What a choking decision may know of one connected peer.
 

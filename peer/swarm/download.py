@@ -50,6 +50,7 @@ class Download:
         have: Bitfield,
         wanted: Bitfield,
         rng: Random,
+        make_picker: Callable[[int, Bitfield, Random], Picker] = Picker,
     ) -> None:
         """``have`` and ``wanted`` are copied; wanting what one has is no contradiction."""
         if len(have) != len(wanted):
@@ -57,7 +58,7 @@ class Download:
         needed = wanted.copy()
         needed.difference_update(have)
         self._length = piece_length if callable(piece_length) else piece_length.__getitem__
-        self._picker = Picker(len(have), needed, rng)
+        self._picker = make_picker(len(have), needed, rng)
         self._pieces = Pieces(have.copy(), needed, self._picker)
         self._interest = Interest(self._picker)
         self._endgame = Endgame(self._length(PieceIndex(0)) if len(have) else 0)
@@ -105,17 +106,13 @@ class Download:
     def have_pieces(self, link: LinkId, pieces: Iterable[PieceIndex], now: float) -> list[Command]:
         """The link holds these as well. Indexes have been checked."""
         out: list[Command] = []
-        supplier = self._supplier(link)
+        supplier = self._suppliers.get(link) or self._supplier(link)
         if supplier.expelled:
             return out
-        useful = False
-        picker = self._picker
-        for piece in pieces:
-            if picker.add(link, piece) and picker.is_needed(piece):
-                if not supplier.interested:
-                    self._interest.found(supplier, piece, out)
-                useful = useful or picker.is_open(piece)
-        if useful:
+        needed, is_open = self._picker.add_all(link, pieces)
+        if needed is not None and not supplier.interested:
+            self._interest.found(supplier, needed, out)
+        if is_open and not supplier.choked:
             self._fill(supplier, now, out)
         return out
 
@@ -278,9 +275,14 @@ class Download:
                     self._give_up(overdue)
                     for asked in overdue:
                         self._cancel(asked, out)
-        for supplier in sorted(self._suppliers.values(), key=_is_silent):
-            if not supplier.live_count or supplier.link in self._hungry:
-                self._fill(supplier, now, out)
+        idle = [
+            supplier
+            for supplier in self._suppliers.values()
+            if not supplier.choked and (not supplier.live_count or supplier.link in self._hungry)
+        ]
+        idle.sort(key=_is_silent)
+        for supplier in idle:
+            self._fill(supplier, now, out)
         watching = self._hungry and not self._picker.open_count
         self._tick_at = now + (ENDGAME_TICK_S if watching else DOWNLOAD_TICK_S)
         return out
@@ -389,7 +391,7 @@ class Download:
 
     def _late_piece(self, supplier: Supplier, now: float) -> PieceIndex | None:
         flights = self._pieces.flights
-        if not flights:
+        if not flights or not self._endgame.may_help(supplier):
             return None
         return self._endgame.late_piece(
             supplier,

@@ -80,6 +80,11 @@ class Endgame:
         self._ranked: list[tuple[float, Flight]] = []
         self._ranked_at = -inf
 
+    @staticmethod
+    def may_help(supplier: Supplier) -> bool:
+        """Who has not answered yet is no help for others' pieces."""
+        return not (supplier.silent or (supplier.asks and not supplier.rate))
+
     def late_piece(
         self,
         supplier: Supplier,
@@ -95,8 +100,8 @@ class Endgame:
 
         doubled: requests beyond the first for a piece, now. received_bytes: by the whole download so far.
         """
-        if not flights or supplier.silent or (supplier.asks and not supplier.rate):
-            return None  # who has not answered yet is no help for others' pieces
+        if not flights or not self.may_help(supplier):
+            return None
         spent = self._spent(doubled, received_bytes)
         latest = 0.0
         for _, flight in self._rank(flights, now, guess):

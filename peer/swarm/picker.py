@@ -30,6 +30,7 @@ by block, not by piece.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from random import Random
 from typing import Final
@@ -179,6 +180,37 @@ class Picker:
             self._changes += 1
             held.mark(at)
         return True
+
+    def add_all(self, link: LinkId, pieces: Iterable[PieceIndex]) -> tuple[PieceIndex | None, bool]:
+        """The link holds these as well. Of the news among them: one that is needed, and whether any is open.
+
+        The same as `add` for each, in less time: in a large swarm nothing is called as often.
+        """
+        held = self._holdings(link)
+        blocks, all_planes = held.blocks, self._planes
+        needed: PieceIndex | None = None
+        is_open = False
+        for piece in pieces:
+            at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+            if blocks[at] & bit:
+                continue
+            blocks[at] |= bit
+            carry = bit  # as `_add`
+            planes = all_planes[at]
+            for k, plane in enumerate(planes):
+                planes[k] = plane ^ carry
+                carry &= plane
+                if not carry:
+                    break
+            if carry:
+                planes.append(carry)
+            if self._many:
+                self._changes += 1
+                held.mark(at)
+            if self._needed[at] & bit:
+                needed = piece
+                is_open = is_open or bool(self._open[at] & bit)
+        return needed, is_open
 
     def remove(self, link: LinkId, piece: PieceIndex) -> bool:
         """The link does not hold this one after all. Whether we thought so."""

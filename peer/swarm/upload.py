@@ -176,11 +176,14 @@ class Upload:
         *,
         manifest_bytes: int = 0,
         available: Callable[[PieceIndex], int] = nobody,
+        chunk_bytes_min: int = CHUNK_BYTES_MIN,
+        gauge: UplinkGauge | None = None,
     ) -> None:
         """piece_length: bytes of a piece. have: the pieces that may be sent, as they are now.
 
         manifest_bytes: length of the manifest, 0 while we have none. available: how many connected peers are
-        known to hold a piece.
+        known to hold a piece. chunk_bytes_min, gauge: for a simulation in larger steps, which knows whether
+        its uplink is full.
         """
         self._piece_length = piece_length
         self._piece_count = piece_count
@@ -190,7 +193,8 @@ class Upload:
         self._links: dict[LinkId, _Link] = {}
         self._copies = array("I", bytes(4 * piece_count))
         self._under_way: dict[PieceIndex, int] = {}
-        self._gauge = UplinkGauge()
+        self._gauge = gauge or UplinkGauge()
+        self._chunk_bytes_min = chunk_bytes_min
         self._first_copy_asked = False  # false: certainly none waits
         self._sent_bytes = 0
         self._first_copies = 0
@@ -294,7 +298,7 @@ class Upload:
     def chunk_bytes(self, link: LinkId, now: float) -> int:
         """How much the next chunk of this link should hold: about CHUNK_S of its rate, in whole 16 KiB."""
         wanted = int(self._state(link).meter.rate(now) * CHUNK_S)
-        return max(CHUNK_BYTES_MIN, min(CHUNK_BYTES_MAX, wanted - wanted % CHUNK_BYTES_MIN))
+        return max(self._chunk_bytes_min, min(CHUNK_BYTES_MAX, wanted - wanted % CHUNK_BYTES_MIN))
 
     def deferred(self, link: LinkId, now: float) -> Deferred | None:
         """Whether `next_chunk` would defer this link, whose socket is ready: ask before a rate limit is."""

@@ -38,6 +38,7 @@ PURE = re.compile(
     r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|config|published|placement)"
     r"|peer\.control\.protocol|peer\.daemon\.(records|registry)"
     r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|tracker\.(registry|swarm|wheel|observed|catalogue|words)"
+    r"|lab\.large\.(agenda|fluid|rounds|transfer)"
 )
 
 IMPURE_IMPORTS = {

@@ -2,12 +2,13 @@
 
 import contextlib
 from math import inf
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.simulate.scenario import Behaviour, Group, parse
+from lab.simulate.scenario import Arrivals, Behaviour, Group, World, parse
 from peer.errors import UsageError
 
 SMALL = """
@@ -47,8 +48,6 @@ def test_the_bound_is_kurose_and_ross() -> None:
         (SMALL.replace("[origin]", "[orgin]"), "no orgin: did you mean origin"),
         (SMALL.replace("3", "0"), "at least 1"),
         (SMALL.replace("3", "true"), "at least 1"),
-        (SMALL.replace("3", "501"), "too many"),
-        (SMALL.replace("1MiB", "1TiB"), "each disk is memory"),
         (SMALL.replace('"1MiB"', "12"), "must be text"),
         (SMALL.replace("800kbit", "0"), "more than zero"),
         (SMALL.replace("800kbit", "quick"), "up = 'quick'"),
@@ -69,3 +68,33 @@ def test_mistakes_are_named(text: str, says: str) -> None:
 def test_any_text_is_a_scenario_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         parse(text)
+
+
+def test_each_world_has_its_limits() -> None:
+    with pytest.raises(UsageError, match="too many for whole nodes"):
+        parse(SMALL.replace("3", "501")).check(World.SMALL)
+    with pytest.raises(UsageError, match="too many for real processes"):
+        parse(SMALL.replace("3", "501")).check(World.REAL)
+    with pytest.raises(UsageError, match="too many for one core"):
+        parse(SMALL.replace("3", "50001")).check(World.LARGE)
+    with pytest.raises(UsageError, match="each disk is memory"):
+        parse(SMALL.replace("1MiB", "1GiB")).check(World.SMALL)
+    with pytest.raises(UsageError, match="pieces are too many"):
+        parse(SMALL.replace('"1MiB"', '"1GiB"\npiece = "1KiB"')).check(World.LARGE)
+    for extra, name in (
+        ('[policies]\npiece = "random"', "policies"),
+        ("[network]\nneighbours = 5", "neighbours"),
+    ):
+        parse(SMALL + extra).check(World.LARGE)
+        with pytest.raises(UsageError, match=f"{name}.* is for --world large"):
+            parse(SMALL + extra).check(World.SMALL)
+    parse(SMALL + '[policies]\npiece = "rarest"').check(World.SMALL)
+
+
+def test_arrivals_at_random_are_so_many_on_average() -> None:
+    group = Group(count=4000, every=2.0, joins_at=100, arrivals=Arrivals.POISSON)
+    times = group.times(Random(1))
+    assert times == sorted(times)
+    assert times[0] > 100
+    assert times[-1] == pytest.approx(100 + 8000, rel=0.05)
+    assert Group(count=3, every=2.0, joins_at=1).times(Random(1)) == [1, 3, 5]

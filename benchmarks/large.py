@@ -1,0 +1,83 @@
+"""The large world: seconds, memory, and microseconds for each delivered piece, by the number of peers.
+
+    python -m benchmarks.large [--peers 100,1000] [--pieces 400]
+
+All come at once behind one origin, 1.6 Mbit/s each, 16 Mbit/s the origin, as in the scenario `thousand`. Each
+size runs in a process of its own. Bars: 1,000 peers x 400 pieces in less than 60 s; the cost of a piece grows
+no faster than the logarithm of the number of peers. (10,000 x 400 takes about 20 minutes.)
+"""
+
+import argparse
+import multiprocessing
+import resource
+import sys
+import time
+from math import log
+
+from benchmarks.machine import describe
+from lab.large.policies import by_name
+from lab.large.run import Run
+from lab.simulate.scenario import parse
+
+TEXT = """
+[share]
+size = "{size}KiB"
+piece = "256KiB"
+[origin]
+up = "16mbit"
+[network]
+neighbours = 10
+[[peers]]
+count = {peers}
+up = "1.6mbit"
+"""
+
+BAR_S = 60.0
+
+
+def measure(case: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Seconds, processor microseconds a piece, MiB, and the last peer's time over the bound."""
+    peers, pieces = case
+    scenario = parse(TEXT.format(size=256 * pieces, peers=peers))
+    run = Run(scenario, 1, by_name({}))
+    begun, cpu = time.perf_counter(), time.process_time()
+    outcome = run.run()
+    spent, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    bound = scenario.bound()
+    assert outcome.last is not None
+    assert bound is not None
+    mib = peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    return spent, 1e6 * cpu / run.swarm.transfer.delivered_pieces, mib, outcome.last / bound
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--peers", default="100,300,1000")
+    parser.add_argument("--pieces", type=int, default=400)
+    options = parser.parse_args()
+    print(describe())
+    counts = [int(count) for count in options.peers.split(",")]
+    costs = []
+    for peers in counts:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            spent, micros, mib, ratio = pool.apply(measure, ((peers, options.pieces),))
+        costs.append(micros)
+        bar = ""
+        if (peers, options.pieces) == (1000, 400):
+            bar = f"  bar {BAR_S:.0f} s: {'met' if spent < BAR_S else 'MISSED'}"
+        print(
+            f"{peers:6} peers x {options.pieces} pieces: {spent:7.1f} s  {micros:5.0f} us a piece"
+            f"  {mib:5.0f} MiB  last at {ratio:.3f} of the bound{bar}",
+            flush=True,
+        )
+    if len(counts) > 1:
+        growth, allowed = costs[-1] / costs[0], log(counts[-1]) / log(counts[0])
+        print(
+            f"cost of a piece, {counts[0]} to {counts[-1]} peers: x {growth:.2f}"
+            f"  logarithm x {allowed:.2f}: {'met' if growth <= allowed else 'MISSED'}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""A scenario in the large world: the same file, the same outcome as in the small one."""
+
+from math import inf
+from random import Random
+from typing import Final
+
+from lab.large.peers import Access, Peer, Share
+from lab.large.policies import Policies, by_name
+from lab.large.swarm import NEIGHBOURS, Swarm
+from lab.simulate.outcome import PATIENCE, PATIENCE_S, Member, Outcome
+from lab.simulate.scenario import Group, Scenario
+from peer.bitfield import Bitfield
+from peer.manifest import piece_bytes_for
+
+UNLIMITED: Final = 1.25e9
+"""Bytes a second of an uplink without a limit: 10 Gbit/s."""
+
+
+def simulate(scenario: Scenario, seed: int, policies: Policies | None = None) -> Outcome:
+    """Run a scenario. The same seed and the same program give the same outcome and hash."""
+    return Run(scenario, seed, policies or by_name(dict(scenario.policies))).run()
+
+
+class Run:
+    """One run of one scenario."""
+
+    def __init__(self, scenario: Scenario, seed: int, policies: Policies) -> None:
+        self._scenario = scenario
+        self._rng = Random(seed)
+        share = Share(scenario.size, scenario.piece_bytes or piece_bytes_for(scenario.size))
+        self.swarm = Swarm(
+            share,
+            self._rng.getrandbits(64),
+            neighbours=scenario.neighbours or NEIGHBOURS,
+            policies=policies,
+        )
+        self._members: list[Member] = []
+        self._open = scenario.peers
+        self._whose: dict[int, tuple[Member, Group]] = {}
+
+    def run(self) -> Outcome:
+        scenario, swarm, agenda = self._scenario, self.swarm, self.swarm.agenda
+        swarm.callbacks.append(self._finished)
+        origin = swarm.add(Access(_up(scenario.origin.up), None, scenario.origin.latency), origin=True)
+        if scenario.origin.dies_at is not None:
+            agenda.at(scenario.origin.dies_at, swarm.remove, origin)
+        for number, group in enumerate(scenario.groups):
+            for index, time in enumerate(group.times(self._rng)):
+                agenda.at(time, self._join, number, index, group)
+        patience = PATIENCE * (scenario.bound() or 0) + PATIENCE_S + self._last_comes()
+        swarm.run(scenario.ends_at if scenario.ends_at is not None else patience)
+        return Outcome(tuple(self._members), agenda.now, 0, swarm.transfer.digest())
+
+    def _last_comes(self) -> float:
+        return max(group.joins_at + 2 * group.count * group.every for group in self._scenario.groups)
+
+    def _join(self, number: int, index: int, group: Group) -> None:
+        member = Member(number, index, self.swarm.agenda.now)
+        self._members.append(member)
+        peer = self._enter(member, group, None)
+        if group.crashes_at is not None:
+            self.swarm.agenda.at(group.crashes_at, self._crash, peer)
+
+    def _enter(self, member: Member, group: Group, have: Bitfield | None) -> Peer:
+        peer = self.swarm.add(Access(_up(group.given), group.down, group.latency), have=have)
+        self._whose[peer.number] = member, group
+        return peer
+
+    def _crash(self, peer: Peer) -> None:
+        if peer.finished:
+            return
+        member, group = self._whose[peer.number]
+        have = peer.download.bits.copy()
+        self.swarm.remove(peer)
+        if group.returns_at is None:
+            self._gone()
+        else:
+            self.swarm.agenda.at(group.returns_at, self._enter, member, group, have)
+
+    def _finished(self, peer: Peer) -> None:
+        member, group = self._whose[peer.number]
+        member.done = self.swarm.agenda.now
+        member.wasted_bytes = peer.download.statistics().wasted_bytes
+        member.origin_bytes = self.swarm.origin_gave(peer)
+        self._gone()
+        if group.stays < inf:
+            self.swarm.agenda.at(member.done + group.stays, self.swarm.remove, peer)
+
+    def _gone(self) -> None:
+        self._open -= 1
+        if not self._open and self._scenario.ends_at is None:
+            self.swarm.agenda.stopped = True
+
+
+def _up(rate: float | None) -> float:
+    return UNLIMITED if rate is None else rate

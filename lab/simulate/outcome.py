@@ -1,0 +1,38 @@
+"""What became of a scenario, in whatever world it was run."""
+
+from dataclasses import dataclass
+
+PATIENCE = 20.0
+"""A run ends after so many times its bound, and PATIENCE_S more, with what is not complete by then."""
+PATIENCE_S = 300.0
+
+
+@dataclass(slots=True)
+class Member:
+    """What became of one peer. Times in virtual seconds since the beginning; None: never."""
+
+    group: int
+    number: int
+    joined: float
+    done: float | None = None
+    wasted_bytes: int = 0
+    origin_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of all of them. ``wrong``: copies that were called complete and were not the file.
+
+    ``trace_hash``: empty where no run is like another.
+    """
+
+    members: tuple[Member, ...]
+    ended: float
+    wrong: int
+    trace_hash: str
+
+    @property
+    def last(self) -> float | None:
+        """When the last of them was complete; None if somebody never was."""
+        times = [member.done for member in self.members]
+        return None if None in times else max(time for time in times if time is not None)

@@ -1,0 +1,169 @@
+"""Policies against each other: each on the same scenario and the same seeds, in the large world."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, median
+from typing import TYPE_CHECKING, Any, Final
+
+from lab import units
+from lab.figures import ORANGE, Plot, Theme, tag, theory
+from lab.report import Column, Result, Table
+from lab.simulate.outcome import Outcome
+from lab.simulate.scenario import Behaviour, Scenario
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DOT: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One policy and what became of each seed, in the order of the seeds."""
+
+    name: str
+    outcomes: tuple[Outcome, ...]
+
+    def last(self) -> list[float | None]:
+        return [outcome.last for outcome in self.outcomes]
+
+
+def result(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> Result:
+    """The table and the figure."""
+    return Result(
+        command="lab tournament",
+        title=f"Policies compared: {scenario.title}",
+        parameters={
+            "share": units.size(8 * scenario.size),
+            "origin_up": "unlimited" if scenario.origin.up is None else units.rate(8 * scenario.origin.up),
+            "peers": scenario.peers,
+            "seeds": list(seeds),
+        },
+        tables=[_table(scenario, seeds, entries), _runs(scenario, seeds, entries)],
+        plots=[_plot(scenario, seeds, entries)],
+        summary=_summary(scenario, seeds, entries),
+    )
+
+
+def score(scenario: Scenario, outcome: Outcome) -> float:
+    """What is compared: when the last was complete. Who never was counts as when the run ended, twice."""
+    return outcome.last if outcome.last is not None else 2 * outcome.ended
+
+
+def _wins(scenario: Scenario, entries: Sequence[Entry]) -> list[int]:
+    wins = [0] * len(entries)
+    for outcomes in zip(*(entry.outcomes for entry in entries), strict=True):
+        scores = [score(scenario, outcome) for outcome in outcomes]
+        wins[scores.index(min(scores))] += 1
+    return wins
+
+
+def _done(outcome: Outcome, groups: Sequence[int] | None = None) -> list[float]:
+    """Seconds from joining to completion, of those that were complete."""
+    return [
+        member.done - member.joined
+        for member in outcome.members
+        if member.done is not None and (groups is None or member.group in groups)
+    ]
+
+
+def _summary(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> list[str]:
+    ranked = sorted(entries, key=lambda entry: mean(score(scenario, one) for one in entry.outcomes))
+    best = ranked[0]
+    bound = scenario.bound()
+    lines = []
+    for entry in ranked:
+        last = mean(score(scenario, outcome) for outcome in entry.outcomes)
+        first = mean(score(scenario, outcome) for outcome in best.outcomes)
+        missing = sum(scenario.peers - len(_done(outcome)) for outcome in entry.outcomes)
+        text = f"{entry.name}: the last is complete after {units.seconds(last)} on average"
+        text += f", {last / bound:.3f} x the bound" if bound else ""
+        text += "" if entry is best else f", {last / first - 1:+.1%}"
+        text += f"; {missing} never were complete" if missing else ""
+        lines.append(text)
+    if len(seeds) < 5:
+        lines.append(f"Only {len(seeds)} seeds: differences of a few percent may be chance; try --seeds 10.")
+    return lines
+
+
+def _table(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> Table:
+    bound = scenario.bound()
+    riders = [n for n, group in enumerate(scenario.groups) if group.behaviour is Behaviour.FREE_RIDER]
+    givers = [n for n in range(len(scenario.groups)) if n not in riders]
+    rows: list[dict[str, Any]] = []
+    for entry, wins in zip(entries, _wins(scenario, entries), strict=True):
+        last = [score(scenario, outcome) for outcome in entry.outcomes]
+        times = [time for outcome in entry.outcomes for time in _done(outcome, givers)]
+        theirs = [time for outcome in entry.outcomes for time in _done(outcome, riders)]
+        rows.append(
+            {
+                "policy": entry.name,
+                "wins": wins,
+                "last_s": mean(last),
+                "worst_s": max(last),
+                "ratio": mean(last) / bound if bound else None,
+                "median_s": median(times) if times else None,
+                "riders_s": median(theirs) if theirs else None,
+                "origin_copies": mean(
+                    sum(member.origin_bytes for member in outcome.members) / scenario.size
+                    for outcome in entry.outcomes
+                ),
+            }
+        )
+    columns = [
+        Column("policy", "policy"),
+        Column("wins", f"best of {len(seeds)} seeds"),
+        Column("last_s", "last done, mean", units.seconds),
+        Column("worst_s", "worst seed", units.seconds),
+        Column("ratio", "mean / bound", "{:.3f}".format),
+        Column("median_s", "median download", units.seconds),
+        Column("origin_copies", "copies the origin sent", "{:.2f}".format),
+    ]
+    if riders:
+        columns.insert(6, Column("riders_s", "free riders, median", units.seconds))
+    note = "Every policy has met the same seeds: the same arrivals, the same introductions by the tracker."
+    return Table("tournament", "Who does best", tuple(columns), rows, note)
+
+
+def _runs(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> Table:
+    rows: list[dict[str, Any]] = [
+        {
+            "policy": entry.name,
+            "seed": seed,
+            "complete": len(_done(outcome)),
+            "last_s": outcome.last,
+            "trace": outcome.trace_hash,
+        }
+        for entry in entries
+        for seed, outcome in zip(seeds, entry.outcomes, strict=True)
+    ]
+    titles = {"policy": "policy", "seed": "seed", "complete": "complete", "last_s": "last", "trace": "trace"}
+    columns = tuple(Column(key, title) for key, title in titles.items())
+    return Table("runs", "Each run", columns, rows, shown=False)
+
+
+def _plot(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> Plot:
+    def draw(figure: "Figure", theme: Theme) -> None:
+        axes = figure.subplots()
+        bound = scenario.bound()
+        for place, entry in enumerate(entries):
+            colour = theme.series[place % len(theme.series)]
+            scores = [score(scenario, outcome) for outcome in entry.outcomes]
+            height = len(entries) - place
+            # A little apart, so that equal seeds of different policies can be followed.
+            heights = [height + 0.24 * (k / max(1, len(scores) - 1) - 0.5) for k in range(len(scores))]
+            axes.plot(scores, heights, "o", color=colour, markersize=DOT, alpha=0.8)
+            axes.plot([mean(scores)] * 2, [height - 0.3, height + 0.3], "-", color=colour, linewidth=2)
+        if bound:
+            theory(axes, [bound, bound], [0.4, len(entries) + 0.6], theme.series[ORANGE])
+            tag(axes, bound, 0.45, "bound", theme.series[ORANGE], xytext=(6, 2), ha="left")
+        axes.set_yticks(range(len(entries), 0, -1), [entry.name for entry in entries])
+        axes.set(xlabel="until the last peer is complete (virtual seconds)")
+        axes.set_ylim(0.4, len(entries) + 0.6)
+        axes.set_xlim(left=0)
+
+    caption = (
+        f"{scenario.peers} peers in the large world, share {units.size(8 * scenario.size)}: a dot for each of"
+        f" {len(seeds)} seeds, the same for all; the bar is their mean. Dashed: Kumar & Ross's bound."
+    )
+    return Plot("tournament", f"Policies compared: {scenario.title}", caption, draw)

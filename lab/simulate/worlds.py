@@ -1,0 +1,55 @@
+"""One scenario, three worlds: which engine runs it, and what each is called."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from lab.simulate.outcome import Outcome
+from lab.simulate.scenario import Scenario, World
+from peer.errors import UsageError
+from peer.manifest import piece_bytes_for
+
+if TYPE_CHECKING:
+    from lab.large.policies import Policies
+
+DESCRIBED: Final = {
+    World.SMALL: "whole nodes in virtual time",
+    World.LARGE: "peers in the large world: the nodes' policy over fluid links, in virtual time",
+    World.REAL: "real `peer` processes on loopback, shaped by --up",
+}
+
+
+PIECE_S: Final = 150e-6
+"""What a delivered piece costs in the large world, about."""
+
+
+def work(scenario: Scenario) -> float:
+    """Seconds that one seed will take in the large world, about."""
+    pieces = -(-scenario.size // (scenario.piece_bytes or piece_bytes_for(scenario.size)))
+    return PIECE_S * scenario.peers * pieces
+
+
+Lines = dict[str, list[str]]
+
+RunSeed = Callable[[int, "Lines | None"], Outcome]
+"""Runs a seed; fills the lines with the event trace of each machine, in the small world."""
+
+
+def runner(world: World, scenario: Scenario, policies: "Policies | None" = None) -> RunSeed:
+    """What runs the scenario with a seed. Raises UsageError, at once, for what this world has not.
+
+    policies: instead of those that the scenario names; for the large world.
+    """
+    scenario.check(world)
+    if world is World.LARGE:
+        from lab.large.run import simulate as large
+
+        return lambda seed, _: large(scenario, seed, policies)
+    if policies is not None:
+        raise UsageError(f"--policy is for --world large: the {world} world runs the node as it is")
+    if world is World.REAL:
+        from lab.simulate.real import simulate as real
+
+        return lambda seed, _: real(scenario, seed)
+    from lab.simulate.small import simulate as small
+
+    return lambda seed, lines: small(scenario, seed, lines)

@@ -1,0 +1,56 @@
+"""Known results of the literature, small enough for every run; the long ones are in benchmarks/golden.py."""
+
+from math import floor, log2
+from random import Random
+
+import pytest
+
+from lab.large.rounds import regular_graph, spread
+from lab.large.run import simulate
+from lab.simulate.scenario import parse
+from tests.pure.open_swarm import population
+
+
+def test_mundinger_weber_weiss() -> None:
+    """N peers and a server of equal uplinks, M pieces: not before 1 + floor(log2 N) / M."""
+    for peers, pieces, at_most in ((7, 100, 1.35), (15, 100, 1.45), (15, 400, 1.15)):
+        text = (
+            f'[share]\nsize = "{pieces * 64}KiB"\npiece = "64KiB"\n[origin]\nup = "1mbit"\n'
+            f'latency = "0.1ms"\n[[peers]]\ncount = {peers}\nup = "1mbit"\nlatency = "0.1ms"'
+        )
+        last = simulate(parse(text), 1).last
+        assert last is not None
+        measured = last / (pieces * 65536 / 125000)
+        bound = 1 + floor(log2(peers)) / pieces
+        assert bound <= measured <= at_most * bound, (peers, pieces)
+
+
+@pytest.mark.parametrize(("arrivals_per_s", "stable"), [(0.5, True), (2.0, False)])
+def test_hajek_zhu(arrivals_per_s: float, stable: bool) -> None:
+    """One seed that sends a piece a second, and peers that leave when complete: the population stays small
+    if they come more slowly than that, and grows by the difference if not, for want of one piece."""
+    seen = population(
+        arrivals_per_s=arrivals_per_s, up=65536, seed_up=65536, pieces=6, stays="0s", ends_at=240
+    )
+    people = [leechers for _, leechers, _ in seen]
+    half = len(people) // 2
+    if stable:
+        assert max(people) < 40
+    else:
+        growth = (people[-1] - people[half]) / 120
+        assert growth == pytest.approx(arrivals_per_s - 1, rel=0.35)
+
+
+def test_kraken_in_rounds() -> None:
+    """Kraken's authors: 5000 peers, random 5-regular graph, 125 pieces, 10 a round: 17 rounds."""
+    assert spread(regular_graph(5000, 5, Random(1)), 125, 10, Random(1)).last == pytest.approx(17, rel=0.05)
+
+
+def test_a_regular_graph_is_one() -> None:
+    for seed in range(20):
+        graph = regular_graph(30, 5, Random(seed))
+        assert all(len(set(others)) == 5 for others in graph)
+        assert all(node in graph[other] for node, others in enumerate(graph) for other in others)
+        assert all(node not in others for node, others in enumerate(graph))
+    with pytest.raises(ValueError, match="no graph"):
+        regular_graph(5, 3, Random(1))

@@ -1,0 +1,80 @@
+"""`lab simulate --world` and `lab tournament`, from the command line; once with real processes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.cli import run
+
+SCENARIO = """
+[share]
+size = "512KiB"
+[origin]
+up = "16mbit"
+[[peers]]
+count = 2
+up = "4mbit"
+[[peers]]
+joins_at = "0.5s"
+behaviour = "free-rider"
+stays = "0s"
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> str:
+    path = tmp_path / "three.toml"
+    path.write_text(SCENARIO, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("world", ["small", "large", "real"])
+def test_the_same_file_in_each_world(scenario: str, world: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", scenario, "--world", world, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["parameters"]["world"] == world
+    (seed,) = (row for row in found["rows"] if row["table"] == "seeds")
+    assert seed["complete"] == 3
+    assert seed["last_s"] >= seed["bound_s"]
+    assert (seed["trace"] is None) == (world == "real")
+
+
+def test_a_tournament(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "class Mine:\n    def choose_piece(self, pieces, copies, rng):\n        return pieces[-1]\n",
+        encoding="utf-8",
+    )
+    names = ["rarest", "random+even", f"{mine}:Mine"]
+    arguments = ["tournament", scenario, "--policies", ",".join(names), "--seeds", "3", "--json"]
+    assert run([*arguments, "--out", str(tmp_path / "out")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = [row for row in found["rows"] if row["table"] == "tournament"]
+    assert [row["policy"] for row in rows] == names
+    assert sum(row["wins"] for row in rows) == 3
+    assert len([row for row in found["rows"] if row["table"] == "runs"]) == 9
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["simulate", "thousand"], "too many for whole nodes"),
+        (["simulate", "open"], "--world large has thousands"),
+        (["simulate", "textbook", "--policy", "random"], "--policy is for --world large"),
+        (["simulate", "textbook", "--world", "large", "--policy", "best"], "there is no policy 'best'"),
+        (["simulate", "textbook", "--world", "large", "--trace", "x"], "--trace is for --world small"),
+        (["simulate", "comings-and-goings", "--world", "real"], "crashes_at is for the simulated worlds"),
+        (["tournament", "textbook", "--policies", "rarest,nothing.py:Mine"], "no file nothing.py"),
+        (["tournament", "textbook", "--policies", ","], "names nobody"),
+        (["tournament", "textbook", "--seeds", "0"], "at least 1"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
