@@ -59,17 +59,13 @@ async def hand_share(
 ) -> int:
     """Have the daemon share; print the link."""
     _check_flags(options.given)
-    if options.publish is not None:
-        raise UsageError(
-            "--publish is not among what the daemon does, which runs with this home:"
-            " publish apart from it, with another --home"
-        )
     request = Share(
         os.path.abspath(options.path),  # noqa: ASYNC240 - not resolved: the name is the one that was given
         trackers=tuple(map(str, network.trackers)),
         announce=None if options.announce is None else str(options.announce),
         up=_own(options.given, "up", network.up),
         down=_own(options.given, "down", network.down),
+        publish=options.publish,
     )
     bodies: list[Body] = []
     with make_display(network.progress) as display:

@@ -78,8 +78,8 @@ def command(
 
         return await Serving(network, options, stop).run()
 
-    # Trio listens for signals while it runs. Before that nothing has begun; after it all is done, and a second
-    # request to stop must not make a failure of it (an interpreter that ends lets go of our handlers).
+    # Trio listens for signals while it runs. Before that nothing has begun; after it all is done, and being
+    # told to stop once more must not make a failure of it (an interpreter that ends lets go of our handlers).
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     try:
         run(work)

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from functools import partial
 from typing import Any
 
 import trio
@@ -17,9 +18,13 @@ from peer.control.server import ControlServer
 from peer.daemon.daemon import Daemon
 from peer.daemon.disk import DiskPlaces, open_shelf
 from peer.daemon.logs import set_level, set_up_logs
+from peer.daemon.publishing import Publishing
+from peer.daemon.records import ShareRecord
 from peer.daemon.systemd import ServiceManager
 from peer.errors import ManyhandsError
 from peer.ids import Address
+from peer.published import PublishedShare
+from peer.serials import serial_for
 from peer.units import parse_rate
 from peer.workers import Lane
 
@@ -45,6 +50,7 @@ class Serving:
             daemon.context.trackers = self._network.trackers
             daemon.context.announce = self._options.announce
             daemon.context.host = self._network.host
+            daemon.publishing = Publishing(started.node.services, partial(_sign, started))
             listener = local.listen(started.home.path)
             try:
                 await self._serve(daemon, started, listener)
@@ -130,3 +136,10 @@ class Serving:
         fixed = [name for name in values if not BY_NAME[name].reload]
         if fixed:
             logger.info("these take effect with the next start: %s", ", ".join(fixed))
+
+
+def _sign(started: Started, record: ShareRecord) -> PublishedShare:
+    """The entry of a share for the catalogues, with this node's key."""
+    name = record.publish or record.name
+    serial = serial_for(started.home.path, name, record.share)
+    return started.identity.publish(name, record.share, record.total_bytes, serial)

@@ -52,7 +52,8 @@ class MalformedError(RemoteProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Hash and seed what is at an absolute path. Rates in bytes a second; None: as it was, or no limit."""
+    """Hash and seed what is at an absolute path. Rates in bytes a second; None: as it was, or no limit.
+    publish: the name for the trackers' catalogues."""
 
     KIND: ClassVar = "share"
     path: str
@@ -60,6 +61,7 @@ class Share:
     announce: str | None = None
     up: float | None = None
     down: float | None = None
+    publish: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from peer.daemon import status
 from peer.daemon.context import Context, Places
 from peer.daemon.following import Report, follow
 from peer.daemon.herald import Herald
+from peer.daemon.publishing import Publishing
 from peer.daemon.records import Role, ShareRecord
 from peer.daemon.registry import Registry, rejoin
 from peer.daemon.resident import Resident, is_changed
@@ -58,6 +59,8 @@ class Daemon:
         self.residents: dict[ShareId, Resident] = {}
         self._registry = Registry()
         self._herald = Herald(node.services, self._wanted)
+        self.publishing: Publishing | None = None
+        """What keeps published names listed; to be set before `run` where there is somebody who can sign."""
         self._admitting = trio.Lock()
         self._rechecking = trio.Lock()
         self._started_at = trio.current_time()
@@ -79,6 +82,8 @@ class Daemon:
                 nursery.start_soon(node.run)
                 nursery.start_soon(self._herald.run)
                 nursery.start_soon(self._keep_time)
+                if self.publishing is not None:
+                    nursery.start_soon(self.publishing.run)
                 task_status.started()
                 for resident in self._all():
                     if not resident.record.rests and not resident.record.paused:
@@ -116,6 +121,8 @@ class Daemon:
             return
         self._registry.put(record)
         self._packed = (-math.inf, b"")
+        if self.publishing is not None:
+            self.publishing.keep(record)
         if record.rests and not record.paused and not resident.speaks:
             self._herald.add(record.share, map(Address.parse, record.trackers))
         else:
@@ -280,6 +287,10 @@ class Daemon:
             admission = self._registry.consider(replace(record, order=self._registry.next_order))
             for share in admission.replaces:
                 await self._forget(share)
+            for other in list(self._all()):  # a name stands for one share: the one that was given it last
+                named = record.publish is not None and other.record.publish == record.publish
+                if named and other.record.share != record.share:
+                    await other.amend(lambda known: replace(known, publish=None))
             resident = self.residents.get(record.share)
             if resident is not None and admission.restart:
                 await resident.close()
@@ -302,6 +313,8 @@ class Daemon:
         resident = self.residents.pop(share, None)
         self._registry.remove(share)
         self._herald.remove(share)
+        if self.publishing is not None:
+            self.publishing.drop(share)
         self._packed = (-math.inf, b"")
         if resident is not None:
             resident.removed = True

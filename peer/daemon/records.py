@@ -36,7 +36,8 @@ class ShareRecord:
     """One known share.
 
     path: of a SHARE the file or folder, of a GET the folder that it goes into. complete: everything wanted is
-    there. only: the patterns of a GET that does not want all. up, down: bytes a second, None for no limit.
+    there. only: the patterns of a GET that does not want all. publish: its name in its trackers' catalogues.
+    up, down: bytes a second, None for no limit.
     order: shares are listed by it. seed_s: a GET is removed when it has been complete for so long, None for
     never. total_bytes, files: 0 while not known.
     """
@@ -57,6 +58,7 @@ class ShareRecord:
     seed_s: float | None = None
     total_bytes: int = 0
     files: int = 0
+    publish: str | None = None
 
     @property
     def shown(self) -> str:
@@ -109,7 +111,7 @@ class ShareRecord:
             and self.path.startswith("/")
             and bool(self.name)
             and "/" not in self.name
-            and (self.announce is None or type(self.announce) is str)
+            and all(text is None or type(text) is str for text in (self.announce, self.publish))
             and all(rate is None or (_is_number(rate) and 0 <= rate < math.inf) for rate in rates)
             and {type(self.complete), type(self.paused)} == {bool}
             and {type(number) for number in (self.order, self.total_bytes, self.files)} == {int}

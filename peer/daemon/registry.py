@@ -128,6 +128,7 @@ def rejoin(old: ShareRecord, new: ShareRecord) -> Admission:
         complete=new.complete or (old.complete and not other),
         trackers=tuple(dict.fromkeys((*new.trackers, *old.trackers))),
         peers=tuple(dict.fromkeys((*new.peers, *old.peers))),
+        publish=new.publish or old.publish,
         up=old.up if new.up is None else new.up,
         down=old.down if new.down is None else new.down,
         total_bytes=new.total_bytes or old.total_bytes,

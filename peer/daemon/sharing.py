@@ -36,7 +36,11 @@ async def hash_source(context: Context, request: Share, progress: Callable[[int,
         raise UsageError(f"cannot share {printable(request.path)}: {error}") from error
     if not path.startswith("/"):
         raise UsageError(f"{printable(path)} is no absolute path")
+    if request.publish is not None:
+        _check_publish(request.publish)
     trackers = dict.fromkeys((*_addresses(request.trackers), *context.trackers))
+    if request.publish is not None and not trackers:
+        raise UsageError("--publish needs a tracker that keeps the catalogue: name it with --tracker HOST")
     root, top = await context.workers.run(Lane.DISK, context.places.source, path)
     try:
         result = await scan(root, top, context.workers, progress=progress)
@@ -52,6 +56,7 @@ async def hash_source(context: Context, request: Share, progress: Callable[[int,
         complete=True,
         trackers=tuple(map(str, trackers)),
         announce=request.announce,
+        publish=request.publish,
         up=request.up,
         down=request.down,
         total_bytes=manifest.total_bytes,
@@ -71,6 +76,13 @@ def link_of(record: ShareRecord, context: Context) -> MagnetLink:
         trackers=tuple(map(Address.parse, record.trackers)),
         peers=tuple(map(KnownPeer, reachable(announce, context.host, port))),
     )
+
+
+def _check_publish(name: str) -> None:
+    try:
+        check_component(name)
+    except ValueError as error:
+        raise UsageError(f"cannot publish: {error}") from error
 
 
 def _addresses(texts: tuple[str, ...]) -> list[Address]:

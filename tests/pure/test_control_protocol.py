@@ -37,7 +37,7 @@ ITEMS = st.lists(TEXTS, max_size=4).map(tuple)
 IDS = st.integers(0, protocol.ID_MAX)
 
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
-    st.builds(Share, TEXTS, ITEMS, st.none() | TEXTS, RATES, RATES),
+    st.builds(Share, TEXTS, ITEMS, st.none() | TEXTS, RATES, RATES, st.none() | TEXTS),
     st.builds(Get, TEXTS, TEXTS, ITEMS, ITEMS, ITEMS, RATES, RATES, RATES, RATES),
     st.builds(Limits, st.none() | TEXTS, RATES, RATES),
     st.builds(Status, st.none() | TEXTS),

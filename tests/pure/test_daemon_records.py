@@ -36,6 +36,7 @@ RECORDS = st.builds(
     seed_s=RATES,
     total_bytes=st.integers(0, 2**63),
     files=st.integers(0, 10**5),
+    publish=st.none() | TEXTS,
 )
 NUMBERS = st.integers(0, 2**63)
 STATES = st.builds(FileState, NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.booleans())
@@ -83,6 +84,7 @@ def test_a_cut_record_is_damaged(record: ShareRecord, data: st.DataObject) -> No
         {"total_bytes": 1.5},
         {"order": "first"},
         {"announce": 5},
+        {"publish": ["x"]},
         {"colour": "red"},
     ],
 )

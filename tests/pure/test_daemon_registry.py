@@ -60,6 +60,12 @@ def test_getting_more_of_it_is_not_complete_yet() -> None:
     assert not admission.record.rests
 
 
+def test_a_published_name_stays_until_another_is_given() -> None:
+    known = registry(replace(shared(1), publish="old"))
+    assert known.consider(shared(1)).record.publish == "old"
+    assert known.consider(replace(shared(1), publish="new")).record.publish == "new"
+
+
 def test_a_paused_share_that_is_asked_for_again_goes_on() -> None:
     admission = registry(fetched(1, paused=True)).consider(fetched(1))
     assert not admission.record.paused

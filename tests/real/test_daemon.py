@@ -19,7 +19,7 @@ from peer.control import local
 from peer.control.client import ControlClient
 from peer.control.protocol import Body, Get, List, Request, Share, encode_request
 from peer.errors import ConnectionLost
-from tests.real.commands import PATIENCE_S, Result, command, end, environment, get, run, sharing
+from tests.real.commands import PATIENCE_S, Result, begin, command, end, environment, get, run, sharing
 
 MANY = 20
 
@@ -121,6 +121,32 @@ def test_twenty_transfers_survive_a_kill(tmp_path: Path) -> None:
             assert all(row["complete"] for row in rows(b))
     for name, data in files.items():
         assert (tmp_path / "out" / name).read_bytes() == data
+
+
+def test_a_published_name_is_kept_listed(tmp_path: Path) -> None:
+    (tmp_path / "film.bin").write_bytes(b"data" * 10_000)
+    a, b = tmp_path / "a", tmp_path / "b"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    for listed in range(2):  # and again by a daemon that remembers it, at a tracker that does not
+        tracker = begin("tracker", "--host", "127.0.0.1", "--port", port, "--home", tmp_path / "t")
+        try:
+            assert tracker.stderr is not None
+            address = tracker.stderr.readline().strip().removeprefix("listening on ")
+            with serving(a):
+                if not listed:
+                    assert ask(a, "share", tmp_path / "film.bin", "--publish", "a film").code == 2
+                    shared = ask(
+                        a, "share", tmp_path / "film.bin", "--publish", "a film", "--tracker", address
+                    )
+                    assert shared.code == 0, shared.err
+                while run("peer", "search", "film", "--tracker", address, "--home", b).code != 0:
+                    assert tracker.poll() is None
+                got = get("a film", tmp_path / f"out{listed}", b, "--tracker", address)
+                assert got.code == 0, got.err
+                assert (tmp_path / f"out{listed}" / "a film").read_bytes() == b"data" * 10_000
+        finally:
+            assert end(tracker).code == 0
 
 
 async def ask_each(home: Path, requests: Sequence[Request]) -> list[Body]:
