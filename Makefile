@@ -62,6 +62,7 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.transfer
 	$(BIN)/python -m benchmarks.transfer --plain
 	$(BIN)/python -m benchmarks.folder
+	$(BIN)/python -m benchmarks.daemon
 	$(BIN)/python -m benchmarks.fanout
 	$(BIN)/python -m benchmarks.swarm --mode loopback
 	$(BIN)/python -m benchmarks.swarm

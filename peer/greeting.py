@@ -4,7 +4,7 @@ Both sides check the same things about the other's hello: that it is not ourselv
 (or on a plain transport says to be) who was expected. What comes in the same packet is kept and handed on.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
@@ -59,11 +59,11 @@ async def greet(stream: Stream, session: Session, hello: Hello, expected: NodeId
 
 
 async def welcome(
-    stream: Stream, session: Session, answer: Callable[[Hello], Hello | tuple[ByeCode, str]]
+    stream: Stream, session: Session, answer: Callable[[Hello], Awaitable[Hello | tuple[ByeCode, str]]]
 ) -> Greeted:
     """As the side that accepted. ``answer`` gives our hello for theirs, or why not. Raises as `greet`."""
     theirs, early = await _their_hello(stream, session)
-    ours = answer(theirs)
+    ours = await answer(theirs)
     if isinstance(ours, Hello):
         check = _objection(theirs, ours, stream, None)
         if check is None:

@@ -124,7 +124,7 @@ class Member:
 
     # --- lifetime
 
-    async def run(self) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part until cancelled. Raises StorageError, ContentError when the share cannot be had."""
         services = self.services
         async with trio.open_nursery() as nursery:
@@ -148,6 +148,7 @@ class Member:
             nursery.start_soon(self.dialler.run)
             nursery.start_soon(services.lan.take_part, self.share, services.port, self._found_nearby)
             nursery.start_soon(self._keep_time)
+            task_status.started()
             if self._given is None:
                 await self._fetch()
             self._enter(Phase.SEEDING)
@@ -240,7 +241,7 @@ class Member:
             self.links,
             self.outflow,
             seeding=lambda: self.complete.is_set() or self._given is not None,
-            limit=lambda: services.up.limiter.rate,
+            limit=lambda: services.up.rate(self.share),
         )
         for link in list(self.links.values()):
             self._show(link)

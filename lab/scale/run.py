@@ -174,6 +174,7 @@ class Run:
         deadline = time.monotonic() + READY_S
         homes = [self._work / f"home-{number}" for number in range(len(self._downloaders))]
         while not all(home.is_dir() and any(home.iterdir()) for home in homes):
+            self._check_alive()
             if time.monotonic() > deadline:
                 raise LabError(f"the downloaders did not start within {READY_S:.0f} s")
             time.sleep(POLL_S)
@@ -211,14 +212,18 @@ class Run:
                 return
             if events and now - begun >= events[0][0]:
                 events.pop(0)[1]()
-            dead = [d for d in self._downloaders if d.done_at is None and d.process.poll() not in (None, 0)]
-            if dead:
-                code, why = dead[0].process.returncode, dead[0].last_word()
-                raise LabError(f"a downloader ended with exit code {code}: {why}")
+            self._check_alive()
             if now > deadline:
                 missing = sum(d.done_at is None for d in self._downloaders)
                 raise LabError(f"{missing} of {self._peers} downloaders are stuck after {now - begun:.0f} s")
             time.sleep(POLL_S)
+
+    def _check_alive(self) -> None:
+        """Raises LabError where a downloader has ended without its copy."""
+        dead = [d for d in self._downloaders if d.done_at is None and d.process.poll() not in (None, 0)]
+        if dead:
+            code, why = dead[0].process.returncode, dead[0].last_word()
+            raise LabError(f"a downloader ended with exit code {code}: {why}")
 
     def _join_late(self, ups: Sequence[float], late: int, link: str, tracker: str) -> None:
         for number in range(self._peers - late, self._peers):

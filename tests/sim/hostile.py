@@ -30,10 +30,12 @@ async def live(
     node = NodeId(name.encode().ljust(32, b"."))
     (listener,) = await host.transport(node).listen(None, PORT)
 
+    async def answer(theirs: Hello) -> Hello:
+        return Hello(PROTOCOL_VERSION, link.share, node, window, PORT)
+
     async def receive(stream: Stream) -> None:
-        hello = Hello(PROTOCOL_VERSION, link.share, node, window, PORT)
         try:
-            greeted = await welcome(stream, Session(buffers=BufferPool()), lambda theirs: hello)
+            greeted = await welcome(stream, Session(buffers=BufferPool()), answer)
             await behaviour(greeted)
         except (trio.BrokenResourceError, trio.ClosedResourceError, ManyhandsError):
             pass
