@@ -8,7 +8,7 @@ of a kind that a reviewer might let pass.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 from unittest.mock import patch
@@ -162,7 +162,7 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 }
 
 
-def find(name: str, seeds: range) -> tuple[int, str] | None:
+def find(name: str, seeds: Iterable[int]) -> tuple[int, str] | None:
     """The first of these seeds that fails with the bug in place, and how."""
     with BUGS[name]():
         for seed in seeds:
