@@ -68,7 +68,7 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.swarm
 	$(BIN)/python -m benchmarks.swarm_life
 
-lab: setup  ## every experiment of the lab (six minutes), reports in lab-out/index.html; QUICK=1 for half of it
+lab: setup  ## every experiment of the lab (seven minutes), reports in lab-out/index.html; QUICK=1 for half of it
 	$(BIN)/python -m lab.everything lab-out $(if $(QUICK),--quick)
 
 clean:  ## remove what make made

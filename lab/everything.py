@@ -31,7 +31,7 @@ EXPERIMENTS: Final[dict[str, tuple[str, ...]]] = {
     "simulate-origin-dies": ("simulate", "origin-dies"),
     "simulate-comings-and-goings": ("simulate", "comings-and-goings"),
 }
-"""Folder of the report, and the command: about six minutes on two cores."""
+"""Folder of the report, and the command: about seven minutes on two cores."""
 
 QUICK: Final[dict[str, tuple[str, ...]]] = EXPERIMENTS | {"scale": ("scale",)}
 
