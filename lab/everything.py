@@ -35,6 +35,9 @@ EXPERIMENTS: Final[dict[str, tuple[str, ...]]] = {
 
 QUICK: Final[dict[str, tuple[str, ...]]] = EXPERIMENTS | {"scale": ("scale",)}
 
+NEED_MORE: Final = frozenset({"animate", "fleet"})
+"""Commands that are not experiments of their own: they want traces, or a network that runs elsewhere."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run them all; 0 if all went well."""
