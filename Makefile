@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: compose-test demo test lint types setup soak fuzz audit bench golden lab clean help
+.PHONY: compose-test demo test lint types setup soak planted fuzz audit bench golden lab clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,10 +35,15 @@ types: setup
 fuzz: setup  ## a million hostile frames (minutes): FRAMES=1000000
 	$(BIN)/python -m tests.fuzz --frames $(or $(FRAMES),1000000)
 
-soak: setup  ## power loss, kill -9, hostile crowds, changed files, symbolic links, a full disk (half an hour)
+soak: setup  ## ten thousand swarms under faults, power loss, kill -9, hostile crowds, a full disk (an hour)
+	$(BIN)/python -m tests.chaos --seeds 0:$(or $(CHAOS),10000) --mark .chaos-mark
+	EXHAUSTIVE_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest -q tests/chaos/test_exhaustive.py
 	CRASH_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest -q tests/sim/test_store_faults.py
 	$(BIN)/python -m tests.soak --kills $(or $(KILLS),200) --hostile $(or $(HOSTILE),10000) \
 		--mutations $(or $(MUTATIONS),100) --symlinks $(or $(SYMLINKS),60) --full $(or $(FULL),20)
+
+planted: setup  ## the chaos harness is tested itself: ten planted bugs, each must be found
+	$(BIN)/python -m tests.chaos.planted
 
 audit: setup  ## known advisories against our dependencies, installed and oldest allowed (needs a network)
 	.ci/audit
@@ -51,11 +56,13 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.hashing
 	$(BIN)/python -m benchmarks.wire
 	$(BIN)/python -m benchmarks.picker
+	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.catalogue
 	$(BIN)/python -m benchmarks.handshake
 	$(BIN)/python -m benchmarks.transfer
 	$(BIN)/python -m benchmarks.transfer --plain
 	$(BIN)/python -m benchmarks.folder
+	$(BIN)/python -m benchmarks.daemon
 	$(BIN)/python -m benchmarks.fanout
 	$(BIN)/python -m benchmarks.swarm --mode loopback
 	$(BIN)/python -m benchmarks.swarm

@@ -27,7 +27,6 @@ from peer.store.filesystem import FileSlice
 from peer.wire.messages import Bye, Message, Ping
 from peer.wire.session import Event, Session
 
-
 SHORT_READ_BYTES = 5
 
 

@@ -54,7 +54,7 @@ def _network_limit(member: Member) -> Limit:
         return Limit.NO_SOURCE
     if all(link.chokes_us for link in links):
         return Limit.CHOKED
-    limit = member.services.down.limiter.rate
+    limit = member.services.down.rate(member.share)
     if limit is not None and sum(link.meter_in.rate(now) for link in links) >= FULL_SHARE * limit:
         return Limit.DOWNLINK
     serving = [link for link in links if not link.chokes_us]

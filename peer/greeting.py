@@ -4,14 +4,15 @@ Both sides check the same things about the other's hello: that it is not ourselv
 (or on a plain transport says to be) who was expected. What comes in the same packet is kept and handed on.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
 
+from peer.buggify import Point, buggify
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
 from peer.ids import NodeId
-from peer.limits import GOODBYE_GRACE_S
+from peer.limits import GOODBYE_GRACE_S, WINDOW_DEFAULT
 from peer.net.transport import Stream
 from peer.wire.messages import Bye, Hello
 from peer.wire.session import ByeReceived, Event, HelloReceived, Session
@@ -26,6 +27,9 @@ class Refused(ConnectionLost):
         self.ours = ours
 
 
+SMALL_WINDOW = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Greeted:
     """A connection whose hellos are exchanged. early: what came together with the other side's."""
@@ -34,6 +38,11 @@ class Greeted:
     session: Session
     hello: Hello
     early: tuple[Event, ...]
+
+
+def window() -> int:
+    """How many requests we let the other side have open."""
+    return SMALL_WINDOW if buggify(Point.SMALL_WINDOW) else WINDOW_DEFAULT
 
 
 async def greet(stream: Stream, session: Session, hello: Hello, expected: NodeId | None) -> Greeted:
@@ -50,11 +59,11 @@ async def greet(stream: Stream, session: Session, hello: Hello, expected: NodeId
 
 
 async def welcome(
-    stream: Stream, session: Session, answer: Callable[[Hello], Hello | tuple[ByeCode, str]]
+    stream: Stream, session: Session, answer: Callable[[Hello], Awaitable[Hello | tuple[ByeCode, str]]]
 ) -> Greeted:
     """As the side that accepted. ``answer`` gives our hello for theirs, or why not. Raises as `greet`."""
     theirs, early = await _their_hello(stream, session)
-    ours = answer(theirs)
+    ours = await answer(theirs)
     if isinstance(ours, Hello):
         check = _objection(theirs, ours, stream, None)
         if check is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from peer.errors import StorageError, UsageError
 from peer.ids import ShareId
-from peer.limits import MANIFESTS_KEPT_MAX, SWARM_SECRET_BYTES_MAX
+from peer.limits import HOME_VERSION, MANIFESTS_KEPT_MAX, SWARM_SECRET_BYTES_MAX
 from peer.store.trouble import trouble
 
 ENVIRONMENT_VARIABLE = "MANYHANDS_HOME"
@@ -63,6 +63,30 @@ def _ask_secret() -> bytes:
         raise UsageError("no swarm key was typed; --swarm-key FILE reads it from a file") from None
 
 
+SHARES = "shares"
+"""Folder with what a daemon knows of each share, by its id."""
+
+MANIFEST = "manifest"
+"""File there with the manifest of a complete share."""
+
+VERSION = "version"
+"""File with the number of the home's layout."""
+
+
+def check_version(path: Path) -> None:
+    """Make sure that no newer program has laid out this home. Raises StorageError."""
+    try:
+        text = (path / VERSION).read_bytes()[:32].strip()
+    except OSError:  # none yet, or nothing that this is about
+        return
+    if not text.isdigit() or int(text) > HOME_VERSION:
+        shown = text.decode("ascii", "replace")
+        raise StorageError(
+            f"the home {path} is of version {shown!r}, this program knows version {HOME_VERSION}:"
+            " update this program, or choose another home with --home DIR"
+        )
+
+
 class Home:
     """An open home. Raises StorageError if it cannot be made, read or locked."""
 
@@ -71,8 +95,11 @@ class Home:
         self._lock: int | None = None
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            check_version(path)
             if exclusive:
                 self._take_lock()
+                if not (path / VERSION).exists():
+                    (path / VERSION).write_text(f"{HOME_VERSION}\n")
         except OSError as error:
             raise StorageError(
                 f"cannot use the home {path}: {error.strerror}; choose another with --home DIR"
@@ -91,10 +118,10 @@ class Home:
 
     def recall_manifest(self, share: ShareId) -> bytes | None:
         """A manifest that was fetched or made before; whether it is the right one, the caller checks."""
-        try:
-            return (self.path / MANIFESTS / share.hex()).read_bytes()
-        except OSError:
-            return None
+        for place in (Path(MANIFESTS, share.hex()), Path(SHARES, share.hex(), MANIFEST)):
+            with suppress(OSError):
+                return (self.path / place).read_bytes()
+        return None
 
     def remember_manifest(self, share: ShareId, data: bytes) -> None:
         """Keep a manifest, so that `inspect` and `verify` need no swarm. A full disk only forgets it."""

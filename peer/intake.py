@@ -37,7 +37,6 @@ from peer.trace import EventTrace
 from peer.wire.session import Answered, DataProgress, Rejected
 from peer.workers import Lane, Workers
 
-
 LATE_SAVE = 5
 
 

@@ -294,7 +294,7 @@ SOURCE_LOOK_FILES: Final = 1000
 """So many at a time, about 10 ms of a disk thread; the largest share is looked through in three minutes."""
 
 SOURCE_RETRY_S: Final = 30.0
-"""How often what could not be read is read again: a cable is back sooner than its owner restarts the share."""
+"""How often what could not be read is read again: a cable is back before its owner restarts the share."""
 
 SOURCE_RETRY_PIECES: Final = 8
 """So many pieces at a time, at most 128 MiB: a disk that is dying is not asked for more."""
@@ -822,7 +822,91 @@ LAN_PEERS_MAX: Final = 256
 LAN_LOOKUP_S: Final = 2.0
 """For the address of an announcement: multicast answers come within a tenth of it, or are lost."""
 
+# --- local control
+
+CONTROL_REQUEST_BYTES_MAX: Final = 64 * KIB
+"""A request to the daemon: a link at its limit, with peers and patterns."""
+
+CONTROL_REPLY_BYTES_MAX: Final = 16 * MIB
+"""An answer: a list of every share that a daemon may know, at 1.5 KiB each."""
+
+CONTROL_TEXT_BYTES_MAX: Final = 40 * KIB
+"""One text of a request: a link, or a path."""
+
+CONTROL_ITEMS_MAX: Final = 256
+"""Peers, trackers or patterns in one request."""
+
+CONTROL_CONNECTIONS_MAX: Final = 64
+"""Commands that talk to one daemon at once: one user's terminals and scripts."""
+
+CONTROL_PENDING_MAX: Final = 32
+"""Requests of one connection that are worked on at once; more are refused, not queued."""
+
+CONTROL_SEND_S: Final = 10.0
+"""A command that takes no answer for so long is gone, or stopped in its terminal."""
+
+CONTROL_ANSWER_S: Final = 30.0
+"""What a command waits for the daemon's first word: beyond, it hangs."""
+
+CONTROL_FOLLOW_S: Final = 0.2
+"""Between two reports of progress to a command that follows."""
+
+STATUS_FRESH_S: Final = 0.1
+"""A status is made at most this often, however many ask: who watches sees no difference."""
+
+STATUS_CELLS_MAX: Final = 64
+"""Cells of a piece map: a line of a terminal."""
+
+STATUS_LINKS_MAX: Final = 20
+"""Connected peers of one share that a status names, fastest first; all are counted."""
+
+STATUS_SHARES_MAX: Final = 64
+"""Shares that a status describes, those at work first; all are counted, and `peer list` has all."""
+
+SOCKET_PATH_BYTES_MAX: Final = 100
+"""A Unix socket's address has room for 104 (macOS) or 108 bytes with the final zero."""
+
+# --- daemon
+
+HOME_VERSION: Final = 1
+"""Layout of the home; a home with a higher number belongs to a newer program and is not touched."""
+
+SHARES_KNOWN_MAX: Final = 4000
+"""Shares that one daemon keeps: within what a tracker lists of one node."""
+
+SHARE_RECORD_BYTES_MAX: Final = 256 * KIB
+"""What is kept of one known share, its files' stamps apart."""
+
+STAMPS_BYTES_MAX: Final = 512 * MIB
+"""The stamps of FILES_MAX files with names at their limit; ordinary ones take 100 bytes a file."""
+
+DORMANT_S: Final = 60.0
+"""A share that nobody has been connected for so long is closed; whoever asks for it opens it again."""
+
+AWAKE_LOOK_S: Final = 5.0
+"""How often an open share is looked at for that."""
+
+AWAKE_SHARES_MAX: Final = 256
+"""Complete shares open at once: with files and peers each may cost a megabyte and a hundred descriptors."""
+
+REOPEN_S: Final = 10.0
+"""A share that could not be opened is not tried again sooner, however many ask for it."""
+
+RECHECK_SHARES: Final = 64
+"""Shares whose files are looked at in one job after a start: some milliseconds of a disk thread."""
+
+LAN_SHARES_MAX: Final = 64
+"""Closed shares that a daemon announces on the local network, latest first: each costs packets on the air."""
+
+HERALD_RETRY_S: Final = 5.0
+"""First pause after a tracker could not be told of the closed shares; doubles up to TRACKER_BACKOFF_S_MAX."""
+
 RELATIONS: tuple[tuple[bool, str], ...] = (
+    (LINK_CHARS_MAX < CONTROL_TEXT_BYTES_MAX < CONTROL_REQUEST_BYTES_MAX, "every link must fit a request"),
+    (SHARES_KNOWN_MAX * 1536 < CONTROL_REPLY_BYTES_MAX, "a list of all known shares must fit an answer"),
+    (SHARES_KNOWN_MAX <= MEMBERS_PER_NODE_MAX, "a tracker must be able to list all shares of a daemon"),
+    (AWAKE_LOOK_S < DORMANT_S, "an idle share must be noticed in time"),
+    (STATUS_FRESH_S < CONTROL_FOLLOW_S, "who follows must see news each time"),
     (2 * EXCHANGE_GAP_S <= EXCHANGE_INTERVAL_S, "an honest peer with a slow clock must be listened to"),
     (LINKS_MAX <= EXCHANGE_TOLD_MAX, "what is told to one link must fit its memory"),
     (2 * KEEPALIVE_S < IDLE_S, "two lost pings must fit into the other side's patience"),

@@ -35,6 +35,9 @@ from peer.wire.session import (
     RequestReceived,
 )
 
+LOST = frozenset({RejectCode.NOT_HELD, RejectCode.UNREADABLE})
+"""Who answers so, has the piece no longer."""
+
 
 class LinkOwner(Protocol):
     """What a link calls upward: its member."""
@@ -240,10 +243,10 @@ class Link:
             raise RemoteProtocolError(f"bitfield does not fit the share: {error}") from None
         self._bits = None
 
-    def has_lost(self, piece: PieceIndex) -> bool:
-        """The other side has the piece no longer, so that it is news when it has it again. False if it was
-        not known to have it."""
-        return self.pieces is not None and self.pieces.discard(piece)
+    def lost(self, piece: PieceIndex) -> Bitfield | None:
+        """The other side has the piece no longer, so that it is news when it has it again. Returns what it
+        still has; None if it was not known to have the piece."""
+        return self.pieces if self.pieces is not None and self.pieces.discard(piece) else None
 
     def _got_bits(self, bits: bytes) -> None:
         if len(bits) > PIECES_MAX // 8 + 1:

@@ -12,7 +12,6 @@ from itertools import count
 
 import trio
 
-from peer.buggify import Point, buggify
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
 from peer.dialler import Dialler
@@ -20,12 +19,12 @@ from peer.discovery.exchange import Exchange
 from peer.discovery.tracker import TrackerClient
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError, StorageError
 from peer.finding import Finding
-from peer.greeting import Greeted
+from peer.greeting import Greeted, window
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import GOODBYE_GRACE_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
-from peer.link import Link
+from peer.limits import GOODBYE_GRACE_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
+from peer.link import LOST, Link
 from peer.manifest import Manifest
 from peer.news import News
 from peer.outflow import Outflow
@@ -41,8 +40,6 @@ from peer.turnover import make_room
 from peer.watching import watch_sources
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Answered, DataProgress, Rejected, Session
-
-SMALL_WINDOW = 2
 
 
 class Phase(Enum):
@@ -127,7 +124,7 @@ class Member:
 
     # --- lifetime
 
-    async def run(self) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part until cancelled. Raises StorageError, ContentError when the share cannot be had."""
         services = self.services
         async with trio.open_nursery() as nursery:
@@ -151,6 +148,7 @@ class Member:
             nursery.start_soon(self.dialler.run)
             nursery.start_soon(services.lan.take_part, self.share, services.port, self._found_nearby)
             nursery.start_soon(self._keep_time)
+            task_status.started()
             if self._given is None:
                 await self._fetch()
             self._enter(Phase.SEEDING)
@@ -243,7 +241,7 @@ class Member:
             self.links,
             self.outflow,
             seeding=lambda: self.complete.is_set() or self._given is not None,
-            limit=lambda: services.up.limiter.rate,
+            limit=lambda: services.up.rate(self.share),
         )
         for link in list(self.links.values()):
             self._show(link)
@@ -269,8 +267,7 @@ class Member:
     def hello(self) -> Hello:
         """Ours, as of now."""
         services = self.services
-        window = SMALL_WINDOW if buggify(Point.SMALL_WINDOW) else WINDOW_DEFAULT
-        return Hello(PROTOCOL_VERSION, self.share, services.node, window, services.port, AGENT)
+        return Hello(PROTOCOL_VERSION, self.share, services.node, window(), services.port, AGENT)
 
     def session(self) -> Session:
         """A new connection's state machine."""
@@ -411,9 +408,8 @@ class Member:
         if event.piece is None:
             self._finding.left(link)
             return
-        if event.code in (RejectCode.NOT_HELD, RejectCode.UNREADABLE) and link.has_lost(event.piece):
-            assert link.pieces is not None
-            self._available.lose(event.piece, link.pieces)
+        if event.code in LOST and (left := link.lost(event.piece)) is not None:
+            self._available.lose(event.piece, left)
         if self.intake is not None:
             self.intake.rejected(link, event)
 

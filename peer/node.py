@@ -6,6 +6,7 @@ that fails takes nothing else with it.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from random import Random
 
 import trio
@@ -65,6 +66,8 @@ class Node:
             links_max=links_max,
         )
         self.members: dict[ShareId, Member] = {}
+        self.absent: Callable[[ShareId], Awaitable[Member | None]] | None = None
+        """Asked for the member of a share that nobody asked for lately: None if there is none."""
         self.addresses: tuple[Address, ...] = ()
         self.door = Door(bounds)
         self._greetings: dict[Guest, trio.CancelScope] = {}
@@ -89,13 +92,16 @@ class Node:
                 for listener in self._listeners:
                     await listener.aclose()
 
-    async def take_part(self, member: Member) -> None:
-        """Run a member until it fails or is cancelled. Raises what `Member.run` does."""
+    async def take_part(
+        self, member: Member, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run a member until it fails or is cancelled; started when it can be greeted. Raises what
+        `Member.run` does."""
         if member.share in self.members:
             raise LocalProtocolError("this node takes part in that swarm already")
         self.members[member.share] = member
         try:
-            await member.run()
+            await member.run(task_status)
         finally:
             del self.members[member.share]
 
@@ -142,8 +148,10 @@ class Node:
             if member is None or not member.accept(greeted):
                 await trio.aclose_forcefully(stream)
 
-    def _answer(self, theirs: Hello) -> Hello | tuple[ByeCode, str]:
+    async def _answer(self, theirs: Hello) -> Hello | tuple[ByeCode, str]:
         member = self.members.get(theirs.share)
+        if member is None and self.absent is not None:
+            member = await self.absent(theirs.share)
         if member is None:
             return ByeCode.UNKNOWN_SHARE, "this node does not have that share"
         return member.hello()

@@ -22,7 +22,6 @@ from peer.store.filesystem import FileSlice
 from peer.store.layout import Layout
 from peer.swarm.upload import Cancelled, Chunk, Deferred, Upload, UploadStatistics
 
-
 SMALL_CHUNK_BYTES = 700
 
 

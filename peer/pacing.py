@@ -28,6 +28,11 @@ class Pacer:
         self.limiter.set_group_rate(share, rate, trio.current_time())
         self._pass_on()
 
+    def rate(self, share: ShareId) -> float | None:
+        """The most that a share can have: the lower of its own limit and the node's; None for no limit."""
+        rates = [rate for rate in (self.limiter.rate, self.limiter.group_rate(share)) if rate is not None]
+        return min(rates, default=None)
+
     def quantum(self, share: ShareId) -> int | None:
         """The most to ask for at once; None where there is no limit and nothing to ask."""
         return self.limiter.quantum_bytes(share)

@@ -14,7 +14,7 @@ from peer.limits import CHECK_FILE_BYTES, CHECK_JOB_BYTES, CHECKS_AT_ONCE_MAX
 from peer.manifest import Manifest
 from peer.paths import printable
 from peer.store.check import Verdict, check
-from peer.store.filesystem import FileState, Folder
+from peer.store.filesystem import FileState, Folder, PathParts
 from peer.store.incoming import IncomingStore, open_incoming
 from peer.store.layout import Layout
 from peer.store.partial import stored_manifest
@@ -61,6 +61,11 @@ class Target:
         if self._store is None:
             raise StorageError("the download has not begun")
         return self._store
+
+    @property
+    def landed(self) -> dict[FileIndex, tuple[PathParts, FileState]]:
+        """The files that are good at their place: where, and in which state."""
+        return self.store.landed
 
     async def recall(self, share: ShareId) -> tuple[Manifest, bytes] | None:
         """The manifest that an earlier run left here: then nobody need be asked for it."""

@@ -12,6 +12,16 @@ COMMANDS = {
     "mirror": "peer.cli.mirror",
     "inspect": "peer.cli.inspect",
     "verify": "peer.cli.verify",
+    "serve": "peer.cli.serve",
+    "list": "peer.cli.list",
+    "status": "peer.cli.status",
+    "pause": "peer.cli.pause",
+    "resume": "peer.cli.resume",
+    "limits": "peer.cli.limits",
+    "remove": "peer.cli.remove",
+    "stop": "peer.cli.stop",
+    "config": "peer.cli.config",
+    "completion": "peer.cli.completion",
     "id": "peer.cli.id",
 }
 """Name to module; the command is the module's ``command``."""
@@ -23,6 +33,16 @@ SHORT_HELP = {
     "mirror": "Fetch and seed everything that is published, and what comes later.",
     "inspect": "Show the files, sizes and checksums of a share.",
     "verify": "Tell which pieces and files of a share are good on disk.",
+    "serve": "Run the daemon: one node that stays on, with all its shares.",
+    "list": "List the shares that the daemon knows.",
+    "status": "Show what the daemon does now; --watch keeps showing it.",
+    "pause": "Pause a share of the daemon, or all.",
+    "resume": "Take paused shares up again.",
+    "limits": "Show or change the rate limits of the running daemon, or of one share.",
+    "remove": "Have the daemon forget a share; its files stay.",
+    "stop": "Stop the daemon.",
+    "config": "Print the configuration, and where each value comes from.",
+    "completion": "Print the completion script for bash, zsh or fish.",
     "id": "Print this node's id.",
 }
 
@@ -39,6 +59,23 @@ class LazyGroup(click.Group):
         command = import_module(COMMANDS[cmd_name]).command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Also reads the configuration file of the home that the command is about to use."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and not ctx.resilient_parsing:
+            from peer.cli.configured import default_map
+            from peer.errors import ManyhandsError
+            from peer.paths import printable
+
+            try:
+                ctx.default_map = {name: default_map(rest)}
+            except ManyhandsError as error:
+                click.echo(f"peer: {printable(str(error))}", err=True)
+                ctx.exit(error.exit_code)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -10,17 +10,17 @@ import trio
 from peer.cli.display import Display, make_display
 from peer.cli.display import Source as ShownPeer
 from peer.cli.get import WATCH_EVERY_S, GetOptions, result_line
+from peer.cli.naming import FROM_IS_FOR_NAMES, check_name, published_as
 from peer.cli.run import Stop
 from peer.cli.start import NetworkOptions, Started, start
 from peer.cli.subject import is_link
 from peer.diagnosis import what_limits
-from peer.discovery.catalogue import find_first
 from peer.errors import ContentError, ExitCode, NoSourceError, StorageError, UsageError
 from peer.ids import KnownPeer
 from peer.magnet import MagnetLink, parse
 from peer.member import Member, Phase
 from peer.member_statistics import MemberStatistics, member_statistics, why_no_progress
-from peer.paths import check_component, printable, shortened
+from peer.paths import printable
 from peer.published import PublishedShare
 from peer.store.files import open_folder
 from peer.store.filesystem import Folder
@@ -55,9 +55,7 @@ class Fetching:
         """Of a share that was asked for by its name."""
         if is_link(options.link):
             if options.publisher is not None:
-                raise UsageError(
-                    "--from is for published names: a link names its content, whoever published it"
-                )
+                raise UsageError(FROM_IS_FOR_NAMES)
             self._link = parse(options.link)
         else:
             check_name(options.link, network)
@@ -77,18 +75,10 @@ class Fetching:
         """The share of the name. Raises NoSourceError, ContentError."""
         name, trackers = self._options.link, self._network.trackers
         display.show(trio.current_time(), f"asking for {printable(name)}", 0, 0, "")
-        publisher = self._options.publisher
-        found = await find_first(started.node.services.transport, trackers, name, publisher)
-        if found is None:
-            whose = f" by {publisher.hex()}" if publisher is not None else ""
-            raise NoSourceError(
-                f"nothing is published as {printable(name)}{whose} at {', '.join(map(str, trackers))}:"
-                " `peer search` lists what is"
-            )
-        listing, tracker = found
-        self._entry = entry = listing.entry
-        size, node = format_bytes(entry.size), entry.node.hex()
-        display.say(f"{printable(entry.name)}: {size}, published by {node} at {tracker}")
+        transport = started.node.services.transport
+        entry, line = await published_as(transport, trackers, name, self._options.publisher)
+        self._entry = entry
+        display.say(line)
         return MagnetLink(entry.share, entry.name, entry.size)
 
     async def _run(self, started: Started, display: Display) -> Outcome:
@@ -223,19 +213,6 @@ class Fetching:
         display.say("seeding; stop with Ctrl-C")
         with trio.move_on_after(self._options.seed_s):
             await self._stop.requested.wait()
-
-
-def check_name(name: str, network: NetworkOptions) -> None:
-    """Raise UsageError for what is neither a link nor a name that can be asked for."""
-    shown = shortened(name, 40)
-    if not network.trackers:
-        raise UsageError(
-            f"{shown!r} is not a link, which begins with magnet:? (a published name needs --tracker HOST)"
-        )
-    try:
-        check_component(name)
-    except ValueError as error:
-        raise UsageError(f"{shown!r} is neither a link, magnet:?..., nor a published name: {error}") from None
 
 
 def make_folder(path: str) -> Folder:

@@ -15,6 +15,7 @@ from peer.cli.options import (
     publisher_option,
 )
 from peer.cli.run import Stop, run, say
+from peer.cli.serve_options import flags_of
 from peer.cli.start import NetworkOptions
 from peer.ids import Address, NodeId
 
@@ -24,7 +25,8 @@ WATCH_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class GetOptions:
-    """The options of `get` alone, as parsed. seed_s: None not at all, infinity until stopped."""
+    """The options of `get` alone, as parsed. seed_s: None not at all, infinity until stopped. given: the
+    parameters that were flags."""
 
     link: str
     folder: Path
@@ -36,6 +38,7 @@ class GetOptions:
     as_json: bool
     verbose: bool
     publisher: NodeId | None = None
+    given: frozenset[str] = frozenset()
 
 
 @click.command("get", short_help="Fetch a share by its link or published name.")
@@ -60,6 +63,7 @@ class GetOptions:
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    envvar="MANYHANDS_PORT",
     help=f"Serve others on this port (default: {PEER_PORT} if it is free).",
 )
 @click.option("--seed", is_flag=True, help="Go on serving when complete, until stopped.")
@@ -121,6 +125,10 @@ def command(
 
     Instead of a link, NAME with --tracker HOST fetches what is published there under that name, and says by
     whom. A name can be anybody's: --from NODEID insists on one publisher.
+
+    Where a daemon runs with this home (`peer serve`), it fetches and seeds on: this command follows it and
+    ends when all is here. Ctrl-C, or giving up after --timeout, ends the following and not the transfer;
+    `peer remove` ends that.
     """
     if seed and seed_for is not None:
         raise click.UsageError("--seed seeds until stopped, --seed-for for a time: give one of them")
@@ -128,9 +136,16 @@ def command(
     network = NetworkOptions(
         home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
     )
-    options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose, publisher)
+    given = flags_of(click.get_current_context())
+    options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose, publisher, given)
 
     async def work(stop: Stop) -> int:
+        from peer.cli.handing import hand_get
+        from peer.cli.remote import daemon_of
+
+        client = await daemon_of(home)
+        if client is not None:
+            return await hand_get(client, network, options, stop)
         from peer.cli.fetching import Fetching
 
         outcome = await Fetching(network, options, stop).run()

@@ -131,6 +131,11 @@ def _read_secret(ctx: click.Context, param: click.Parameter, value: Path | None)
         ctx.exit(ExitCode.INTERRUPTED)
 
 
+def rate_option(flag: str, variable: str, text: str) -> Callable[[Command], Command]:
+    """A limit of the node, or without a daemon of the one share."""
+    return click.option(flag, type=RateType(), envvar=variable, metavar="RATE", help=text)
+
+
 def network_options(command: Command) -> Command:
     """What `share` and `get` have in common."""
     options = [
@@ -139,20 +144,23 @@ def network_options(command: Command) -> Command:
             "trackers",
             type=AddressType(TRACKER_PORT),
             multiple=True,
+            envvar="MANYHANDS_TRACKER",
             metavar="HOST[:PORT]",
             help=f"Announce to this tracker (default port {TRACKER_PORT}). May be repeated.",
         ),
         click.option(
             "--host",
+            envvar="MANYHANDS_HOST",
             metavar="HOST",
             help="Listen on this address only (default: every address, IPv4 and IPv6).",
         ),
-        click.option("--up", type=RateType(), metavar="RATE", help="Send at most this: 4mbit, 500kbit, 1MB."),
-        click.option("--down", type=RateType(), metavar="RATE", help="Receive at most this."),
+        rate_option("--up", "MANYHANDS_UP", "Send at most this: 4mbit, 500kbit, 1MB."),
+        rate_option("--down", "MANYHANDS_DOWN", "Receive at most this."),
         click.option(
             "--progress",
             type=click.Choice(["auto", "bars", "lines", "json", "none"]),
             default="auto",
+            envvar="MANYHANDS_PROGRESS",
             help="How to show progress on stderr (default: bars on a terminal, else lines).",
         ),
         click.option(
@@ -172,6 +180,7 @@ def network_options(command: Command) -> Command:
         click.option(
             "--connections",
             type=click.IntRange(min=CONNECTIONS_MIN),
+            envvar="MANYHANDS_CONNECTIONS",
             metavar="N",
             help=f"At most this many connected peers (default: {LINKS_MAX} for a share, {CONNECTIONS_MAX} in "
             "all; fewer where the system allows fewer open files).",
@@ -182,7 +191,9 @@ def network_options(command: Command) -> Command:
             envvar="MANYHANDS_LAN",
             help="Find peers on the local network by multicast DNS (default: yes; MANYHANDS_LAN=0 says no).",
         ),
-        click.option("--plain", is_flag=True, help="No encryption: for labs and trusted links."),
+        click.option(
+            "--plain", is_flag=True, envvar="MANYHANDS_PLAIN", help="No encryption: for labs, trusted links."
+        ),
     ]
     for option in reversed(options):
         command = option(command)

@@ -7,28 +7,36 @@ import click
 
 from peer.cli.options import PEER_PORT, AddressType, home_option, network_options
 from peer.cli.run import Stop, run
+from peer.cli.serve_options import flags_of
 from peer.cli.start import NetworkOptions
 from peer.ids import Address
 
 
 @dataclass(frozen=True, slots=True)
 class ShareOptions:
-    """The options of `share` alone, as parsed."""
+    """The options of `share` alone, as parsed. given: the parameters that were flags."""
 
     path: Path
     port: int
     announce: Address | None
     publish: str | None = None
+    given: frozenset[str] = frozenset()
 
 
 @click.command("share", short_help="Share a file or folder.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=PEER_PORT, show_default=True, help="Listen on this port."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PEER_PORT,
+    show_default=True,
+    envvar="MANYHANDS_PORT",
+    help="Listen on this port.",
 )
 @click.option(
     "--announce",
     type=AddressType(PEER_PORT),
+    envvar="MANYHANDS_ANNOUNCE",
     metavar="HOST[:PORT]",
     help="The address to put into the link, where others reach this machine by another than its own.",
 )
@@ -64,13 +72,22 @@ def command(
 
     With --publish NAME and --tracker HOST others need no link. The name belongs to this node until it has not
     been published again for a day; shared again after a change, it is given to the new content.
+
+    Where a daemon runs with this home (`peer serve`), it seeds: this command prints the link and ends.
     """
     network = NetworkOptions(
         home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
     )
-    options = ShareOptions(path, port, announce, publish)
+    given = flags_of(click.get_current_context())
+    options = ShareOptions(path, port, announce, publish, given)
 
     async def work(stop: Stop) -> int:
+        from peer.cli.handing import hand_share
+        from peer.cli.remote import daemon_of
+
+        client = await daemon_of(home)
+        if client is not None:
+            return await hand_share(client, network, options, stop)
         from peer.cli.sharing import Sharing
 
         return await Sharing(network, options, stop).run()

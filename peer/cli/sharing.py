@@ -15,12 +15,12 @@ from peer.cli.start import NetworkOptions, Started, start
 from peer.discovery.publishing import Publisher
 from peer.errors import UsageError
 from peer.holding import Holding
-from peer.ids import Address, KnownPeer
+from peer.ids import KnownPeer
 from peer.magnet import MagnetLink
 from peer.manifest import Manifest
 from peer.member import Member
 from peer.member_statistics import member_statistics
-from peer.net.outward import outward_hosts
+from peer.net.outward import reachable
 from peer.paths import check_component, printable
 from peer.serials import serial_for
 from peer.store.filesystem import Folder
@@ -158,13 +158,7 @@ class Sharing:
 
     def _link(self, started: Started, result: Scan) -> MagnetLink:
         manifest = result.manifest
-        port = started.node.services.port
-        if self._options.announce is not None:
-            addresses = [self._options.announce]
-        elif self._network.host is not None:
-            addresses = [Address(self._network.host, port)]
-        else:
-            addresses = [Address(host, port) for host in outward_hosts() or ["127.0.0.1"]]
+        addresses = reachable(self._options.announce, self._network.host, started.node.services.port)
         return MagnetLink(
             share=manifest.share_id,
             name=self._name,

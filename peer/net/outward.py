@@ -3,6 +3,8 @@
 import socket
 from contextlib import suppress
 
+from peer.ids import Address
+
 OUTSIDE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Documentation addresses (RFC 5737, RFC 3849): nobody is there, and nothing is sent."""
 
@@ -18,3 +20,11 @@ def outward_hosts() -> list[str]:
             if not host.startswith("fe80"):
                 hosts.append(str(host))
     return hosts
+
+
+def reachable(announce: Address | None, host: str | None, port: int) -> list[Address]:
+    """The addresses for a link: the one that the user names, else the one listened on, else all outward."""
+    if announce is not None:
+        return [announce]
+    hosts = [host] if host is not None else outward_hosts() or ["127.0.0.1"]
+    return [Address(name, port) for name in hosts]

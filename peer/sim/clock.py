@@ -2,8 +2,8 @@
 
 trio's `MockClock` does the same from outside, with three turns of trio's loop for each jump. This one jumps
 where the loop asks how long it may sleep, and carries out what the simulated world has on its agenda in the
-same place: most of what happens in a network (a chunk leaves an uplink, a chunk arrives) wakes no task at all,
-and costs a call instead of a task switch.
+same place: most of what happens in a network (a chunk leaves an uplink, a chunk arrives) wakes no task at
+all, and costs a call instead of a task switch.
 """
 
 import math
@@ -71,7 +71,9 @@ class VirtualClock(trio.abc.Clock):
                 self._now = max(self._now, deadline)
                 break
             else:
-                raise RuntimeError("nothing will ever happen in this simulation: every task waits for another")
+                raise RuntimeError(
+                    "nothing will ever happen in this simulation: every task waits for another"
+                )
         return 0.0
 
 

@@ -2,7 +2,8 @@
 
 trio shuffles its ready tasks on purpose. To run a seed twice the same way takes a private switch and seeding
 trio's own generator, as trio's tests, pytest-trio and Hypothesis do (trio issue #3089); that, and a look at
-whether any task can run (`sim/clock.py`), is done here and nowhere else, with trio's version pinned and a test that compares two processes.
+whether any task can run (`sim/clock.py`), is done here and nowhere else, with trio's version pinned and a
+test that compares two processes.
 
 The guard is there because the mistakes that it catches are silent: the virtual clock jumps over a worker
 thread that is still busy (trio issue #456), and a wall-clock time or a stray descriptor only makes some runs
@@ -57,7 +58,9 @@ FORBIDDEN = (
     Forbidden(builtins, ("open",), READERS),
     Forbidden(io, ("open",), READERS),
     Forbidden(os, ("open", "mkdir", "rmdir", "rename", "replace", "remove", "unlink", "link", "symlink")),
-    Forbidden(os, ("scandir", "listdir", "fork", "system", "posix_spawn", "urandom")),
+    Forbidden(os, ("scandir", "listdir", "fork", "system", "posix_spawn", "urandom", "pipe")),
+    Forbidden(os, ("stat", "lstat", "access", "statvfs", "chmod", "utime", "truncate"), READERS),
+    Forbidden(random, ("_urandom",)),  # what `secrets` and `SystemRandom` draw from
     Forbidden(time, ("time", "time_ns", "monotonic", "monotonic_ns"), TIMERS),
     Forbidden(time, ("perf_counter", "perf_counter_ns"), TIMERS),
     Forbidden(time, ("sleep",)),

@@ -109,7 +109,7 @@ class SimPeer:
         self.segment = segment
         self.node: Node
         self.off = trio.Event()
-        """The last task of the node has ended. A crash leaves those that shield themselves, without effect."""
+        """The last task of the node has ended. A crash leaves those that shield themselves, to no effect."""
         self._nursery: trio.Nursery
         self._world = world
         self._rng = rng

@@ -38,10 +38,15 @@ _FILE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 def open_folder(path: str, *, create: bool = False) -> Folder:
     """The folder that the user named, as a root. Links in this path are followed: the user wrote it.
 
-    create: make it and its parents where missing. Raises OSError.
+    create: make it and its parents where missing, durably: what will be durable in it must not hang on a name
+    that a power loss takes. Raises OSError.
     """
-    if create:
+    if create and not os.path.isdir(path):
+        parent = os.path.dirname(os.path.abspath(path))
+        above = open_folder(parent, create=True)
         os.makedirs(path, exist_ok=True)
+        above.sync_folder(())
+        above.close()
     return DiskFolder(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
 

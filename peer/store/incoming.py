@@ -279,6 +279,11 @@ class IncomingStore:
         """The files to fetch."""
         return self._wanted_files
 
+    @property
+    def landed(self) -> dict[FileIndex, tuple[PathParts, FileState]]:
+        """The files that are good at the target: where, and in which state."""
+        return self._places.target.known()
+
     def wrong_files(self, files: Iterable[FileIndex]) -> list[FileIndex]:
         """Of these files, all fetched, the ones whose hash as a whole is not the manifest's.
 

@@ -69,6 +69,11 @@ class SourceFiles:
                     self._spoiled.update(map(PieceIndex, other.pieces))
         self._open.drop(file)
 
+    def known(self) -> dict[FileIndex, tuple[PathParts, FileState]]:
+        """A copy: where each file is, and the state that it must be in."""
+        with self._lock:
+            return dict(self._known)
+
     def slices(self, piece: PieceIndex, segments: Sequence[Segment]) -> list[FileSlice]:
         """These segments, of the one piece, to be sent. Raises SourceChangedError, StorageError."""
         if not self._layout.is_packed(piece):

@@ -17,8 +17,8 @@ that will be here before them does not end the download sooner.
 
 The bound does not hold for the *rescue* of a piece from a link that would need very long for it: only what
 that link sent is lost, which is little, and whether a download ends must not hang on a budget that hostile
-links can use up (two hundred links that send a byte a second did), nor on what the slow link makes us think of
-one that has not answered yet.
+links can use up (two hundred links that send a byte a second did), nor on what the slow link makes us think
+of one that has not answered yet.
 
 Not done: asking everybody for everything, as BitTorrent's first endgame did; letting two answers run side by
 side to see which comes first; keeping the last pieces back until a link is idle (measured: slower).
@@ -121,7 +121,9 @@ class Endgame:
             begun = any(asked.received for asked in flight)
             gain = (ENDGAME_TAKE_GAIN if begun else ENDGAME_TIE_GAIN) / (1 - spent) if spent < 1 else inf
             if end >= RESCUE_S:
-                if not supplier.rate:  # idle, and nothing is known of it: the others' rates must not speak for it
+                if (
+                    not supplier.rate
+                ):  # idle, and nothing is known of it: the others' rates must not speak for it
                     return first.piece
                 gain = min(gain, RESCUE_GAIN)
             if supplier.seconds_for(supplier.outstanding + first.length, now, guess) * gain < end:

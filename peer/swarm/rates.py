@@ -153,6 +153,11 @@ class RateLimiter:
         if bucket is not None:
             self._buckets[group] = bucket
 
+    def group_rate(self, group: Hashable) -> float | None:
+        """The group's own limit, None for none."""
+        bucket = self._buckets.get(group)
+        return None if bucket is None else bucket.rate
+
     def unlimited(self, group: Hashable = None) -> bool:
         """Whether nothing limits this group, so that a caller may skip the whole question."""
         return self._node is None and group not in self._buckets

@@ -22,7 +22,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="play one, and tell what happens in it")
     parser.add_argument("--seeds", default="0:200", metavar="FROM:TO", help="play these (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
-    parser.add_argument("--mark", type=Path, metavar="FILE", help="remember there how far it got; go on there")
+    parser.add_argument(
+        "--mark", type=Path, metavar="FILE", help="remember there how far it got; go on there"
+    )
     parser.add_argument("--shrink", action="store_true", help="find the smallest part of --seed that fails")
     parser.add_argument("--digest", action="store_true", help="print only the seed and its trace hash")
     for name in ("peers", "events", "hostile"):

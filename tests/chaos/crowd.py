@@ -88,7 +88,9 @@ def _compare(batch: Batch) -> int:
         again = elsewhere(seed, hash_seed=seed % 1000 + 1)
         if again != digest:
             failures += 1
-            print(f"python -m tests.chaos --seed {seed} --digest   # {digest} here, {again} there", flush=True)
+            print(
+                f"python -m tests.chaos --seed {seed} --digest   # {digest} here, {again} there", flush=True
+            )
     return failures
 
 

@@ -40,7 +40,7 @@ class StepCounter(trio.abc.Instrument):
 
 @dataclass(slots=True)
 class Story:
-    """What a run tells. steps: of the transfer that was not cancelled. images: the disk after each operation."""
+    """What a run tells. steps: of one that was not cancelled. images: the disk after each operation."""
 
     steps: int = 0
     images: list[tuple[Done, SimDisk]] = field(default_factory=list)
@@ -167,5 +167,3 @@ def resume_on(seed: int, image: SimDisk, power_seed: int | None) -> None:
     else:
         disk.crash(power_seed)
     run(seed, lambda: _resumed(seed, disk))
-
-

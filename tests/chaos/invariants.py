@@ -1,8 +1,8 @@
 """What must hold in every run, looked at about once a virtual second and at the end.
 
 - no wrong byte: what is called complete is the share, and nothing else lies in the folders;
-- no have-bit without provable bytes: what a member says it holds is on its disk, as the share has it, and what
-  a journal calls durable survives a power loss (on a disk that does not lie);
+- no have-bit without provable bytes: what a member says it holds is on its disk, as the share has it, and
+  what a journal calls durable survives a power loss (on a disk that does not lie);
 - a peer is told of every piece that another has had for a while;
 - no request waits for ever, no honest peer is banned, all books agree;
 - a machine that is switched off leaves no connection, file or buffer behind.
@@ -108,10 +108,12 @@ class Invariants:
             return
         data = bytearray(node.size)
         node.read_into(memoryview(data), 0)
-        contents = decode(data)
+        contents = decode(bytes(data))
         if contents is not None:
             wrong = [piece for piece in contents.durable.indices() if not self._lies_there(files, piece)]
-            demand(not wrong, "durable", f"the journal of {citizen.name} lies about {wrong} after a power loss")
+            demand(
+                not wrong, "durable", f"the journal of {citizen.name} lies about {wrong} after a power loss"
+            )
 
     def complete(self, citizen: Citizen) -> None:
         """The share, whole, and nothing else."""

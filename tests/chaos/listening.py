@@ -12,7 +12,7 @@ from tests.chaos.violation import demand
 
 
 def listening(honest: Collection[NodeId]) -> AbstractContextManager[Any]:
-    """While inside, a choke or an interest that only repeats the one before is a Violation, from the honest."""
+    """While inside, a choke or an interest of the honest that repeats the one before is a Violation."""
 
     def handle(self: Link, event: Event) -> None:
         if isinstance(event, ChokeReceived) and self.node in honest:

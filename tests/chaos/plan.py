@@ -1,9 +1,9 @@
 """From a seed to what will happen: who is there, on which links, and which faults befall them. Pure.
 
-Each seed draws its own mix of faults ("swarm testing": Groce, Zhang, Eide, Chen, Regehr, ISSTA 2012): a run in
-which everything happens at once hides what a run with two kinds of trouble shows, since one fault keeps the
-others from mattering. Every event is complete in itself, so that a failing plan can be made smaller by leaving
-events, peers and kinds out (`shrink.py`).
+Each seed draws its own mix of faults ("swarm testing": Groce, Zhang, Eide, Chen, Regehr, ISSTA 2012): a run
+in which everything happens at once hides what a run with two kinds of trouble shows, since one fault keeps
+the others from mattering. Every event is complete in itself, so that a failing plan can be made smaller by
+leaving events, peers and kinds out (`shrink.py`).
 """
 
 from collections.abc import Sequence

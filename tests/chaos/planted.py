@@ -178,7 +178,10 @@ def main() -> int:
     for name in sys.argv[1:] or BUGS:
         found = find(name, range(SEEDS))
         missed += found is None
-        print(f"{name:22} " + ("NOT FOUND" if found is None else f"seed {found[0]:4}  {found[1][:120]}"), flush=True)
+        print(
+            f"{name:22} " + ("NOT FOUND" if found is None else f"seed {found[0]:4}  {found[1][:120]}"),
+            flush=True,
+        )
     print(f"{missed} of {len(sys.argv[1:] or BUGS)} were not found")
     return 1 if missed else 0
 

@@ -28,7 +28,7 @@ from tests.chaos.plan import LIVENESS_S, SAFETY_S, Fault, FaultPlan, PeerPlan
 from tests.chaos.strike import Striker
 from tests.chaos.violation import Violation, demand, first_of
 from tests.sim import hostile
-from tests.store_kit import NAME, Share, random_share
+from tests.store_kit import NAME, random_share
 
 POLL_S: Final = 0.25
 TOLERANCE_S: Final = 15.0

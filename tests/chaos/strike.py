@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from peer.sim.disk import HARMLESS, Done, Operation, SimDisk
-from peer.sim.network import SimHost, SimNetwork
+from peer.sim.network import Connection, SimHost, SimNetwork
 from tests.chaos.citizen import Citizen
 from tests.chaos.house import TrackerHouse
 from tests.chaos.plan import Event, Fault
@@ -194,7 +194,7 @@ class Striker:
         for connection in stalled:
             connection.resume()
 
-    def _some(self, citizen: Citizen, event: Event):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def _some(self, citizen: Citizen, event: Event) -> list[Connection]:
         connections = self._network.connections(citizen.machine.host)
         rng = Random(event.seed)
         return [connection for connection in connections if rng.random() < event.amount]

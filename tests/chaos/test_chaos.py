@@ -1,4 +1,4 @@
-"""Whole swarms under faults drawn from seeds. `make soak` plays ten thousand; a failing one prints its line."""
+"""Whole swarms under faults from seeds. `make soak` plays ten thousand; one that fails prints its line."""
 
 import os
 import subprocess

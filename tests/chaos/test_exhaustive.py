@@ -24,9 +24,9 @@ def test_cancelled_at_every_step(seed: int, whole_node: bool) -> None:
 
 
 def test_a_leak_in_a_cancellation_would_be_seen() -> None:
+    steps = steps_of_a_transfer(1)
     with leak_on_cancel(), pytest.raises(Violation, match="has not closed"):
-        for step in range(1, steps_of_a_transfer(1) + 1):
-            cancel_at(1, step, whole_node=True)
+        cancel_at(1, steps * 2 // 3, whole_node=True)
 
 
 def test_crashed_after_every_storage_operation() -> None:

@@ -1,4 +1,4 @@
-"""The harness finds planted bugs: here at seeds that are known to; `make planted` looks for them from seed 0."""
+"""The harness finds planted bugs: here by seeds that are known to; `make planted` looks from seed 0 on."""
 
 import pytest
 

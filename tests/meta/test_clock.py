@@ -10,6 +10,7 @@ from tests.meta.test_house import ALL
 
 ALLOWED = {
     "peer.cli.start": "the first line of a trace: traces of several machines are laid over each other",
+    "peer.daemon.logs": "a line of a log says when it was written",
     "peer.net.swarmca": "the constant dates of certificates",
 }
 

@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS: tuple[tuple[float, str], ...] = (
     # First match wins. A module may import from lower floors and from its own.
-    (0, r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|published|placement)"),
+    (0, r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|config|published|placement)"),
     (1, r"peer\.wire(\..*)?"),
     (2, r"peer\.swarm(\..*)?"),
     (2, r"peer\.store\.(layout|verify|filesystem|records|ledger|resume)"),
+    (2, r"peer\.control\.protocol|peer\.daemon\.(records|registry)"),
     (3, r"peer\.(workers|buggify)"),
     (3.5, r"peer\.(identity|home|serials)"),
     (3.5, r"peer\.(store|net)(\..*)?"),
@@ -27,13 +28,15 @@ FLOORS: tuple[tuple[float, str], ...] = (
     ),
     (4, r"peer\.discovery(\..*)?"),
     (5, r"peer\.(node|mirror)"),
-    (6, r"peer\.(cli|control|daemon)(\..*)?"),
+    (5.5, r"peer\.(control|daemon)(\..*)?"),
+    (6, r"peer\.cli(\..*)?"),
     (9, r"peer\.sim(\..*)?"),
     (-1, r"peer"),
 )
 
 PURE = re.compile(
-    r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|published|placement)"
+    r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|config|published|placement)"
+    r"|peer\.control\.protocol|peer\.daemon\.(records|registry)"
     r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|tracker\.(registry|swarm|wheel|observed|catalogue|words)"
     r"|lab\.large\.(agenda|fluid|rounds|transfer)"
 )

@@ -22,16 +22,20 @@ from peer.wire.session import RequestReceived, Session
 Behaviour = Callable[[Greeted], Awaitable[None]]
 
 
-async def live(world: World, name: str, link: MagnetLink, behaviour: Behaviour) -> SimHost:
+async def live(
+    world: World, name: str, link: MagnetLink, behaviour: Behaviour, *, window: int = WINDOW_DEFAULT
+) -> SimHost:
     """A host whose every visitor is greeted properly and then treated badly."""
     host = world.network.add_host(name, up=None, down=None, latency=0.001)
     node = NodeId(name.encode().ljust(32, b"."))
     (listener,) = await host.transport(node).listen(None, PORT)
 
+    async def answer(theirs: Hello) -> Hello:
+        return Hello(PROTOCOL_VERSION, link.share, node, window, PORT)
+
     async def receive(stream: Stream) -> None:
-        hello = Hello(PROTOCOL_VERSION, link.share, node, WINDOW_DEFAULT, PORT)
         try:
-            greeted = await welcome(stream, Session(buffers=BufferPool()), lambda theirs: hello)
+            greeted = await welcome(stream, Session(buffers=BufferPool()), answer)
             await behaviour(greeted)
         except (trio.BrokenResourceError, trio.ClosedResourceError, ManyhandsError):
             pass

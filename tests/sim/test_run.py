@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import secrets
 import socket
 import subprocess
 import sys
@@ -127,6 +128,10 @@ REACHES: dict[str, Callable[[], Awaitable[object]]] = {
     "monotonic": nothing_async(lambda: time.monotonic()),
     "sleep": nothing_async(lambda: time.sleep(0)),
     "urandom": nothing_async(lambda: os.urandom(1)),
+    "secrets": nothing_async(lambda: secrets.token_bytes(1)),
+    "look at a file": nothing_async(lambda: Path(__file__).exists()),
+    "free space": nothing_async(lambda: os.statvfs("/")),
+    "pipe": nothing_async(lambda: os.pipe()),
 }
 
 

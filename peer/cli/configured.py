@@ -1,0 +1,59 @@
+"""The configuration of a command: the file in the home, then the environment, then flags.
+
+The file becomes click's `default_map`, so every option of every command is found, converted and refused in
+one way, whatever it came from; and click knows of each value where it came from.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from peer import config
+from peer.errors import UsageError
+from peer.home import check_version, home_path
+from peer.store.trouble import trouble
+
+FILE_BYTES_MAX = 64 * 1024
+
+
+def home_of(arguments: Sequence[str]) -> str | None:
+    """What ``--home`` says on a command line that is not parsed yet: it decides on the other options."""
+    found = None
+    for number, argument in enumerate(arguments):
+        if argument == "--":
+            break
+        if argument.startswith("--home="):
+            found = argument.partition("=")[2]
+        elif argument == "--home" and number + 1 < len(arguments):
+            found = arguments[number + 1]
+    return found
+
+
+def config_path(home: str | None) -> Path:
+    """Where the configuration file is."""
+    return home_path(home) / config.FILE
+
+
+def read_config(home: str | None) -> dict[str, Any]:
+    """The values of the file by key; none if there is no file. Raises UsageError, StorageError."""
+    check_version(home_path(home))
+    path = config_path(home)
+    try:
+        with trouble(str(path)), path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except Exception:
+        if not path.exists():
+            return {}
+        raise
+    if len(data) > FILE_BYTES_MAX:
+        raise UsageError(f"{path} is no configuration file: it is too large")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no configuration file: it is not text in UTF-8") from error
+    return config.parse(text, str(path))
+
+
+def default_map(arguments: Sequence[str]) -> dict[str, Any]:
+    """The file's values by parameter, for a command with these arguments. Raises as `read_config`."""
+    return config.parameters(read_config(home_of(arguments)))

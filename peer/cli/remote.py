@@ -1,0 +1,47 @@
+"""Commands that talk to the daemon of their home."""
+
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from peer.cli.run import Stop, run
+from peer.control import local
+from peer.control.client import ControlClient
+from peer.control.protocol import Body, Request
+from peer.errors import UsageError
+from peer.home import home_path
+
+
+async def daemon_of(home: str | None) -> ControlClient | None:
+    """A conversation with the daemon of this home; None if none runs. Raises StorageError, UsageError."""
+    stream = await local.connect(home_path(home))
+    return None if stream is None else ControlClient(stream)
+
+
+async def need_daemon(home: str | None) -> ControlClient:
+    """The same where there must be one. Raises UsageError with the way out."""
+    client = await daemon_of(home)
+    if client is None:
+        raise UsageError(f"no daemon runs with the home {home_path(home)}: `peer serve` starts one")
+    return client
+
+
+def ask(home: str | None, request: Request, show: Callable[[Body], None]) -> NoReturn:
+    """Ask the daemon one thing, show the answer, and exit."""
+
+    async def work(stop: Stop) -> int:
+        async with await need_daemon(home) as client:
+            show(await client.ask(request))
+        return 0
+
+    run(work)
+
+
+def converse(home: str | None, talk: Callable[[ControlClient, Stop], Awaitable[None]]) -> NoReturn:
+    """Talk to the daemon for as long as it takes, and exit."""
+
+    async def work(stop: Stop) -> int:
+        async with await need_daemon(home) as client:
+            await talk(client, stop)
+        return 0
+
+    run(work)

@@ -1,0 +1,1 @@
+"""Local control: commands talk to the daemon of their home over a Unix socket."""

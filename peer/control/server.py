@@ -1,0 +1,160 @@
+"""The daemon's ear: connections of commands, their requests, and the answers.
+
+One task reads a connection. What can be answered at once is; everything else runs in a task of its own, a
+few at a time for each connection. What is no request is answered with an error and harms nothing; what is no
+frame ends the connection, for nobody knows where the next one begins.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+
+import trio
+
+from peer.control.protocol import (
+    Body,
+    Done,
+    Failed,
+    FrameReader,
+    MalformedError,
+    Progress,
+    Request,
+    decode_request,
+    encode_answer,
+    encode_packed,
+)
+from peer.errors import ExitCode, ManyhandsError, RemoteProtocolError
+from peer.limits import (
+    CONTROL_CONNECTIONS_MAX,
+    CONTROL_PENDING_MAX,
+    CONTROL_REQUEST_BYTES_MAX,
+    CONTROL_SEND_S,
+)
+
+logger = logging.getLogger(__name__)
+
+RECEIVE_BYTES = 64 * 1024
+
+
+class Handler(Protocol):
+    """Who does what is asked."""
+
+    def quick(self, request: Request) -> bytes | None:
+        """A packed body, if it can be had at once."""
+
+    async def perform(self, request: Request, report: Callable[[Body], Awaitable[None]]) -> Body:
+        """Do it; raises ManyhandsError for what cannot be done."""
+
+
+class ControlServer:
+    """Serves streams that have proved to be of the right user."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._connections = 0
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """One connection, to its end; closes the stream. Raises nothing for whatever the other side does."""
+        self._connections += 1
+        try:
+            if self._connections > CONTROL_CONNECTIONS_MAX:
+                with trio.move_on_after(CONTROL_SEND_S):
+                    await stream.send_all(_refusal(0, "too many commands talk to the daemon: try again"))
+                return
+            await _Conversation(stream, self._handler).run()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._connections -= 1
+            await trio.aclose_forcefully(stream)
+
+
+class _Conversation:
+    def __init__(self, stream: trio.abc.Stream, handler: Handler) -> None:
+        self._stream = stream
+        self._handler = handler
+        self._reader = FrameReader(CONTROL_REQUEST_BYTES_MAX)
+        self._sending = trio.Lock()
+        self._pending: set[int] = set()
+        self._scope = trio.CancelScope()
+
+    async def run(self) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                while data := await self._stream.receive_some(RECEIVE_BYTES):
+                    self._reader.feed(data)
+                    answers: list[bytes] = []
+                    whole = self._take(answers, nursery)
+                    if answers:
+                        await self._send(b"".join(answers))
+                    if not whole:
+                        break
+                nursery.cancel_scope.cancel()  # nobody is left who wants to know
+
+    def _take(self, answers: list[bytes], nursery: trio.Nursery) -> bool:
+        """Go through the frames that are here. False: what comes is no stream of frames."""
+        while True:
+            try:
+                frame = self._reader.next_frame()
+                if frame is None:
+                    return True
+                id, request = decode_request(frame)
+            except MalformedError as error:
+                answers.append(_refusal(error.id, str(error)))
+            except RemoteProtocolError as error:
+                answers.append(_refusal(0, str(error)))
+                return False
+            else:
+                answer = self._begin(id, request, nursery)
+                if answer is not None:
+                    answers.append(answer)
+
+    def _begin(self, id: int, request: Request, nursery: trio.Nursery) -> bytes | None:
+        packed = self._handler.quick(request)
+        if packed is not None:
+            return encode_packed(id, packed)
+        if id in self._pending:
+            return _refusal(id, f"request {id} is under way already")
+        if len(self._pending) >= CONTROL_PENDING_MAX:
+            return _refusal(id, f"more than {CONTROL_PENDING_MAX} requests at once")
+        self._pending.add(id)
+        nursery.start_soon(self._perform, id, request)
+        return None
+
+    async def _perform(self, id: int, request: Request) -> None:
+        async def report(body: Body) -> None:
+            await self._send(encode_answer(Progress(id, body)))
+
+        answer: Done | Failed
+        try:
+            answer = Done(id, await self._handler.perform(request, report))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        except Exception as error:
+            leaf = _leaf(error)
+            if isinstance(leaf, ManyhandsError):
+                answer = Failed(id, int(leaf.exit_code), str(leaf))
+            else:
+                logger.exception("a command failed in a way that it should not")
+                answer = Failed(id, ExitCode.INTERNAL, f"internal error: {leaf!r} (please report it)")
+        finally:
+            self._pending.discard(id)
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._send(encode_answer(answer))
+
+    async def _send(self, data: bytes) -> None:
+        """Send whole frames. Who does not take them is gone."""
+        with trio.move_on_after(CONTROL_SEND_S) as scope:
+            async with self._sending:
+                await self._stream.send_all(data)
+        if scope.cancelled_caught:
+            self._scope.cancel()
+
+
+def _leaf(error: BaseException) -> BaseException:
+    return _leaf(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _refusal(id: int, text: str) -> bytes:
+    return encode_answer(Failed(id, ExitCode.USAGE, text))

@@ -1,0 +1,1 @@
+"""The node that stays on: many shares, kept across restarts, opened when somebody asks."""

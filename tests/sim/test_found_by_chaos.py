@@ -1,0 +1,220 @@
+"""What the seeds of tests/chaos have found, a test each, so that it stays found when plans are drawn anew."""
+
+import errno
+from random import Random
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from peer.bitfield import Bitfield
+from peer.buffers import BufferPool
+from peer.errors import DialError, StorageLackError
+from peer.ids import Address, LinkId, PieceIndex, RequestId
+from peer.limits import ENDGAME_TICK_S, KIB, RESCUE_S, SOURCE_RETRY_S
+from peer.sim.disk import Operation, SimDisk
+from peer.sim.files import SimFolder
+from peer.sim.network import mbit, open_network
+from peer.sim.world import PORT, SHARES, open_world
+from peer.store.incoming import open_incoming
+from peer.store.journal import write_whole
+from peer.swarm.availability import Availability
+from peer.swarm.commands import Ask
+from peer.swarm.download import Download
+from peer.wire.session import Answered, Session
+from tests.sim import hostile
+from tests.store_kit import fetch, random_share
+
+DATA = Random(1).randbytes(160 * KIB)
+
+
+async def test_a_greeting_that_is_cancelled_closes_its_stream(autojump_clock: MockClock) -> None:
+    async with open_world(1) as world:
+        origin = await world.add_peer("origin")
+        getter = await world.add_peer("getter", latency=1.0)
+        link = await origin.share("file", {(): DATA})
+        getter.fetch(link, peers=[origin.address])
+        await trio.sleep(2.5)  # connected, and the other side's hello is not here yet
+        (connection,) = world.network.connections(getter.host)
+        await getter.crash()
+        assert connection.back.reader_closed, "nobody would ever have closed it"
+
+
+def test_the_answer_that_comes_after_our_goodbye_gives_its_memory_back() -> None:
+    buffers = BufferPool()
+    session = Session(buffers=buffers)
+    buffer = buffers.acquire(1000)
+    session.discard(Answered(RequestId(0), PieceIndex(0), buffer, cancelled=False))
+    assert not buffers.statistics().lent_bytes
+
+
+def test_an_idle_link_of_unknown_rate_rescues_a_piece_from_a_slow_one() -> None:
+    """The only rate known was the dribbler's, and spoke for the honest link as well."""
+    size = 16 * KIB
+    bits = Bitfield(1, full=True)
+    download = Download([size], Bitfield(1), bits, Random(1))
+    slow, idle = LinkId(1), LinkId(2)
+    download.joined(slow, 256, 0.0)
+    download.bitfield(slow, bits, 0.0)
+    download.choked(slow, False, 0.0)
+    now = 0.0
+    for _ in range(60):
+        now += 1.0
+        download.progressed(slow, PieceIndex(0), 1, now)
+    download.joined(idle, 256, now)
+    commands = download.bitfield(idle, bits, now) + download.choked(idle, False, now)
+    for step in range(int(2 * RESCUE_S / ENDGAME_TICK_S)):
+        now += ENDGAME_TICK_S
+        if step % 10 == 0:
+            download.progressed(slow, PieceIndex(0), 1, now)
+        commands += download.tick(now)
+    assert Ask(idle, PieceIndex(0)) in commands
+
+
+async def test_what_could_not_be_read_once_is_offered_again(autojump_clock: MockClock) -> None:
+    async with open_world(2) as world:
+        origin = await world.add_peer("origin", up=mbit(4))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        await trio.sleep(1)
+        origin.disk.fail(errno.EIO, Operation.READ, times=5)
+        found = getter.fetch(link, peers=[origin.address])
+        with trio.fail_after(3 * SOURCE_RETRY_S):
+            await found.wait()
+        assert found.read() == DATA
+
+
+async def test_a_piece_that_can_be_read_again_is_asked_again(autojump_clock: MockClock) -> None:
+    """On the same connection: the other side has to forget that it has been told of it before."""
+    async with open_world(5) as world:
+        origin = await world.add_peer("origin", up=mbit(4))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        origin.disk.fail(errno.EIO, Operation.OPEN, times=float("inf"))
+        found = getter.fetch(link, peers=[origin.address])
+        await trio.sleep(SOURCE_RETRY_S / 2)
+        assert not found.member.complete.is_set()
+        origin.disk.heal()
+        with trio.fail_after(4 * SOURCE_RETRY_S):
+            await found.wait()
+        assert found.read() == DATA
+
+
+async def test_a_touched_file_that_could_not_be_compared_is_compared_again(autojump_clock: MockClock) -> None:
+    async with open_world(3) as world:
+        origin = await world.add_peer("origin")
+        link = await origin.share("file", {(): DATA})
+        await trio.sleep(1)
+        file = SimFolder(origin.disk, SHARES).open(("file",), write=True)
+        file.write(DATA[:10], 0)
+        origin.disk.fail(errno.EIO, Operation.READ, times=3)
+        await trio.sleep(3 * SOURCE_RETRY_S)
+        holding = origin.node.members[link.share].holding
+        assert holding is not None
+        assert holding.have.is_full
+
+
+def test_a_peer_that_lost_a_piece_counts_again_when_it_has_it_again() -> None:
+    available = Availability(3)
+    pieces = Bitfield(3, full=True)
+    available.join(pieces)
+    pieces.discard(1)
+    available.lose(PieceIndex(1), pieces)
+    assert [available(PieceIndex(piece)) for piece in range(3)] == [1, 0, 1]
+    pieces.discard(0)
+    available.lose(PieceIndex(0), pieces)
+    assert [available(PieceIndex(piece)) for piece in range(3)] == [0, 0, 1]
+    pieces.add(0)
+    pieces.add(1)
+    available.gain([PieceIndex(0), PieceIndex(1)], pieces)
+    assert [available(PieceIndex(piece)) for piece in range(3)] == [1, 1, 1]
+    available.leave(pieces)
+    assert not any(available(PieceIndex(piece)) for piece in range(3))
+
+
+def test_a_lack_of_descriptors_when_a_journal_is_opened_is_named() -> None:
+    share = random_share(1, {("a",): 40_000})
+    disk = SimDisk()
+    store = open_incoming(SimFolder(disk), "share", share.manifest)
+    fetch(store, share, [0])
+    store.close()
+    journal = ("share.part", "journal")
+    opens = 0
+    while True:  # the n-th open from now fails, until it is the journal's to append to
+        opens += 1
+        disk.fail(errno.EMFILE, Operation.OPEN, nth=opens)
+        with pytest.raises(StorageLackError):
+            open_incoming(SimFolder(disk), "share", share.manifest)
+        failed = disk.log[-1] if disk.log[-1].error else next(d for d in reversed(disk.log) if d.error)
+        disk.heal()
+        if failed.path.endswith("/".join(journal)) and opens > 3:
+            return
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_left_open() -> None:
+    disk = SimDisk()
+    disk.fail(errno.EIO, Operation.SYNC)
+    with pytest.raises(OSError, match="error") as caught:
+        write_whole(SimFolder(disk), ("a",), b"data")
+    assert not disk.open_files, f"held by the traceback of {caught.value}"
+
+
+async def test_a_peer_with_a_small_window_is_asked_no_more_than_it_allows(autojump_clock: MockClock) -> None:
+    """Its window was overrun by a manifest asked for when it was known already: our own member died."""
+
+    async with open_world(4) as world:
+        origin = await world.add_peer("origin", up=mbit(2))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        hosts = [
+            await hostile.live(world, f"narrow{n}", link, hostile.silent(10), window=1 + n % 2)
+            for n in range(6)
+        ]
+        found = getter.fetch(link, peers=[origin.address, *(Address(host.address, PORT) for host in hosts)])
+        with trio.fail_after(300):
+            await found.wait()
+        assert found.read() == DATA
+
+
+async def test_nothing_overtakes_what_a_cut_has_held_back(autojump_clock: MockClock) -> None:
+    async with open_network() as network:
+        near = network.add_host("near", latency=0.1)
+        far = network.add_host("far", latency=0.1)
+        (listener,) = await far.transport().listen(None, 7701)
+        stream = await near.transport().dial(listener.address)
+        other = await listener.accept()
+        received = bytearray()
+
+        async def read() -> None:
+            while len(received) < 20:
+                received.extend(await other.receive_some())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            for number in range(20):
+                await stream.send_all(bytes([number]))
+                await trio.sleep(0.02)
+                if number == 8:
+                    network.partition([near], [far])
+                if number == 15:
+                    network.heal()
+        assert received == bytes(range(20))
+
+
+async def test_a_machine_that_crashed_dials_no_more(autojump_clock: MockClock) -> None:
+    async with open_network() as network:
+        near, far = network.add_host("near"), network.add_host("far")
+        (listener,) = await far.transport().listen(None, 7701)
+        network.partition([near], [far])
+        async with trio.open_nursery() as nursery:
+
+            async def dial() -> None:
+                with pytest.raises(DialError, match="crashed"):
+                    await near.transport().dial(listener.address)
+
+            nursery.start_soon(dial)
+            await trio.sleep(1)
+            near.crash()
+            near.start()
+            network.heal()
+        assert not network.connections()
