@@ -1,7 +1,7 @@
 """The daemon's cost: what 1,000 known shares take at rest and at the start, and what being watched costs a
 transfer.
 
-    python -m benchmarks.daemon [--shares 1000] [--mib 1024] [--rounds 3] [--only rest|watched|killed]
+    python -m benchmarks.daemon [--shares 1000] [--mib 1024] [--rounds 3] [--only rest|watched]
 
 Real processes on loopback. Each figure stands beside the same without the load: an empty daemon, a transfer
 that nobody watches.
@@ -118,7 +118,7 @@ def rest(work: Path, shares: int) -> None:
             busy = idle_share(process)
             figures[name] = (statistics.median(starts), rss_mib(process), busy)
         start, memory, busy = figures[name]
-        print(f"{name:>6} shares: ready after {start:.2f} s, {memory:.0f} MiB,  {100 * busy:.2f} % of a core")
+        print(f"{name:>6} shares: ready after {start:.2f} s, {memory:.0f} MiB, {100 * busy:.2f} % of a core")
     start, memory, busy = figures[str(shares)]
     print(f"start with {shares} shares: {start:.2f} s  bar 2: {'met' if start < 2 else 'MISSED'}")
     print(f"memory with {shares} shares: {memory:.0f} MiB  bar 150: {'met' if memory < 150 else 'MISSED'}")
@@ -178,6 +178,7 @@ def _one_transfer(home: Path, link: str, folder: Path, *, watch: bool) -> tuple[
             "none",
         ],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
         check=True,
     )

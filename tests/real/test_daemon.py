@@ -113,6 +113,7 @@ def test_twenty_transfers_survive_a_kill(tmp_path: Path) -> None:
         gets = [Get(body["link"], str(tmp_path / "out")) for body in shared]
         with serving(b) as victim:
             trio.run(fetch_until_all_are_on_their_way, b, gets, victim)
+            victim.wait(PATIENCE_S)
         unfinished = [name for name in files if not (tmp_path / "out" / name).exists()]
         assert len(unfinished) == MANY, "it was killed in the middle"
         with serving(b):
