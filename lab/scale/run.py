@@ -37,8 +37,9 @@ ORIGIN_DIES_AT: Final = 1.5
 
 
 def program(name: str) -> list[str]:
-    """One of our console programs, run by this Python."""
-    return [sys.executable, "-c", f"from {name}.cli import main; main()"]
+    """One of our console programs, run by this Python; it does not outlive us, however we end."""
+    begin = "from lab.servers.start import end_with_parent; end_with_parent()"
+    return [sys.executable, "-c", f"{begin}; from {name}.cli import main; main()"]
 
 
 @dataclass
