@@ -66,9 +66,10 @@ def main() -> None:
         bar = ""
         if (peers, options.pieces) == (1000, 400):
             bar = f"  bar {BAR_S:.0f} s: {'met' if spent < BAR_S else 'MISSED'}"
+        processor = micros * peers * options.pieces / 1e6
         print(
-            f"{peers:6} peers x {options.pieces} pieces: {spent:7.1f} s  {micros:5.0f} us a piece"
-            f"  {mib:5.0f} MiB  last at {ratio:.3f} of the bound{bar}",
+            f"{peers:6} peers x {options.pieces} pieces: {spent:7.1f} s ({processor:.1f} of processor)"
+            f"  {micros:5.0f} us a piece  {mib:5.0f} MiB  last at {ratio:.3f} of the bound{bar}",
             flush=True,
         )
     if len(counts) > 1:
