@@ -37,7 +37,7 @@ async def live(
         try:
             greeted = await welcome(stream, Session(buffers=BufferPool()), answer)
             await behaviour(greeted)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ManyhandsError):
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, ManyhandsError):
             pass
         finally:
             await trio.aclose_forcefully(stream)
@@ -62,7 +62,7 @@ async def visit(world: World, name: str, link: MagnetLink, target: Address, beha
     async def misbehave() -> None:
         try:
             await behaviour(greeted)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
             await trio.aclose_forcefully(stream)
