@@ -22,8 +22,8 @@ setup: $(VENV)/.installed  ## make the virtual environment
 demo: setup  ## one tracker, one sharer, four getters on this machine: make demo [SHARE=path]
 	$(BIN)/python -m lab.demo $(if $(SHARE),"$(SHARE)")
 
-test: lint types  ## everything: lint, types, the whole suite
-	$(BIN)/python -m pytest
+test: lint types  ## everything: lint, types, the whole suite (five minutes on two cores)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: setup
 	$(BIN)/ruff check .
