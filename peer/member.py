@@ -183,7 +183,9 @@ class Member:
             await trio.sleep_forever()
         self._enter(Phase.CHECKING)
         holding, wanted = await target.prepare(*manifest)
-        download = Download(holding.layout.piece_length, holding.have, wanted, self.services.rng)
+        download = Download(
+            holding.layout.piece_length, holding.have, wanted, self.services.rng, target.make_picker
+        )
         self.intake = Intake(
             holding.manifest,
             holding.layout,

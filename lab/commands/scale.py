@@ -47,6 +47,13 @@ STARTING_S = 3.0
 @click.option("--leave", is_flag=True, help="Who is done goes at once, instead of serving on.")
 @click.option("--origin-dies", is_flag=True, help="The origin is killed once every piece is out.")
 @click.option("--tracker-dies", is_flag=True, help="The tracker is killed early.")
+@click.option(
+    "--order",
+    type=click.Choice(["rarest", "in-order", "random"]),
+    default="rarest",
+    show_default=True,
+    help="Which pieces the swarm's downloaders ask for first.",
+)
 @click.option("--swarm-only", is_flag=True, help="Leave client-server out: no switch changes it.")
 @with_output
 def scale(
@@ -62,6 +69,7 @@ def scale(
     leave: bool,
     origin_dies: bool,
     tracker_dies: bool,
+    order: str,
     swarm_only: bool,
 ) -> None:
     """Client-server against peer-to-peer, measured: the same file, the same links, N real `peer` processes.
@@ -69,7 +77,6 @@ def scale(
     Once with every downloader fetching from the origin alone, once as a swarm, both beside their lower
     bounds: Kurose & Ross's figure, with our measurements on it. The switches change the swarm. With --out, a
     run that was stopped goes on where it was, and an animation of the largest swarm comes with the report.
-    (The piece policy is no switch here: the real peer has one.)
     """
     from lab import units
     from lab.scale.plan import Conditions, Mode, plan
@@ -87,6 +94,7 @@ def scale(
         leave=leave,
         origin_dies=origin_dies,
         tracker_dies=tracker_dies,
+        order=order,
     )
     counts = units.parse_counts(peers or ("1,2,4,8" if output.quick else "1,2,4,8,16,24,32"))
     conditions.check(counts)

@@ -11,8 +11,8 @@ from peer.bitfield import Bitfield
 from peer.ids import Address, LinkId, NodeId
 from peer.swarm.choker import PeerView
 from peer.swarm.download import Download
+from peer.swarm.orders import MakePicker
 from peer.swarm.peerbook import PeerBook
-from peer.swarm.picker import Picker
 from peer.swarm.slots import UplinkView
 from peer.swarm.uplink import UplinkGauge
 from peer.swarm.upload import Upload
@@ -35,7 +35,6 @@ class ChokePolicy(Protocol):
     def next_round(self, now: float) -> float: ...
 
 
-MakePicker = Callable[[int, Bitfield, Random], Picker]
 MakeChoker = Callable[[Random, int], ChokePolicy]
 
 

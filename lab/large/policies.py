@@ -31,13 +31,14 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from lab.large.peers import MakeChoker, MakePicker
+from lab.large.peers import MakeChoker
 from lab.simulate.scenario import POLICIES
 from peer.bitfield import Bitfield
 from peer.errors import UsageError
 from peer.ids import LinkId, PieceIndex
 from peer.limits import PICKER_BLOCK_PIECES
 from peer.swarm.choker import Choker, PeerView
+from peer.swarm.orders import ORDERS, MakePicker
 from peer.swarm.picker import Picker, bits_of
 from peer.swarm.slots import UplinkView
 
@@ -63,27 +64,6 @@ class Policies:
     make_choker: MakeChoker = Choker
     introduce: Introduce | None = None
     parts: dict[str, str] = field(default_factory=dict)
-
-
-class RandomPicker(Picker):
-    """Any piece, as likely as any other."""
-
-    def choose(self, link: LinkId) -> PieceIndex | None:
-        return self.choose_any(link)
-
-
-class InOrderPicker(Picker):
-    """The first piece that is missing, as a plain download or a player would."""
-
-    def choose(self, link: LinkId) -> PieceIndex | None:
-        for at, (held, open_) in enumerate(zip(self._holdings(link).blocks, self._open, strict=True)):
-            both = held & open_
-            if both:
-                return PieceIndex(at * PICKER_BLOCK_PIECES + (both & -both).bit_length() - 1)
-        return None
-
-    def choose_any(self, link: LinkId) -> PieceIndex | None:
-        return self.choose(link)
 
 
 class EvenChoker(Choker):
@@ -116,7 +96,7 @@ def complete_first(peers: list[Candidate], count: int, rng: Random) -> list[Cand
     return sorted(peers, key=lambda peer: -peer.share)[:count]
 
 
-PIECE: Final[dict[str, MakePicker]] = {"rarest": Picker, "random": RandomPicker, "in-order": InOrderPicker}
+PIECE: Final[dict[str, MakePicker]] = ORDERS
 CHOKE: Final[dict[str, MakeChoker]] = {"reciprocation": Choker, "even": EvenChoker, "none": NoChoker}
 PEER: Final[dict[str, Introduce | None]] = {"anybody": None, "complete-first": complete_first}
 KINDS: Final = POLICIES

@@ -31,6 +31,7 @@ class Conditions:
 
     mixed: every second peer has half the uplink, every other one and a half. late: so many come when half of
     the bound has passed. leave: who is done goes at once. origin_dies, tracker_dies: in the middle.
+    order: which pieces are asked for first.
     """
 
     file_bytes: int
@@ -42,6 +43,7 @@ class Conditions:
     leave: bool = False
     origin_dies: bool = False
     tracker_dies: bool = False
+    order: str = "rarest"
 
     def uplinks(self, mode: Mode, peers: int) -> list[float]:
         """Each downloader's uplink: none in client-server, where nobody else serves."""

@@ -45,6 +45,8 @@ def described(conditions: Conditions) -> list[str]:
         words.append("who is done leaves")
     if conditions.origin_dies:
         words.append("the origin dies in the middle")
+    if conditions.order != "rarest":
+        words.append(f"pieces {conditions.order}")
     if conditions.tracker_dies:
         words.append("the tracker dies")
     return words

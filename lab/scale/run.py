@@ -153,7 +153,7 @@ class Run:
             process = self._popen(
                 [*program("peer"), "get", link, "-o", str(self._work / f"out-{number}"), "--json",
                  "--progress", "none", "--timeout", "1h", "--host", HOST, "--port", "0", "--tracker", tracker,
-                 "--up", f"{up:.0f}B", "--home", str(home),
+                 "--up", f"{up:.0f}B", "--home", str(home), "--order", self._conditions.order,
                  "--trace", str(self.traces / f"peer-{number + 1}.jsonl"), *seed],
                 stdout=subprocess.PIPE,
                 stderr=file,

@@ -26,6 +26,7 @@ from peer.store.files import open_folder
 from peer.store.filesystem import Folder
 from peer.store.trouble import trouble
 from peer.swarm.known import Source
+from peer.swarm.orders import ORDERS
 from peer.target import Target
 from peer.units import format_bytes, format_duration, format_rate
 from peer.workers import Lane
@@ -97,6 +98,7 @@ class Fetching:
             self._options.only,
             started.workers,
             expected_bytes=self._entry.size if self._entry is not None else None,
+            make_picker=ORDERS[self._options.order],
         )
         trackers = tuple(dict.fromkeys((*self._link.trackers, *self._network.trackers)))
         member = Member(self._link.share, started.node.services, target=target, trackers=trackers)

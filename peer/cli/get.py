@@ -22,6 +22,9 @@ from peer.ids import Address, NodeId
 TIMEOUT_DEFAULT_S = 120.0
 WATCH_EVERY_S = 0.1
 
+ORDER_NAMES = ("rarest", "in-order", "random")
+"""Those of `peer.swarm.orders`, without loading it for a help text; the first is the default."""
+
 
 @dataclass(frozen=True, slots=True)
 class GetOptions:
@@ -39,6 +42,7 @@ class GetOptions:
     verbose: bool
     publisher: NodeId | None = None
     given: frozenset[str] = frozenset()
+    order: str = ORDER_NAMES[0]
 
 
 @click.command("get", short_help="Fetch a share by its link or published name.")
@@ -80,6 +84,13 @@ class GetOptions:
     help="Fetch only files that match, such as '*.pdf' or 'docs/*'. May be repeated.",
 )
 @click.option(
+    "--order",
+    type=click.Choice(ORDER_NAMES),
+    default=ORDER_NAMES[0],
+    help="Which pieces first: rarest (the default, fastest for all), in-order (to read the beginning while"
+    " the rest comes), random.",
+)
+@click.option(
     "--timeout",
     type=DurationType(),
     default=TIMEOUT_DEFAULT_S,
@@ -99,6 +110,7 @@ def command(
     seed: bool,
     seed_for: float | None,
     only: tuple[str, ...],
+    order: str,
     timeout: float,
     verbose: bool,
     as_json: bool,
@@ -137,7 +149,9 @@ def command(
         home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
     )
     given = flags_of(click.get_current_context())
-    options = GetOptions(link, folder, peers, port, seed_s, only, timeout, as_json, verbose, publisher, given)
+    options = GetOptions(
+        link, folder, peers, port, seed_s, only, timeout, as_json, verbose, publisher, given, order
+    )
 
     async def work(stop: Stop) -> int:
         from peer.cli.handing import hand_get

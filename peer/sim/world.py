@@ -37,6 +37,8 @@ from peer.store.layout import Layout
 from peer.store.outgoing import SourceStore
 from peer.store.scan import scan
 from peer.swarm.known import Source
+from peer.swarm.orders import MakePicker
+from peer.swarm.picker import Picker
 from peer.target import Target
 from peer.trace import EventTrace
 from peer.workers import Workers
@@ -181,11 +183,12 @@ class SimPeer:
         peers: Iterable[Address] = (),
         trackers: Sequence[Address] = (),
         only: Sequence[str] = (),
+        make_picker: MakePicker = Picker,
     ) -> SimFetch:
         """Fetch a share into this machine's downloads, and seed it on."""
         folder = SimFolder(self.disk, DOWNLOADS, label=f"/{self.name}/downloads")
         name = link.name or "share"
-        target = Target(folder, name, only, self.workers)
+        target = Target(folder, name, only, self.workers, make_picker=make_picker)
         member = Member(link.share, self.node.services, target=target, trackers=(*link.trackers, *trackers))
         member.learned([KnownPeer(address) for address in peers], Source.OPTION)
         fetch = SimFetch(member, target, folder, name)

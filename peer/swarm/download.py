@@ -30,6 +30,7 @@ from peer.limits import (
 from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
 from peer.swarm.endgame import Endgame, expected_end
 from peer.swarm.interest import Interest
+from peer.swarm.orders import MakePicker
 from peer.swarm.picker import Picker
 from peer.swarm.pieces import Pieces
 from peer.swarm.progress import DownloadStatistics, PieceState, Received
@@ -50,7 +51,7 @@ class Download:
         have: Bitfield,
         wanted: Bitfield,
         rng: Random,
-        make_picker: Callable[[int, Bitfield, Random], Picker] = Picker,
+        make_picker: MakePicker = Picker,
     ) -> None:
         """``have`` and ``wanted`` are copied; wanting what one has is no contradiction."""
         if len(have) != len(wanted):

@@ -7,9 +7,11 @@ from random import Random
 import trio
 from trio.testing import MockClock
 
+from peer.ids import PieceIndex
 from peer.magnet import MagnetLink
 from peer.sim.network import mbit
 from peer.sim.world import SimFetch, SimPeer, World, open_world
+from peer.swarm.orders import ORDERS
 
 FILE_BYTES = 4 << 20
 DATA = Random(1).randbytes(FILE_BYTES)
@@ -74,3 +76,24 @@ async def test_everybody_completes_when_the_origin_dies_with_every_piece_out(
             for fetch in fetches:
                 await fetch.wait()
         assert all(fetch.read() == DATA for fetch in fetches)
+
+
+async def test_in_order_brings_the_beginning_first(autojump_clock: MockClock) -> None:
+    async with open_world(3) as world:
+        origin = await world.add_peer("origin", up=mbit(20))
+        link = await origin.share("file", {(): DATA})
+        getter, other = [await world.add_peer(name) for name in ("getter", "other")]
+        fetch = getter.fetch(link, peers=[origin.address, other.address], make_picker=ORDERS["in-order"])
+        other.fetch(link, peers=[origin.address])  # while all links are seeds' every picker goes in order
+        with trio.fail_after(60):
+            while fetch.member.intake is None or fetch.member.holding is None:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            have = fetch.member.holding.have
+            half = len(have) // 2
+            while have.count < half:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            # Each link is asked for the first that it holds: the other getter's may lie further on.
+            early = sum(PieceIndex(piece) in have for piece in range(half))
+            assert early > 0.65 * have.count
+            await fetch.wait()
+        assert fetch.read() == DATA
