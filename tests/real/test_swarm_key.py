@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 from pathlib import Path
 
@@ -13,8 +14,10 @@ SECRET = "correct horse battery staple"
 
 
 def take_terminal() -> None:
-    """Make stdin the controlling terminal, as a login does."""
+    """Make stdin the controlling terminal, as a login does, and Ctrl-C mean something: a shell that starts
+    tests in the background has them ignore it."""
     os.close(os.open(os.ttyname(0), os.O_RDWR))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def on_terminal(answer: bytes, *arguments: str | Path) -> tuple[int, bytes]:
