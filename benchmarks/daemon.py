@@ -25,7 +25,8 @@ from pathlib import Path
 import trio
 
 from benchmarks.machine import describe, ratio_line
-from benchmarks.processes import HOST, our_sharer, program, stopped_at_end
+from benchmarks.processes import HOST, our_sharer, program
+from lab.processes import stopped_at_end
 from peer.control import local
 from peer.control.client import ControlClient
 from peer.control.protocol import List, Share, Status, encode_request

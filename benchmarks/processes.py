@@ -4,7 +4,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lab.processes import stopped_at_end
 
 HOST = "127.0.0.1"
 PATIENCE_S = 300.0
@@ -39,20 +40,6 @@ def free_port() -> int:
 def program(name: str) -> list[str]:
     """One of our console programs, run by this Python."""
     return [sys.executable, "-c", f"from {name}.cli import main; main()"]
-
-
-@contextmanager
-def stopped_at_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """Stop it politely, then surely."""
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def finish(command: list[str], reads_json: bool = True) -> Run:

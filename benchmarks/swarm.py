@@ -27,8 +27,9 @@ from pathlib import Path
 from benchmarks import namespaces
 from benchmarks.libtorrent_peer import make_torrent
 from benchmarks.machine import describe
-from benchmarks.processes import program, stopped_at_end
+from benchmarks.processes import program
 from lab.bounds import peer_to_peer
+from lab.processes import stopped_at_end
 from peer.manifest import piece_bytes_for
 
 MIB = 1 << 20

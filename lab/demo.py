@@ -11,7 +11,6 @@ import filecmp
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -19,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from lab.processes import launch, program
 from peer.paths import printable
 from peer.units import format_bytes, format_rate, parse_rate
 
@@ -75,25 +75,6 @@ class Getter:
             self.detail = "complete and verified"
 
 
-def command(name: str) -> list[str]:
-    """One of our programs, run by this very Python."""
-    return [sys.executable, "-c", f"from {name}.cli import main; main()"]
-
-
-@contextmanager
-def running(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """A process that is stopped politely at the end, and surely."""
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def first_line(process: subprocess.Popen[str], stream: Any, what: str) -> str:
     """The first line that a process prints, which is what we wait for."""
     timer = threading.Timer(START_PATIENCE_S, process.kill)
@@ -107,30 +88,22 @@ def first_line(process: subprocess.Popen[str], stream: Any, what: str) -> str:
 
 def start_tracker(stack: ExitStack, work: Path) -> str:
     """Start the tracker; return its address."""
-    tracker = stack.enter_context(
-        running(
-            subprocess.Popen(
-                [*command("tracker"), "--host", "127.0.0.1", "--port", "0", "--home", str(work / "tracker")],
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+    tracker = launch(
+        stack,
+        [*program("tracker"), "--host", "127.0.0.1", "--port", "0", "--home", str(work / "tracker")],
+        stderr=subprocess.PIPE,
     )
     return first_line(tracker, tracker.stderr, "the tracker").rsplit(" ", 1)[1]
 
 
 def start_sharer(stack: ExitStack, work: Path, source: Path, tracker: str, up: str) -> str:
     """Start the sharing peer; return the link."""
-    sharer = stack.enter_context(
-        running(
-            subprocess.Popen(
-                [*command("peer"), "share", str(source), "--host", "127.0.0.1", "--port", "0",
-                 "--tracker", tracker, "--up", up, "--home", str(work / "origin")],
-                stdout=subprocess.PIPE,
-                stderr=None if sys.stderr.isatty() else subprocess.DEVNULL,
-                text=True,
-            )
-        )
+    sharer = launch(
+        stack,
+        [*program("peer"), "share", str(source), "--host", "127.0.0.1", "--port", "0",
+         "--tracker", tracker, "--up", up, "--home", str(work / "origin")],
+        stdout=subprocess.PIPE,
+        stderr=None if sys.stderr.isatty() else subprocess.DEVNULL,
     )  # fmt: skip
     return first_line(sharer, sharer.stdout, "the sharing peer")
 
@@ -139,17 +112,12 @@ def start_getter(stack: ExitStack, work: Path, number: int, link: str, up: str) 
     """Start one getting peer, which seeds on when it is complete."""
     name = f"peer {number}"
     folder = work / f"peer-{number}"
-    process = stack.enter_context(
-        running(
-            subprocess.Popen(
-                [*command("peer"), "get", link, "-o", str(folder), "--host", "127.0.0.1", "--port", "0",
-                 "--up", up, "--home", str(work / f"home-{number}"), "--json", "--progress", "json",
-                 "--seed"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+    process = launch(
+        stack,
+        [*program("peer"), "get", link, "-o", str(folder), "--host", "127.0.0.1", "--port", "0",
+         "--up", up, "--home", str(work / f"home-{number}"), "--json", "--progress", "json", "--seed"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )  # fmt: skip
     getter = Getter(name, process, folder)
     for task in (getter.follow, getter.wait_for_result):
@@ -194,7 +162,7 @@ def differences(source: Path, copy: Path) -> Iterator[str]:
 def origin_id(work: Path) -> str:
     """The sharing peer's node id."""
     output = subprocess.run(
-        [*command("peer"), "id", "--home", str(work / "origin")], check=True, capture_output=True, text=True
+        [*program("peer"), "id", "--home", str(work / "origin")], check=True, capture_output=True, text=True
     )
     return output.stdout.strip()
 

@@ -2,10 +2,9 @@
 
 import os
 import secrets
-import signal
 import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ import trio
 
 from lab.errors import LabError
 from lab.fleet.watch import Conditions, Watch
+from lab.processes import launch, program
 from peer.cli.start import NetworkOptions, make_transport
 from peer.discovery.catalogue import CatalogueClient
 from peer.errors import NoSourceError
@@ -21,7 +21,6 @@ from peer.identity import Identity
 from peer.ids import Address
 
 LOOK_EVERY_S: Final = 0.2
-STOP_S: Final = 10.0
 
 
 def measure(
@@ -46,21 +45,10 @@ def measure(
         options += ["--up", f"{conditions.up:.0f}B"]
     if key is not None:
         options += ["--swarm-key", str(key)]
-    program = [sys.executable, "-c", "from peer.cli import main; main()"]
-    with subprocess.Popen(
-        [*program, "share", str(source), *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as origin:
-        try:
-            return trio.run(_watch, Watch(wanted), _client(tracker, key), name, patience_s, origin, say)
-        finally:
-            origin.send_signal(signal.SIGTERM)
-            try:
-                origin.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                origin.kill()
+    with ExitStack() as stack:
+        command = [*program("peer"), "share", str(source), *options]
+        origin = launch(stack, command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return trio.run(_watch, Watch(wanted), _client(tracker, key), name, patience_s, origin, say)
 
 
 def _client(tracker: Address, key: Path | None) -> CatalogueClient:

@@ -8,18 +8,17 @@ nothing (`--up 0`): everybody fetches from the origin alone.
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from lab.errors import LabError
+from lab.processes import launch, program
 from lab.scale.plan import Conditions, Mode, Point
 
 HOST: Final = "127.0.0.1"
@@ -29,17 +28,10 @@ PATIENCE: Final = 6.0
 """A point may take so many times its bound, and this many seconds more, before it is called stuck."""
 PATIENCE_S: Final = 30.0
 POLL_S: Final = 0.02
-STOP_S: Final = 5.0
 SETTLE_S: Final = 0.5
 """After the last downloader has announced itself, for them to meet each other."""
 ORIGIN_DIES_AT: Final = 1.5
 """First copies: by then each piece has been sent at least once."""
-
-
-def program(name: str) -> list[str]:
-    """One of our console programs, run by this Python; it does not outlive us, however we end."""
-    begin = "from lab.servers.start import end_with_parent; end_with_parent()"
-    return [sys.executable, "-c", f"{begin}; from {name}.cli import main; main()"]
 
 
 @dataclass
@@ -64,23 +56,6 @@ class Downloader:
         """Why it ended, as it said itself."""
         said = self.complaints.read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line for line in reversed(said) if line.strip()), "it said nothing")
-
-
-@contextmanager
-def stopped_at_end(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
-    """Stop it politely, then surely."""
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
 
 
 class Run:
@@ -130,8 +105,7 @@ class Run:
     # --- processes
 
     def _popen(self, command: Sequence[str], **more: Any) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(command, text=True, env=self._environment, **more)
-        return self._stack.enter_context(stopped_at_end(process))
+        return launch(self._stack, command, env=self._environment, **more)
 
     def _start_tracker(self) -> str:
         process = self._popen(

@@ -5,6 +5,7 @@ may stop half-way to be measured (`pause`): it then writes ``{"paused": true}`` 
 """
 
 import json
+import os
 import socket
 import sys
 import time
@@ -12,8 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self, TypeAlias
 
+from lab.parent import end_with_parent
 from lab.servers.load import Client, Engine
-from lab.servers.start import end_with_parent
 
 Facts: TypeAlias = dict[str, Any]
 Job: TypeAlias = dict[str, Any]
@@ -230,7 +231,7 @@ def _pending(conn: socket.socket) -> int:
 
 
 def main() -> None:
-    end_with_parent()
+    end_with_parent(os.getppid())
     job = json.loads(sys.stdin.readline())
     engine = Engine((job["host"], job["port"]), job["seed"])
     print(json.dumps(JOBS[job["job"]](engine, job)), flush=True)

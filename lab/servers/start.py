@@ -5,7 +5,6 @@ and at its end what it has used. SIGINT ends it.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import resource
@@ -17,15 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
+from lab.parent import end_with_parent
 from lab.servers.library import Library
 
 Serve: TypeAlias = Callable[[socket.socket, Library], None]
 
 BACKLOG = 4096
 """How many clients may wait to be accepted; the kernel cuts it to net.core.somaxconn."""
-
-PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h."""
 
 LIFETIME_S = 300
 """A server under measurement ends itself after that long, whatever became of whoever started it."""
@@ -64,7 +61,7 @@ def measured(serve: Serve, library: Library) -> None:
     """Serve until SIGINT, then report what it took. Never returns."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.alarm(LIFETIME_S)
-    end_with_parent()
+    end_with_parent(os.getppid())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # CRASH must leave no core file behind
     listener = listen()
     try:
@@ -75,12 +72,6 @@ def measured(serve: Serve, library: Library) -> None:
     finally:
         _tell(**_usage())
         os._exit(0)  # threads that wait for their clients would keep us
-
-
-def end_with_parent() -> None:
-    """Be killed when whoever started us dies, however that happens; where not Linux, LIFETIME_S must do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _tell(**facts: float) -> None:

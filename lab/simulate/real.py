@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, Final
 
 from lab.errors import LabError
+from lab.processes import launch, program
 from lab.scale.run import (
     HOST,
     POLL_S,
@@ -25,9 +26,7 @@ from lab.scale.run import (
     SETTLE_S,
     Downloader,
     first_link,
-    program,
     share_link,
-    stopped_at_end,
 )
 from lab.simulate.outcome import Member, Outcome
 from lab.simulate.scenario import Group, Scenario
@@ -89,8 +88,7 @@ class _Run:
     # --- processes
 
     def _popen(self, command: list[str], **more: Any) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(command, text=True, env=self._environment, **more)
-        return self._stack.enter_context(stopped_at_end(process))
+        return launch(self._stack, command, env=self._environment, **more)
 
     def _start_tracker(self) -> str:
         home = str(self._work / "tracker")

@@ -1,0 +1,110 @@
+"""Children of the lab's: none outlives whoever started it, whenever the signal comes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, NoReturn
+
+import pytest
+
+from lab.processes import launch, program, undisturbed
+
+SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+DEAF = """
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getppid(), signal.SIGTERM))
+print("up", flush=True)
+while True:
+    time.sleep(600)
+"""
+"""Answers the request to stop with one to whoever asked, and goes on."""
+STOPPED = 128 + signal.SIGTERM
+
+
+def stop(*_: object) -> NoReturn:
+    raise SystemExit(STOPPED)
+
+
+@pytest.fixture
+def _stoppable() -> Iterator[None]:
+    """SIGTERM raises wherever the program is, as in `lab scale`."""
+    before = signal.signal(signal.SIGTERM, stop)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("_stoppable")
+def test_a_signal_between_the_fork_and_its_registration_leaves_no_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found by CI: a child that nobody held wrote into the folder that had just been removed."""
+    born: list[subprocess.Popen[str]] = []
+    real = subprocess.Popen
+
+    def interrupted(*arguments: Any, **more: Any) -> "subprocess.Popen[str]":
+        born.append(real(*arguments, **more))
+        signal.raise_signal(signal.SIGTERM)
+        return born[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(SystemExit) as stopped, ExitStack() as stack:
+        launch(stack, SLEEPER)
+    assert stopped.value.code == STOPPED
+    assert [child.returncode for child in born] == [-signal.SIGTERM]
+
+
+@pytest.mark.usefixtures("_stoppable")
+def test_a_second_signal_kills_what_was_only_asked_to_stop() -> None:
+    child: subprocess.Popen[str] | None = None
+
+    def impatient() -> None:
+        nonlocal child
+        with ExitStack() as stack:
+            child = launch(stack, [sys.executable, "-c", DEAF], stdout=subprocess.PIPE)
+            assert child.stdout is not None
+            assert child.stdout.readline() == "up\n"
+
+    with pytest.raises(SystemExit):
+        impatient()
+    assert child is not None
+    assert child.returncode == -signal.SIGKILL
+
+
+@pytest.mark.usefixtures("_stoppable")
+def test_signals_wait_until_the_end_of_the_block_and_come_once() -> None:
+    reached = False
+
+    def together() -> None:
+        nonlocal reached
+        with undisturbed():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            reached = True
+
+    with pytest.raises(SystemExit):
+        together()
+    assert reached
+    assert signal.getsignal(signal.SIGTERM) is stop
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with undisturbed():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
+def test_a_child_whose_parent_died_before_it_could_ask_ends_itself() -> None:
+    *python, code = program("peer")
+    orphan = code.replace(f"({os.getpid()})", "(1)")
+    assert orphan != code
+    done = subprocess.run([*python, orphan, "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + signal.SIGKILL
+    assert done.stdout == ""
