@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: compose-test demo test lint types setup soak planted fuzz audit bench golden lab clean help
+.PHONY: compose-test demo test lint types setup soak explore planted fuzz audit bench golden lab clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ soak: setup  ## ten thousand swarms under faults, power loss, kill -9, hostile c
 	CRASH_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest -q tests/sim/test_store_faults.py
 	$(BIN)/python -m tests.soak --kills $(or $(KILLS),200) --hostile $(or $(HOSTILE),10000) \
 		--mutations $(or $(MUTATIONS),100) --symlinks $(or $(SYMLINKS),60) --full $(or $(FULL),20)
+
+explore: setup  ## the property tests on random examples, many more of them (minutes); `make test` tries the same ones each time
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --hypothesis-profile=explore tests/pure tests/glue
 
 planted: setup  ## the chaos harness is tested itself: ten planted bugs, each must be found
 	$(BIN)/python -m tests.chaos.planted

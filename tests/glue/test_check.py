@@ -230,7 +230,10 @@ async def test_a_manifest_whose_file_hash_is_another_is_found_out(tmp_path: Path
 
 
 @given(st.data())
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture],
+)
 def test_any_damage_is_found_and_only_it(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
