@@ -20,8 +20,12 @@ Facts: TypeAlias = dict[str, Any]
 Job: TypeAlias = dict[str, Any]
 Address: TypeAlias = tuple[str, int]
 
-STUCK_S: Final = 1.0
-"""A client alone that is not answered for so long never will be."""
+STUCK_S: Final = 3.0
+"""A client alone that is not answered for so long never will be, on a busy machine neither."""
+
+CALLER_S: Final = 10.0
+"""A caller that is not answered for so long gives up. Who never will be is told so sooner, by a closed
+connection."""
 
 SETTLE_S: Final = 0.05
 """Time for the server to take a connection in."""
@@ -39,8 +43,9 @@ def idle(engine: Engine, job: Job) -> Facts:
 
     Pauses when the idle ones are connected.
     """
-    busy = _clients(job, job["clients"], requests=job["requests"])
+    busy = _clients(job, job["clients"], requests=job["requests"], keep_open=True)
     alone = summary(busy, engine.run(busy, job["limit_s"]))
+    engine.part(busy)
     time.sleep(2 * SETTLE_S)
     pause()  # the state to compare with
     waiting = _clients(job, job["idle"], requests=1, keep_open=True)
@@ -65,7 +70,8 @@ def idle(engine: Engine, job: Job) -> Facts:
 
 
 def silent(engine: Engine, job: Job) -> Facts:
-    """One client connects, says nothing and waits to be spoken to; the others ask for `limit_s`.
+    """One client connects, says nothing and waits to be spoken to; the others ask, until none was answered
+    for `stuck_s`.
 
     Then it speaks after all: was the conversation only waiting for somebody to begin?
     """
@@ -73,8 +79,8 @@ def silent(engine: Engine, job: Job) -> Facts:
         time.sleep(SETTLE_S)
         others = _clients(job, job["clients"], requests=job["requests"])
         started = time.perf_counter()
-        seconds = engine.run(others, job["limit_s"])
-        time.sleep(max(0.0, job["limit_s"] - seconds))
+        seconds = engine.run(others, job["limit_s"], job["stuck_s"])
+        time.sleep(max(0.0, job["stuck_s"] - seconds))
         heard = _pending(mute)
         waited = time.perf_counter() - started
         mute.settimeout(job["limit_s"] + 2)
@@ -191,7 +197,7 @@ def _line(request: str) -> bytes:
 class Caller:
     """One client in blocking calls, for the jobs that go step by step."""
 
-    def __init__(self, address: Address, timeout_s: float = 2.0) -> None:
+    def __init__(self, address: Address, timeout_s: float = CALLER_S) -> None:
         self.conn = socket.create_connection(address, timeout_s)
         self.reader = self.conn.makefile("rb")
 

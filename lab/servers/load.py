@@ -5,6 +5,7 @@ thinks, and asks again (a closed loop). It is cheap on purpose; it must not be w
 """
 
 import heapq
+import math
 import socket
 import time
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from typing import Final
 
 RECEIVE_BYTES: Final = 1 << 20
+
+PART_S: Final = 10.0
+"""For the server to end a conversation that its client has ended."""
 
 
 @dataclass(slots=True)
@@ -57,13 +61,15 @@ class Engine:
         self.scratch = bytearray(RECEIVE_BYTES)
         self.agenda: list[tuple[float, int, Client]] = []
         self.order = 0
+        self.answered_at = 0.0
 
-    def run(self, clients: Sequence[Client], limit_s: float) -> float:
-        """Run until all are done or the limit is reached; the seconds that it took.
+    def run(self, clients: Sequence[Client], limit_s: float, stuck_s: float = math.inf) -> float:
+        """Run until all are done, the limit is reached, or nobody was answered for `stuck_s`; the seconds
+        that it took.
 
         A client without a number of requests ends with the others.
         """
-        started = time.perf_counter()
+        started = self.answered_at = time.perf_counter()
         end = started + limit_s
         for client in clients:
             self._later(client, started + client.start_after_s)
@@ -73,8 +79,12 @@ class Engine:
             if now >= end:
                 break
             self._start_due(now)
-            until = min(self.agenda[0][0], end) if self.agenda else end
-            for key, _ in self.selector.select(max(0.0, until - time.perf_counter())):
+            stuck = self.answered_at + stuck_s
+            until = min(self.agenda[0][0] if self.agenda else end, stuck, end)
+            ready = self.selector.select(max(0.0, until - time.perf_counter()))
+            if not ready and now >= stuck:  # what came while this process had to wait counts
+                break
+            for key, _ in ready:
                 self._ready(key.data)
         seconds = time.perf_counter() - started
         self.agenda.clear()
@@ -82,6 +92,18 @@ class Engine:
             if client.conn and not client.keep_open:
                 self._close(client)
         return seconds
+
+    def part(self, clients: Sequence[Client]) -> None:
+        """End conversations that were kept open, and hear from the server that it has ended them too."""
+        for client in clients:
+            if (conn := client.conn) is not None:
+                self.selector.unregister(conn)
+                client.conn = None
+                with conn, suppress(OSError):
+                    conn.settimeout(PART_S)
+                    conn.shutdown(socket.SHUT_WR)
+                    while conn.recv_into(self.scratch):
+                        pass
 
     def _later(self, client: Client, due: float) -> None:
         self.order += 1
@@ -141,7 +163,7 @@ class Engine:
             self._answered(client)
 
     def _answered(self, client: Client) -> None:
-        now = time.perf_counter()
+        now = self.answered_at = time.perf_counter()
         client.spans.append((client.asked_at, now))
         client.answered += 1
         client.in_flight = False

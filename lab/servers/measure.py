@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from peer.errors import ManyhandsError
 
-START_TIMEOUT_S: Final = 15.0
+START_TIMEOUT_S: Final = 60.0
 """An interpreter and its imports on a busy machine."""
 
 END_TIMEOUT_S: Final = 3.0
@@ -141,12 +141,12 @@ def run_job(server: Server, job: Mapping[str, Any], on_pause: Callable[[], None]
 
 
 def _session(leader: int) -> list[int]:
-    """The processes of a session: the server was made the leader of its own."""
+    """The living processes of a session: the server was made the leader of its own."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, IndexError, ValueError):
             fields = entry.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == leader:
+            if int(fields[3]) == leader and fields[0] not in "ZX":
                 found.append(int(entry.parent.name))
     return found
 

@@ -18,7 +18,8 @@ class Scale:
     """How large the workloads are. Everything is bounded, in count and in time (limit_s each).
 
     crowd: numbers of clients; crowd_requests: of all of them together. idle, busy: connections that wait and
-    clients that work. heavy_s: about how long the heavy request takes on this machine.
+    clients that work. silent_s: whoever waits so long while nobody is answered waits for ever. heavy_s: about
+    how long the heavy request takes on this machine.
     """
 
     crowd: tuple[int, ...] = (1, 10, 100, 1000)
@@ -31,10 +32,10 @@ class Scale:
     idle: int = 1000
     busy: int = 50
     busy_requests: int = 80
-    silent_s: float = 1.0
+    silent_s: float = 2.0
     heavy_s: float = 0.6
     hits: int = 50
-    limit_s: float = 15.0
+    limit_s: float = 30.0
 
 
 FULL: Final = Scale()
@@ -45,10 +46,10 @@ QUICK: Final = Scale(
     think_s=0.02,
     intermittent_limit_s=0.6,
     large_bytes=64 << 20,
-    silent_s=0.4,
+    silent_s=1.5,
     heavy_s=0.3,
     hits=25,
-    limit_s=8.0,
+    limit_s=30.0,
 )
 
 
@@ -149,7 +150,7 @@ def _idle(scale: Scale, _: Speed) -> tuple[int, dict[str, Any]]:
 
 
 def _silent(scale: Scale, _: Speed) -> tuple[int, dict[str, Any]]:
-    return 11, {"job": "silent", "clients": 10, "requests": 5, "limit_s": scale.silent_s}
+    return 11, {"job": "silent", "clients": 10, "requests": 5, "stuck_s": scale.silent_s}
 
 
 def _crash(poison: str) -> tuple[int, dict[str, Any]]:

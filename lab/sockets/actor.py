@@ -15,7 +15,7 @@ from lab.sockets.tour import Log, StationError, Step, said
 Script: TypeAlias = Callable[[], Iterator[tuple[str, str]]]
 """A generator: each round does one call and yields (the call, what it saw)."""
 
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 30.0
 
 
 class Actor:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from lab.sockets.actor import Actor
+from lab.sockets.actor import PATIENCE_S, Actor
 from lab.sockets.kernel import address
 from lab.sockets.tour import Log, Station, Step
 
@@ -54,7 +54,7 @@ class TinyPeer:
         server = threading.Thread(target=self.serve, daemon=True)
         server.start()
         self.fetch()
-        server.join(5)
+        server.join(PATIENCE_S)
         digest = hashlib.sha256(b"".join(self.pieces[number] for number in sorted(self.pieces))).hexdigest()
         yield "serve and fetch", json.dumps({"diary": self.diary, "digest": digest})
 

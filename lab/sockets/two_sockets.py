@@ -1,9 +1,14 @@
 """Station 3: the listening socket is not the connected one."""
 
 import socket
+import time
+from typing import Final
 
-from lab.sockets.kernel import address, states
+from lab.sockets.kernel import address, connections, states
 from lab.sockets.tour import Log, Station
+
+GONE_S: Final = 10.0
+"""A machine that is busy with other connections may take a moment for the last packet of ours."""
 
 
 def run(log: Log) -> str:
@@ -45,6 +50,7 @@ def run(log: Log) -> str:
         sock.recv(1)
         sock.close()
     log.step("both", "close() everything", "all four ends closed, clients first", states(port))
+    _wait_until_gone(port)
     free = log.attempt("server", f"a new server: bind(port {port})", lambda: _bind(port))
     log.fact("port free afterwards", free)
     return (
@@ -53,6 +59,13 @@ def run(log: Log) -> str:
         " restart set SO_REUSEADDR, so that connections still in TIME_WAIT do not keep them from their"
         " port.)"
     )
+
+
+def _wait_until_gone(port: int) -> None:
+    """Until the kernel has heard the last goodbye of the server's ends, as far as it lets us see them."""
+    until = time.monotonic() + GONE_S
+    while any(end.local_port == port for end in connections(port)) and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def _bind(port: int) -> None:
