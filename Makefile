@@ -32,8 +32,8 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-fuzz: setup  ## a million hostile frames (minutes): FRAMES=1000000
-	$(BIN)/python -m tests.fuzz --frames $(or $(FRAMES),1000000)
+fuzz: setup  ## a million hostile frames (minutes), new ones each time: FRAMES=1000000 SEED=
+	$(BIN)/python -m tests.fuzz --frames $(or $(FRAMES),1000000) $(if $(SEED),--seed $(SEED))
 
 soak: setup  ## ten thousand swarms under faults, power loss, kill -9, hostile crowds, a full disk (an hour)
 	$(BIN)/python -m tests.chaos --seeds 0:$(or $(CHAOS),10000) --mark .chaos-mark

@@ -20,6 +20,10 @@ CALL_S_MAX: Final = 0.050
 GROWTH_BYTES_MAX: Final = 16 * 2**20
 """Between the first tenth of a run and its end."""
 
+TIMED_AGAIN: Final = 5
+"""How often a call that seemed too slow is timed again: it is as slow as at its best. What is counted as its
+time may hold a collection of garbage, pages that the system had to find, or a neighbour of this machine."""
+
 WEIGHTS: Final = {"wire": 8, "codec": 6, "framing": 2, "manifest": 2, "magnet": 2}
 """How often each target is run."""
 
@@ -62,6 +66,18 @@ def run_one(target: str, data: bytes, watch: Watch) -> tuple[str, Finding | None
         return "", Finding(target, data, f"{type(error).__name__}: {error}")
 
 
+def slowest_call(target: str, data: bytes, first_s: float) -> float:
+    """The time of the slowest call for an input, which took so long at first."""
+    best_s = first_s
+    for _ in range(TIMED_AGAIN):
+        if best_s <= CALL_S_MAX:
+            break
+        watch = Watch()
+        run_one(target, data, watch)
+        best_s = min(best_s, watch.slowest_s)
+    return best_s
+
+
 def fuzz(
     frames: int,
     seed: int,
@@ -84,9 +100,11 @@ def fuzz(
         report.endings[target].add("".join(c for c in ending if not c.isdigit()))
         if finding is not None:
             report.findings.append(finding)
-        if watch.slowest_s > report.slowest_s:
-            report.slowest_s = watch.slowest_s
-            report.slowest = Finding(target, data, f"{watch.slowest_s * 1000:.1f} ms")
+        if watch.slowest_s > report.slowest_s and (
+            (took_s := slowest_call(target, data, watch.slowest_s)) > report.slowest_s
+        ):
+            report.slowest_s = took_s
+            report.slowest = Finding(target, data, f"{took_s * 1000:.1f} ms")
         if early_bytes is None and report.frames >= frames // 10:
             early_bytes = resident_bytes()
         if sum(report.inputs.values()) % 10_000 == 0:

@@ -115,7 +115,7 @@ def run(work: Path, count: int, seed: int) -> int:
             target.mkdir()
             racer = Racer(target, links)
             racer.start()
-            result = get(sharer.link, target, work / "home", "--progress", "none", "--timeout", "5s")
+            result = get(sharer.link, target, work / "home", "--progress", "none")
             racer.stop.set()
             racer.join()
             runs, swaps, complete = runs + 1, swaps + racer.swaps, complete + (result.code == 0)
