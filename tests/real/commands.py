@@ -3,16 +3,22 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60
+PATIENCE_S = 240
+"""For what ends by itself: no bar, only the end of waiting for what hangs, on the slowest machine."""
+
+LOOK_S = 0.02
+"""Between two looks at what nobody announces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +78,38 @@ def begin(program: str, *arguments: str | Path) -> subprocess.Popen[str]:
 def end(process: subprocess.Popen[str], by: signal.Signals = signal.SIGTERM) -> Result:
     """Send a signal and wait for the end."""
     process.send_signal(by)
-    out, err = process.communicate(timeout=PATIENCE_S)
+    try:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()  # does nothing where it has ended
     assert "Traceback" not in err, err
     return Result(process.returncode, out, err)
+
+
+def wait_until(condition: Callable[[], object], *alive: "subprocess.Popen[str]") -> None:
+    """Until something is true that no process announces. It cannot become true once one of `alive` has
+    ended."""
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        for process in alive:
+            assert process.poll() is None, f"ended with {process.returncode}"
+        assert time.monotonic() < until, "it never came"
+        time.sleep(LOOK_S)
+
+
+@contextmanager
+def free_port() -> Iterator[int]:
+    """A port of loopback that nobody but a server of ours gets while the block lasts, however often it
+    starts."""
+    with socket.socket() as held:
+        # Bound, not listening. With this option a server may bind and listen all the same, as Linux has it,
+        # while the kernel gives the port to nobody who asks for any; elsewhere it must be let go again.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        if sys.platform != "linux":
+            held.close()
+        yield port
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 import json
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from peer.errors import ExitCode, StorageError
 from peer.ids import ShareId
 from peer.serials import FILE, serial_for
-from tests.real.commands import PATIENCE_S, begin, end, get, run, sharing
+from tests.real.commands import PATIENCE_S, begin, end, get, run, sharing, wait_until
 
 NOBODY = "ab" * 32
 
@@ -28,14 +27,6 @@ def tracker() -> Iterator[str]:
         yield process.stderr.readline().split()[-1]
     finally:
         end(process)
-
-
-def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def search(home: Path, address: str, *words: str) -> list[dict[str, object]]:

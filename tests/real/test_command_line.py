@@ -77,7 +77,7 @@ def test_a_tracker_brings_peers_together(tmp_path: Path) -> None:
         with sharing(tmp_path / "file.bin", tmp_path / "h1", "--tracker", address) as link:
             bare = link.split("&x.pe")[0]
             assert f"tr={address}" in bare
-            got = get(bare, tmp_path / "out", tmp_path / "h2", "--timeout", "30s")
+            got = get(bare, tmp_path / "out", tmp_path / "h2", "--timeout", "3m")
         assert got.code == 0, got.err
         assert (tmp_path / "out" / "file.bin").read_bytes() == b"x" * 100_000
     finally:

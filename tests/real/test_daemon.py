@@ -1,6 +1,7 @@
 """The daemon as users and systemd run it: real processes, signals, its socket and who may use it."""
 
 import json
+import math
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import shake_256
 from pathlib import Path
 
@@ -17,9 +19,21 @@ import trio
 
 from peer.control import local
 from peer.control.client import ControlClient
-from peer.control.protocol import Body, Get, List, Request, Share, encode_request
+from peer.control.protocol import Body, Get, Limits, List, Request, Share, encode_request
 from peer.errors import ConnectionLost
-from tests.real.commands import PATIENCE_S, Result, begin, command, end, environment, get, run, sharing
+from tests.real.commands import (
+    PATIENCE_S,
+    Result,
+    begin,
+    command,
+    end,
+    environment,
+    free_port,
+    get,
+    run,
+    sharing,
+    wait_until,
+)
 
 MANY = 20
 
@@ -108,14 +122,16 @@ def test_twenty_transfers_survive_a_kill(tmp_path: Path) -> None:
     for name, data in files.items():
         (source / name).write_bytes(data)
     a, b = tmp_path / "a", tmp_path / "b"
-    with serving(a, "--up", "1500kB"):
-        shared = trio.run(ask_each, a, [Share(str(source / name)) for name in files])
+    with serving(a):
+        # Each alone at a rate that leaves the last one a long while to begin before the first is complete.
+        shared = trio.run(ask_each, a, [Share(str(source / name), up=25_000.0) for name in files])
         gets = [Get(body["link"], str(tmp_path / "out")) for body in shared]
         with serving(b) as victim:
             trio.run(fetch_until_all_are_on_their_way, b, gets, victim)
             victim.wait(PATIENCE_S)
         unfinished = [name for name in files if not (tmp_path / "out" / name).exists()]
         assert len(unfinished) == MANY, "it was killed in the middle"
+        trio.run(ask_each, a, [Limits(body["share"], up=math.inf) for body in shared])
         with serving(b):
             for body in trio.run(ask_each, b, gets):
                 assert body["resumed_bytes"] > 0, "it went on from what was on the disk"
@@ -126,28 +142,29 @@ def test_twenty_transfers_survive_a_kill(tmp_path: Path) -> None:
 
 def test_a_published_name_is_kept_listed(tmp_path: Path) -> None:
     (tmp_path / "film.bin").write_bytes(b"data" * 10_000)
+    with free_port() as port:
+        for listed in range(2):  # and again by a daemon that remembers it, at a tracker that does not
+            publish_and_get(tmp_path, str(port), listed)
+
+
+def publish_and_get(tmp_path: Path, port: str, listed: int) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
-    for listed in range(2):  # and again by a daemon that remembers it, at a tracker that does not
-        tracker = begin("tracker", "--host", "127.0.0.1", "--port", port, "--home", tmp_path / "t")
-        try:
-            assert tracker.stderr is not None
-            address = tracker.stderr.readline().strip().removeprefix("listening on ")
-            with serving(a):
-                if not listed:
-                    assert ask(a, "share", tmp_path / "film.bin", "--publish", "a film").code == 2
-                    shared = ask(
-                        a, "share", tmp_path / "film.bin", "--publish", "a film", "--tracker", address
-                    )
-                    assert shared.code == 0, shared.err
-                while run("peer", "search", "film", "--tracker", address, "--home", b).code != 0:
-                    assert tracker.poll() is None
-                got = get("a film", tmp_path / f"out{listed}", b, "--tracker", address)
-                assert got.code == 0, got.err
-                assert (tmp_path / f"out{listed}" / "a film").read_bytes() == b"data" * 10_000
-        finally:
-            assert end(tracker).code == 0
+    tracker = begin("tracker", "--host", "127.0.0.1", "--port", port, "--home", tmp_path / "t")
+    try:
+        assert tracker.stderr is not None
+        address = tracker.stderr.readline().strip().removeprefix("listening on ")
+        with serving(a):
+            if not listed:
+                assert ask(a, "share", tmp_path / "film.bin", "--publish", "a film").code == 2
+                shared = ask(a, "share", tmp_path / "film.bin", "--publish", "a film", "--tracker", address)
+                assert shared.code == 0, shared.err
+            while run("peer", "search", "film", "--tracker", address, "--home", b).code != 0:
+                assert tracker.poll() is None
+            got = get("a film", tmp_path / f"out{listed}", b, "--tracker", address)
+            assert got.code == 0, got.err
+            assert (tmp_path / f"out{listed}" / "a film").read_bytes() == b"data" * 10_000
+    finally:
+        assert end(tracker).code == 0
 
 
 async def ask_each(home: Path, requests: Sequence[Request]) -> list[Body]:
@@ -293,15 +310,23 @@ def test_a_home_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+def reloads(home: Path) -> int:
+    """How often it has said that it read its configuration again, or could not."""
+    return log_of(home).read_text().count("reloaded")
+
+
+def more_reloads(home: Path, seen: int) -> bool:
+    return reloads(home) > seen
+
+
 def test_sighup_reads_the_configuration_again(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with serving(home, "--down", "8mbit") as process:
         for text, up in (('up = "4mbit"\ndown = "1mbit"\n', 500_000), ("upp = 1\n", 500_000), ("", None)):
+            seen = reloads(home)
             (home / "config.toml").write_text(text)
-            seen = log_of(home).read_text().count("reloaded")
             process.send_signal(signal.SIGHUP)
-            while log_of(home).read_text().count("reloaded") == seen:
-                assert process.poll() is None
+            wait_until(partial(more_reloads, home, seen), process)
             (home / "config.toml").unlink()
             limits = json.loads(ask(home, "limits", "--json").out)
             assert limits == {"up": up, "down": 1_000_000}, "a flag goes before the file"

@@ -11,7 +11,7 @@ import pytest
 
 from peer.limits import DESCRIPTORS_WANTED
 from peer.net.descriptors import claim_descriptors
-from tests.real.commands import PATIENCE_S, begin, command, end, environment, get
+from tests.real.commands import PATIENCE_S, begin, command, end, environment, get, wait_until
 
 LIMIT = 64
 CROWD = 200
@@ -49,7 +49,7 @@ def test_a_crowd_at_a_process_with_few_descriptors(tmp_path: Path) -> None:
         for line in getter.stderr:
             if '"done": ' in line and '"done": 0,' not in line:
                 break
-        crowd = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(CROWD)]
+        crowd = [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) for _ in range(CROWD)]
         _, err = getter.communicate(timeout=PATIENCE_S)
         assert getter.returncode == 0, err
         assert (tmp_path / "o2" / "file.bin").read_bytes() == DATA
@@ -59,7 +59,7 @@ def test_a_crowd_at_a_process_with_few_descriptors(tmp_path: Path) -> None:
         for connection in crowd:
             connection.close()
         assert get(link, tmp_path / "o4", tmp_path / "h4").code == 0
-        assert descriptors(sharer.pid) <= base + 2
+        wait_until(lambda: descriptors(sharer.pid) <= base + 2, sharer)
     finally:
         for connection in crowd:
             connection.close()

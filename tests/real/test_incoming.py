@@ -81,10 +81,11 @@ def test_threads_may_write_serve_and_checkpoint_at_once(
 
     def serve() -> int:
         count = 0
-        while not stop.is_set():
+        while True:  # once at least, whenever this thread is given its turn
             assert_held_is_true(store, SHARE)
             count += 1
-        return count
+            if stop.is_set():
+                return count
 
     def write(piece: PieceIndex) -> None:
         store.write_piece(piece, SHARE.piece(piece))

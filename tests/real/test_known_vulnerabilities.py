@@ -17,7 +17,7 @@ from peer.net.swarmca import NOT_AFTER, NOT_BEFORE
 from peer.net.tlscontext import peer_of
 from peer.store.files import open_folder
 from peer.store.incoming import open_incoming
-from tests.real.commands import get, run, sharing
+from tests.real.commands import PATIENCE_S, get, run, sharing
 from tests.store_kit import NAME, random_share
 
 SHARE = random_share(1, {("large",): 64 * 1024, ("folder", "small"): 100})
@@ -101,7 +101,7 @@ def test_CVE_2018_25040_a_web_page_reaches_the_port(tmp_path: Path) -> None:
     (tmp_path / "file.bin").write_bytes(b"private")
     with sharing(tmp_path / "file.bin", tmp_path / "h1") as link:
         port = int(link.rpartition("%3A" if "%3A" in link else ":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as browser:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as browser:
             browser.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil.example\r\n\r\n")
             answer = b""
             try:

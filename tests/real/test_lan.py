@@ -54,7 +54,7 @@ def test_a_bare_hash_is_enough_on_one_wire(wire: tuple[str, str], tmp_path: Path
             link = sharer.stdout.readline().partition("&")[0]
             assert link.startswith("magnet:?xt=urn:blake3:")
             get = command(
-                "peer", "get", link, "-o", tmp_path / "out", "--home", tmp_path / "two", "--timeout", "30s",
+                "peer", "get", link, "-o", tmp_path / "out", "--home", tmp_path / "two", "--timeout", "3m",
                 *options,
             )  # fmt: skip
             done = subprocess.run(

@@ -20,6 +20,7 @@ from peer.net.sendqueue import unsent_bytes_for
 from peer.net.tcp import TcpStream, TcpTransport, observed_address
 from peer.net.transport import Listener
 from peer.store.filesystem import File
+from tests.loopback import HOSTS
 from tests.memoryfile import memory_file, real_file
 
 TRANSPORT = TcpTransport()
@@ -69,7 +70,7 @@ async def test_behaves_as_trio_wants_a_stream_to() -> None:
     await trio.testing.check_half_closeable_stream(connected, clogged)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", HOSTS)
 async def test_each_side_sees_the_other_as_its_socket_did(host: str) -> None:
     async with pair(host) as (one, two):
         assert one.remote.host == two.remote.host == host
@@ -108,7 +109,7 @@ def file_of(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     return make
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", HOSTS)
 async def test_slices_arrive_whole_and_in_order(file_of: FileMaker, host: str) -> None:
     data = os.urandom(8 * 1024 * 1024 + 13)
     file = file_of(data)

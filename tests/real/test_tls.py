@@ -28,6 +28,7 @@ from peer.net import swarmca, tls, tlscontext
 from peer.net.swarmca import SwarmAuthority
 from peer.net.tcp import TcpStream, TcpTransport
 from peer.net.tls import TlsStream, TlsTransport
+from tests.loopback import HOSTS
 from tests.memoryfile import memory_file, real_file
 
 HERE, THERE = Identity.generate(), Identity.generate()
@@ -99,7 +100,7 @@ async def test_behaves_as_trio_wants_a_stream_to() -> None:
 # --- who is who
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", HOSTS)
 async def test_both_sides_know_the_other_for_sure(host: str) -> None:
     async with pair(host) as (one, two):
         assert one.peer == THERE.node_id

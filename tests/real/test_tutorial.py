@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents import DOCS, blocks
-from tests.real.commands import environment
+from tests.real.commands import PATIENCE_S, environment
 
 TUTORIAL = DOCS / "tutorial.md"
 
@@ -69,7 +69,7 @@ def test_the_tutorial_is_run(tmp_path: Path) -> None:
             start_new_session=True,
         )
         try:
-            code = shell.wait(150)
+            code = shell.wait(2 * PATIENCE_S)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGKILL)  # also what a failed chapter left in the background
