@@ -11,9 +11,11 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -21,7 +23,10 @@ from typing import Any, Final, Self
 NAMES: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 """Looked for in the path; MANYHANDS_BROWSER names another."""
 
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 240.0
+
+END_S: Final = 30.0
+"""For it to end politely."""
 
 KEYS: Final = {
     " ": 32,
@@ -77,6 +82,7 @@ class Browser:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # so that all that it starts can be ended together
         )  # fmt: skip
         os.close(theirs_in)
         os.close(theirs_out)
@@ -90,15 +96,26 @@ class Browser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        # The program may be a script that waits for the browser itself: a signal would end the script alone,
+        # and the other would go on writing into the folder that we remove.
+        with suppress(OSError):
+            os.write(self._out, json.dumps({"id": 0, "method": "Browser.close"}).encode() + b"\0")
         os.close(self._out)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_S)
+        self._end_session()
+        self._process.wait()
         os.close(self._in)
         self._profile.cleanup()
+
+    def _end_session(self) -> None:
+        """End every process that it has started, and wait until none is left."""
+        deadline = time.monotonic() + PATIENCE_S
+        with suppress(ProcessLookupError, PermissionError):
+            while time.monotonic() < deadline:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.poll()
+                time.sleep(0.01)
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         """One command and its answer; events that come meanwhile are kept."""

@@ -4,9 +4,10 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from tests.real.commands import PATIENCE_S, begin
 from tests.soak.processes import heard_sharing
@@ -31,8 +32,12 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 def fill(path: Path, leave: int) -> None:
-    """Fill the disk up to so many bytes, whoever else writes to it."""
+    """Fill the disk up to so many bytes, whoever else writes to it. At once, or the others would be done."""
     with path.open("wb", buffering=0) as file:
+        status = os.statvfs(path.parent)
+        with suppress(OSError):
+            os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - MIB)
+        file.seek(0, os.SEEK_END)
         while (status := os.statvfs(path.parent)).f_bavail * status.f_frsize > leave:
             with suppress(OSError):
                 file.write(bytes(64 * 1024))
@@ -63,32 +68,38 @@ def run(work: Path, count: int, seed: int) -> int:
     return failures
 
 
+def heard(stderr: IO[str], enough: Callable[[str, int], bool], done: int = 0) -> int | None:
+    """Read on until a line and the bytes there by then are `enough`; those bytes, None at the end."""
+    for line in stderr:
+        if '"done": ' in line:
+            done = int(line.partition('"done": ')[2].partition(",")[0])
+        if enough(line, done):
+            return done
+    return None
+
+
 def one_time(work: Path, disk: Path, link: str, rng: random.Random) -> str:
     """Fetch, fill, wait for the word, free, wait for the end; what went wrong."""
     process = begin(
         "peer", "get", link, "-o", disk, "--host", "127.0.0.1", "--home", work / "home", "--progress", "json"
     )
     at = rng.randrange(MIB, FILES * FILE_SIZE // 2)
-    said = False
     assert process.stderr is not None
-    for line in process.stderr:
-        if '"done": ' in line and int(line.partition('"done": ')[2].partition(",")[0]) >= at:
-            break
+    held = heard(process.stderr, lambda _, done: done >= at)
     fill(disk / "filler", 0)
-    for line in process.stderr:
-        if "disk is full" in line:
-            said = True
-            break
+    paused = heard(process.stderr, lambda line, _: "disk is full" in line, held or 0)
     (disk / "filler").unlink()
     since = time.monotonic()
+    heard(process.stderr, lambda _, done: done > (paused or 0))
+    took = time.monotonic() - since
     try:
         _, err = process.communicate(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         return "did not go on when there was room"
-    if process.returncode or not said:
-        return f"exit code {process.returncode}, {'' if said else 'said nothing, '}{err.splitlines()[-1:]}"
-    took = time.monotonic() - since
+    if process.returncode or paused is None:
+        silent = "said nothing, " if paused is None else ""
+        return f"exit code {process.returncode}, {silent}{err.splitlines()[-1:]}"
     same = (
         subprocess.run(["diff", "-r", str(work / "folder"), str(disk / "folder")], check=False).returncode
         == 0
