@@ -22,11 +22,11 @@ from lab.processes import launch, program
 from lab.scale.plan import Conditions, Mode, Point
 
 HOST: Final = "127.0.0.1"
-READY_S: Final = 60.0
+READY_S: Final = 180.0
 """For the slowest machine to start a process."""
 PATIENCE: Final = 6.0
 """A point may take so many times its bound, and this many seconds more, before it is called stuck."""
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 120.0
 POLL_S: Final = 0.02
 SETTLE_S: Final = 0.5
 """After the last downloader has announced itself, for them to meet each other."""

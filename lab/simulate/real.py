@@ -32,7 +32,7 @@ from lab.simulate.outcome import Member, Outcome
 from lab.simulate.scenario import Group, Scenario
 
 PATIENCE: Final = 6.0
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 120.0
 """A run may take so many times its bound, and this many seconds more."""
 
 
