@@ -848,6 +848,12 @@ CONTROL_SEND_S: Final = 10.0
 CONTROL_ANSWER_S: Final = 30.0
 """What a command waits for the daemon's first word: beyond, it hangs."""
 
+CONTROL_END_S: Final = 60.0
+"""What `peer stop` waits for the daemon to end: its goodbyes, and a disk that takes its time to sync."""
+
+CONTROL_END_LOOK_S: Final = 0.02
+"""Between two looks whether it has ended."""
+
 CONTROL_FOLLOW_S: Final = 0.2
 """Between two reports of progress to a command that follows."""
 

@@ -53,6 +53,15 @@ def socket_path(home: Path) -> Path:
     return home / FOLDER / SOCKET
 
 
+def identity(home: Path) -> tuple[int, int] | None:
+    """What tells the socket that is there from the one of a later daemon; None where there is none."""
+    try:
+        status = socket_path(home).lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
 @contextmanager
 def _reachable(home: Path) -> Iterator[str]:
     """A name for the socket that fits into its address. Linux can always find one; elsewhere UsageError."""

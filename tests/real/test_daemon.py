@@ -218,6 +218,16 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_an_error(tmp_path: Path) -
     assert not local.socket_path(home).exists()
 
 
+def test_stop_returns_when_the_home_is_free_for_the_next(tmp_path: Path) -> None:
+    """It returned as soon as the daemon had heard it: `peer stop && peer serve` failed now and then."""
+    home = tmp_path / "home"
+    with serving(home):
+        assert ask(home, "stop").code == 0
+        assert not local.socket_path(home).exists()
+        with serving(home):
+            assert ask(home, "list").code == 0
+
+
 def stat_mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
