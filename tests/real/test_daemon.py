@@ -358,7 +358,7 @@ def test_a_follower_that_is_interrupted_leaves_the_transfer_running(tmp_path: Pa
     data = shake_256(b"x").digest(3_000_000)
     (tmp_path / "film.bin").write_bytes(data)
     home = tmp_path / "home"
-    with sharing(tmp_path / "film.bin", tmp_path / "a", "--up", "1500kB") as link, serving(home):
+    with sharing(tmp_path / "film.bin", tmp_path / "a", "--up", "400kB") as link, serving(home):
         follower = subprocess.Popen(
             command("peer", "get", link, "-o", tmp_path / "out", "--home", home, "--progress", "json"),
             env=environment(),
