@@ -41,8 +41,10 @@ def play_many(first: int, last: int, *, jobs: int, mark: Path | None) -> int:
     to go on from there."""
     failures = 0
     if mark is not None and mark.exists():
-        first = max(first, int(mark.read_text()))
-        print(f"going on at seed {first}", flush=True)
+        reached = int(mark.read_text())
+        if first < reached < last:  # else it is of another run: a longer one would leave nothing to play
+            first = reached
+            print(f"going on at seed {first}", flush=True)
     with ProcessPoolExecutor(jobs) as pool:
         for batch in pool.map(_play, *zip(*_batches(first, last), strict=True)):
             for seed, text in batch.failures:

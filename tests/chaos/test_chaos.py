@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.chaos import crowd
 from tests.chaos.plan import draw
 from tests.chaos.play import Outcome, play
 
@@ -31,6 +33,25 @@ def check(seed: int) -> Outcome:
 def test_seeds(first: int) -> None:
     for seed in range(first, min(first + BATCH, SEEDS)):
         check(seed)
+
+
+@pytest.mark.parametrize(("marked", "played"), [(1, [1, 2]), (7, [0, 1, 2]), (3, [0, 1, 2])])
+def test_a_mark_of_a_longer_run_skips_nothing(
+    marked: int, played: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slice of 500 seeds after an interrupted run of 10,000 played none, and passed."""
+    seen: list[int] = []
+
+    def play_batch(first: int, last: int) -> crowd.Batch:
+        seen.extend(range(first, last))
+        return crowd.Batch(first, last, (), {}, 0.0)
+
+    monkeypatch.setattr(crowd, "_play", play_batch)
+    monkeypatch.setattr(crowd, "ProcessPoolExecutor", ThreadPoolExecutor)
+    (tmp_path / "mark").write_text(str(marked))
+    assert crowd.play_many(0, 3, jobs=1, mark=tmp_path / "mark") == 0
+    assert seen == played
+    assert not (tmp_path / "mark").exists()
 
 
 @pytest.mark.parametrize("seed", [seed for seed in KNOWN if seed >= SEEDS])
