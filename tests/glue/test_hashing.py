@@ -244,7 +244,7 @@ def test_the_order_in_which_runs_come_in_does_not_matter() -> None:
 
             def slow_read(buffer: memoryview, offset: int) -> int:
                 if offset == 0:
-                    assert release.wait(10)
+                    assert release.wait(60)
                 if offset == 2 * RUN:
                     release.set()
                 return read(buffer, offset)
@@ -296,7 +296,7 @@ async def test_threads_are_called_back_in_the_middle_of_a_job(monkeypatch: pytes
                 first_recall.set()
 
         def _hash_run(self, run: range, buffer: hashing._Buffer) -> int:
-            assert first_recall.wait(10)
+            assert first_recall.wait(60)
             return super()._hash_run(run, buffer)
 
     monkeypatch.setattr(hashing, "_Hashing", Recalled)

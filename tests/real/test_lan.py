@@ -1,6 +1,7 @@
 """Two machines on one wire, which no tracker and no address joins: network namespaces, real multicast."""
 
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ def ip(*arguments: str) -> None:
 @pytest.fixture
 def wire() -> Iterator[tuple[str, str]]:
     """Two namespaces with a cable between them."""
-    names = (f"mhlan{os.getpid()}a", f"mhlan{os.getpid()}b")
+    own = secrets.token_hex(4)  # a process that was killed may have left its own behind
+    names = (f"mhlan{own}a", f"mhlan{own}b")
     with ExitStack() as stack:
         for name in names:
             ip("netns", "add", name)
