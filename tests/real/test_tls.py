@@ -66,7 +66,7 @@ async def clogged() -> tuple[TlsStream, TlsStream]:
     """Full to the brim both ways, at the end by records of one byte: what OpenSSL keeps of the last may be
     sent again as part of any other send."""
     one, two = await connected()
-    while writable := select.select([], [one._socket, two._socket], [], 0.01)[1]:
+    while writable := select.select([], [one._socket, two._socket], [], 0.05)[1]:
         for sock in writable:
             with suppress(ssl.SSLWantWriteError):
                 while select.select([], [sock], [], 0)[1]:
