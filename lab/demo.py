@@ -11,6 +11,7 @@ import filecmp
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -29,6 +30,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from lab.commands.common import stop
 from lab.processes import launch, program
 from peer.paths import printable
 from peer.units import format_bytes, format_rate, parse_rate
@@ -235,6 +237,7 @@ def main() -> int:
     if arguments.path is not None and not arguments.path.exists():
         console.print(f"demo: {printable(str(arguments.path))} does not exist", style="red", markup=False)
         return 2
+    signal.signal(signal.SIGTERM, stop)  # through every `with`: gigabytes may lie in the folder
     work = arguments.keep or Path(tempfile.mkdtemp(prefix="manyhands-demo-"))
     work.mkdir(parents=True, exist_ok=True)
     try:

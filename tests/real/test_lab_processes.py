@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
 from lab.processes import launch, program, undisturbed
+from tests.real.commands import PATIENCE_S, environment
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 DEAF = """
@@ -98,6 +100,22 @@ def test_what_is_ignored_stays_ignored() -> None:
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_demonstration_that_was_stopped_leaves_no_folder(tmp_path: Path) -> None:
+    """Its copies stayed in the folder for temporary files."""
+    (tmp_path / "film.bin").write_bytes(bytes(1_000_000))
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "lab.demo", str(tmp_path / "film.bin"), "--peers", "1", "--up", "80kbit"]
+    demo = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment() | {"TMPDIR": str(tmp_path / "tmp")}
+    )
+    assert demo.stdout is not None
+    assert any(line.startswith("tracker at ") for line in demo.stdout)
+    demo.terminate()
+    demo.communicate(timeout=PATIENCE_S)
+    assert demo.returncode == STOPPED
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
