@@ -400,7 +400,7 @@ class Download:
             flights.values(),
             now,
             guess=self._guess(),
-            doubled=sum(s.live_count for s in self._suppliers.values()) - len(flights),
+            doubled=max(0, sum(s.due_count for s in self._suppliers.values()) - len(flights)),
             received_bytes=self._received.total,
         )
 

@@ -11,9 +11,9 @@ asked for, so they are bound late:
   When that link begins, whichever is expected later is withdrawn.
 
 What arrives twice is bounded: `ENDGAME_WASTE_PERMILLE` of what has arrived may be thrown away. A duplicate
-request counts at once with what duplicates have cost so far (much, where sockets hold much that no cancel can
-call back), and the nearer the bound, the more a duplicate must gain. Only the latest pieces are worth it: one
-that will be here before them does not end the download sooner.
+request counts, from the moment it is made until it is closed, with what duplicates have cost so far (much,
+where sockets hold much that no cancel can call back), and the nearer the bound, the more a duplicate must
+gain. Only the latest pieces are worth it: one that will be here before them does not end the download sooner.
 
 The bound does not hold for the *rescue* of a piece from a link that would need very long for it: only what
 that link sent is lost, which is little, and whether a download ends must not hang on a budget that hostile
@@ -46,9 +46,9 @@ from peer.swarm.picker import Picker
 from peer.swarm.supplier import Asked, Flight, Supplier
 
 _PRIOR_RACES = 4
-_PRIOR_SHARE = 0.5
-"""Before anything is known a duplicate request is taken to cost half a piece; this counts as so many
-races."""
+_PRIOR_SHARE = 1.0
+"""Before anything is known a duplicate request is taken to cost a whole piece, as it does on slow links,
+where a piece fits into what no cancel can call back; this counts as so many races."""
 
 
 def expected_end(asked: Asked, now: float, guess: float) -> float:
@@ -98,7 +98,8 @@ class Endgame:
     ) -> PieceIndex | None:
         """The piece in flight that this link should be asked for as well, or None.
 
-        doubled: requests beyond the first for a piece, now. received_bytes: by the whole download so far.
+        doubled: requests beyond the first for a piece now, those included that were withdrawn and may still
+        be answered. received_bytes: by the whole download so far.
         """
         if not flights or not self.may_help(supplier):
             return None
