@@ -14,14 +14,13 @@ class Alarm:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()  # equal times fire in the order in which they were set
-        self._sooner = trio.Event()
-        self._sleeping_until = math.inf
+        self._sleep: trio.CancelScope | None = None
 
     def at(self, when: float, callback: Callable[[], None]) -> None:
         """Call back at ``when`` (seconds of trio's clock), or at once if that has passed."""
         heapq.heappush(self._heap, (when, next(self._numbers), callback))
-        if when < self._sleeping_until:
-            self._sooner.set()
+        if self._sleep is not None and when < self._sleep.deadline:
+            self._sleep.deadline = when
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -29,8 +28,6 @@ class Alarm:
             now = trio.current_time()
             while self._heap and self._heap[0][0] <= now:
                 heapq.heappop(self._heap)[2]()
-            self._sleeping_until = self._heap[0][0] if self._heap else math.inf
-            self._sooner = trio.Event()
-            with trio.move_on_at(self._sleeping_until):
-                await self._sooner.wait()
-            self._sleeping_until = -math.inf
+            with trio.move_on_at(self._heap[0][0] if self._heap else math.inf) as self._sleep:
+                await trio.sleep_forever()
+            self._sleep = None

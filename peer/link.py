@@ -70,7 +70,9 @@ class LinkOwner(Protocol):
 
     def link_unreadable(self, link: "Link", outgoing: Outgoing, error: OSError | EOFError) -> None: ...
 
-    async def link_room(self, link: "Link") -> int | None: ...
+    def link_room(self, link: "Link") -> int | None: ...
+
+    async def link_wait_room(self, link: "Link") -> int | None: ...
 
     def link_received(self, link: "Link", count: int) -> None: ...
 
@@ -339,8 +341,11 @@ class Link:
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
         self._owner.link_unreadable(self, outgoing, error)
 
-    async def room(self) -> int | None:
-        return await self._owner.link_room(self)
+    def room(self) -> int | None:
+        return self._owner.link_room(self)
+
+    async def wait_room(self) -> int | None:
+        return await self._owner.link_wait_room(self)
 
     def received(self, count: int) -> None:
         self._owner.link_received(self, count)

@@ -445,10 +445,15 @@ class Member:
         if outgoing.piece is not None:
             self._lost(outgoing.piece, StorageError(f"cannot be read: {error}"))
 
-    async def link_room(self, link: Link) -> int | None:
+    def link_room(self, link: Link) -> int | None:
+        if self.intake is not None and not self.intake.has_room():
+            return 0
+        return self._throttle.room(link.id)
+
+    async def link_wait_room(self, link: Link) -> int | None:
         if self.intake is not None:
-            await self.intake.room()
-        return await self._throttle.room(link.id)
+            await self.intake.wait_room()
+        return await self._throttle.wait_room(link.id)
 
     def link_received(self, link: Link, count: int) -> None:
         self._throttle.received(link.id, count)

@@ -14,11 +14,13 @@ network core that is narrower than the access links.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from peer.bell import Bell
 from peer.limits import KIB, MIB, UNSENT_BYTES
 from peer.sim.agenda import Agenda
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 16 * KIB
 """What an uplink sends of one stream before it is another's turn: the grain of fairness, and the cost of a
 simulated MiB (64 chunks, two or three events each)."""
+
+SMALL_BYTES = 512
+"""What so little more may bring a chunk to: the header of a frame of 16 KiB goes with its payload."""
 
 SEND_BYTES = UNSENT_BYTES
 """As the real transport leaves in the kernel at some 25 Mbit/s; it follows the rate, this does not."""
@@ -44,12 +49,20 @@ class Mark(Enum):
     RESET = "reset"
 
 
-Parcel: TypeAlias = bytes | Mark
+@dataclass(slots=True)
+class Chunk:
+    """Writes that travel together; ``size`` bytes."""
+
+    size: int
+    parts: list[bytes | bytearray]
+
+
+Parcel: TypeAlias = Chunk | Mark
 
 
 def size_of(parcel: Parcel) -> int:
     """Bytes that it takes on a link: marks ride for free."""
-    return 0 if isinstance(parcel, Mark) else len(parcel)
+    return 0 if isinstance(parcel, Mark) else parcel.size
 
 
 class Uplink:
@@ -123,7 +136,7 @@ class Pipe:
         self.connection = connection
         self.source = source
         self.target = target
-        self.inbox: deque[memoryview] = deque()
+        self.inbox: deque[bytes | bytearray | memoryview] = deque()
         self.queued = 0  # bytes that have not left the sender
         self.flight = 0  # bytes that have, and that the receiver has not read
         self.eof_landed = False
@@ -131,9 +144,9 @@ class Pipe:
         self.reader_closed = False
         self.stalled = False
         self.in_ring = False
-        self.room = trio.lowlevel.ParkingLot()
-        self.data = trio.lowlevel.ParkingLot()
-        self._queue: deque[bytes] = deque()
+        self.room = Bell()
+        self.data = Bell()
+        self._queue: deque[bytes | bytearray] = deque()
         self._mark: Mark | None = None  # what follows the queue
         self._flying: deque[Parcel] = deque()  # launched and not arrived, in order
         self._held: deque[Parcel] = deque()  # arrived while the way was cut
@@ -143,11 +156,7 @@ class Pipe:
 
     # --- the sender's end
 
-    @property
-    def has_room(self) -> bool:
-        return self.queued < SEND_BYTES
-
-    def put(self, data: bytes) -> None:
+    def put(self, data: bytes | bytearray) -> None:
         """Queue at most `CHUNK_BYTES`; the caller waits for room first."""
         self._queue.append(data)
         self.queued += len(data)
@@ -208,15 +217,16 @@ class Pipe:
         if not self._queue:
             mark, self._mark = self._mark, None
             return mark
-        parts = [self._queue.popleft()]
+        queue = self._queue
+        parts = [queue.popleft()]
         size = len(parts[0])
-        while self._queue and size + len(self._queue[0]) <= CHUNK_BYTES:
-            parts.append(self._queue.popleft())
+        while queue and size + len(queue[0]) <= CHUNK_BYTES + SMALL_BYTES:
+            parts.append(queue.popleft())
             size += len(parts[-1])
         self.queued -= size
         self.flight += size
-        self.room.unpark_all()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        self.room.ring()
+        return Chunk(size, parts)
 
     def launch(self, parcel: Parcel) -> None:
         """Out of the uplink: fly. A latency that shrinks never lets a chunk overtake another."""
@@ -272,11 +282,11 @@ class Pipe:
                 self.connection.other_way(self).reset()
         elif isinstance(parcel, Mark):
             self.eof_landed = True
-            self.data.unpark_all()
+            self.data.ring()
         else:
-            self.inbox.append(memoryview(parcel))
-            self.data.unpark_all()
-            self.connection.network.trace_landing(self, len(parcel))
+            self.inbox.extend(parcel.parts)
+            self.data.ring()
+            self.connection.network.trace_landing(self, parcel.size)
 
     def read(self, count: int) -> None:
         """The receiver has taken that many bytes out of the inbox: the window opens."""
@@ -294,12 +304,12 @@ class Pipe:
         self._held.clear()
         self.queued = 0
         self._mark = None
-        self.room.unpark_all()
-        self.data.unpark_all()
+        self.room.ring()
+        self.data.ring()
 
     def check_invariants(self) -> None:
         """Every byte is counted exactly once."""
         unread = sum(len(part) for part in self.inbox)
         assert self.queued == sum(len(part) for part in self._queue)
         assert self._owed >= 0
-        assert unread + self._owed <= self.flight <= WINDOW_MAX_BYTES + CHUNK_BYTES
+        assert unread + self._owed <= self.flight <= WINDOW_MAX_BYTES + CHUNK_BYTES + SMALL_BYTES
