@@ -73,19 +73,20 @@ class Uplink:
         self.carried_bytes = 0
         self._agenda = agenda
         self._ring: deque[Pipe] = deque()
+        self._sparse: deque[Pipe] = deque()
         self._busy = False
 
     def offer(self, pipe: "Pipe") -> None:
         """The pipe may have something to send: give it a place in the ring if it has none."""
         if not pipe.in_ring and pipe.ready():
             pipe.in_ring = True
-            self._ring.append(pipe)
+            (self._sparse if pipe.queued <= SMALL_BYTES else self._ring).append(pipe)
             if not self._busy:
                 self._serve()
 
     def _serve(self) -> None:
-        while self._ring and not self._busy:
-            pipe = self._ring.popleft()
+        while not self._busy and (ring := self._sparse or self._ring):
+            pipe = ring.popleft()
             pipe.in_ring = False
             parcel = pipe.take()
             if parcel is None:
@@ -220,7 +221,7 @@ class Pipe:
         queue = self._queue
         parts = [queue.popleft()]
         size = len(parts[0])
-        while queue and size + len(queue[0]) <= CHUNK_BYTES + SMALL_BYTES:
+        while queue and size < CHUNK_BYTES and size + len(queue[0]) <= CHUNK_BYTES + SMALL_BYTES:
             parts.append(queue.popleft())
             size += len(parts[-1])
         self.queued -= size

@@ -132,7 +132,7 @@ class SimStream(Stream):
 
     def _room(self) -> int:
         """How much of one chunk may be put into the queue now."""
-        return max(0, min(CHUNK_BYTES, SEND_BYTES - self.outgoing.queued))
+        return CHUNK_BYTES if self.outgoing.queued < SEND_BYTES else 0
 
     async def _wait_room(self) -> int:
         """The same, when there is some."""
