@@ -262,7 +262,7 @@ class Member:
             make_room(self.book, self.links, None if self.holding is None else self.holding.have, now)
             if self.trackers is not None and self._is_short_of_links():
                 self.trackers.more()
-            await trio.sleep(TICK_S)
+            await self.services.alarm.sleep(TICK_S)
 
     # --- links: from greeting to end
 
@@ -387,7 +387,7 @@ class Member:
 
     def link_wants(self, link: Link, on: bool) -> None:
         if self._choking is not None:
-            self._choking.changed()
+            self._choking.wants(link, on)
 
     def link_progressed(self, link: Link, event: DataProgress) -> None:
         self.progressed_at = trio.current_time()

@@ -31,8 +31,11 @@ CHUNK_BYTES = 16 * KIB
 """What an uplink sends of one stream before it is another's turn: the grain of fairness, and the cost of a
 simulated MiB (64 chunks, two or three events each)."""
 
-SMALL_BYTES = 512
-"""What so little more may bring a chunk to: the header of a frame of 16 KiB goes with its payload."""
+HEADER_BYTES = 72
+"""A write that is no longer goes with the chunk that follows it: the header of a frame, with its payload."""
+
+SPARSE_BYTES = 512
+"""A stream that has no more to send need not wait for its turn: as fair queues in kernels and routers do."""
 
 SEND_BYTES = UNSENT_BYTES
 """As the real transport leaves in the kernel at some 25 Mbit/s; it follows the rate, this does not."""
@@ -80,7 +83,7 @@ class Uplink:
         """The pipe may have something to send: give it a place in the ring if it has none."""
         if not pipe.in_ring and pipe.ready():
             pipe.in_ring = True
-            (self._sparse if pipe.queued <= SMALL_BYTES else self._ring).append(pipe)
+            (self._sparse if pipe.queued <= SPARSE_BYTES else self._ring).append(pipe)
             if not self._busy:
                 self._serve()
 
@@ -221,7 +224,8 @@ class Pipe:
         queue = self._queue
         parts = [queue.popleft()]
         size = len(parts[0])
-        while queue and size < CHUNK_BYTES and size + len(queue[0]) <= CHUNK_BYTES + SMALL_BYTES:
+        most = CHUNK_BYTES + size if size <= HEADER_BYTES else CHUNK_BYTES
+        while queue and size + len(queue[0]) <= most:
             parts.append(queue.popleft())
             size += len(parts[-1])
         self.queued -= size
@@ -313,4 +317,4 @@ class Pipe:
         unread = sum(len(part) for part in self.inbox)
         assert self.queued == sum(len(part) for part in self._queue)
         assert self._owed >= 0
-        assert unread + self._owed <= self.flight <= WINDOW_MAX_BYTES + CHUNK_BYTES + SMALL_BYTES
+        assert unread + self._owed <= self.flight <= WINDOW_MAX_BYTES + CHUNK_BYTES + HEADER_BYTES

@@ -9,7 +9,7 @@ from peer.errors import DialError, UsageError
 from peer.ids import Address, NodeId
 from peer.net.transport import Listener, Stream
 from peer.net.turn import Exclusive, Turn
-from peer.sim.pipe import CHUNK_BYTES, SEND_BYTES, Pipe
+from peer.sim.pipe import CHUNK_BYTES, HEADER_BYTES, SEND_BYTES, Pipe
 from peer.store.filesystem import File
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ class SimStream(Stream):
 
     def _room(self) -> int:
         """How much of one chunk may be put into the queue now."""
-        return CHUNK_BYTES if self.outgoing.queued < SEND_BYTES else 0
+        queued = self.outgoing.queued
+        return min(CHUNK_BYTES, SEND_BYTES + 4 * HEADER_BYTES - queued) if queued < SEND_BYTES else 0
 
     async def _wait_room(self) -> int:
         """The same, when there is some."""
