@@ -222,7 +222,10 @@ class Link:
 
     def flush_news(self) -> None:
         """Tell what `news` has gathered, in one message."""
-        news, self._news = self._news, []
+        news = self._news
+        if not news:
+            return
+        self._news = []
         self.news_due = inf
         most = 1 if buggify(Point.NEWS_ONE_BY_ONE) else HAVES_PER_MESSAGE_MAX
         for start in range(0, len(news), most):
@@ -260,9 +263,9 @@ class Link:
         """Note them. Whether any of them may be new."""
         if self.pieces is not None:
             size = len(self.pieces)
-            if any(piece >= size for piece in pieces):
+            if max(pieces) >= size:
                 raise RemoteProtocolError("have of a piece that the share has not")
-            fresh = tuple(piece for piece in pieces if self.pieces.add(piece))
+            fresh = tuple(filter(self.pieces.add, pieces))
             if fresh:
                 self._owner.link_has(self, fresh)
             return bool(fresh)

@@ -211,7 +211,7 @@ class Pipe:
         if self.cut:
             return False
         if self._queue:
-            return self.flight < self.window
+            return self.flight < WINDOW_MIN_BYTES or self.flight < self.window
         return self._mark is not None
 
     def take(self) -> Parcel | None:
