@@ -1,10 +1,11 @@
 """One direction of a simulated connection, and the access links that it shares with others.
 
 The model. A stream's bytes wait in the sender's kernel (`SEND_BYTES`, the only part that a sender sees as
-back-pressure), pass its uplink in chunks of at most `CHUNK_BYTES`, fly for the latency of both hosts, and
-pass the receiver's downlink. An uplink takes one chunk from each stream in turn, chosen only when it is free.
-A downlink serves in order of arrival. Bytes that have left the sender and were not read count against a
-window, as TCP's receive window, which has room for the path's bandwidth-delay product.
+back-pressure), pass its uplink in chunks of about `CHUNK_BYTES`, fly for the latency of both hosts, and
+pass the receiver's downlink. An uplink takes one chunk from each stream in turn, chosen only when it is
+free; a stream that has little to send goes first. A downlink serves in order of arrival. Bytes that have
+left the sender and were not read count against a window, as TCP's receive window, which has room for the
+path's bandwidth-delay product.
 
 Modelled: shared rates, fairness by turns, latency, back-pressure, order, end of stream after data, a reset
 where a side closes with data unread or gets data after its close, as kernels do (what had arrived before the
