@@ -7,6 +7,8 @@ from itertools import count
 
 import trio
 
+from peer.bell import Bell
+
 
 class Alarm:
     """Callbacks at points of trio's clock, by one task. Callbacks return at once and do not raise."""
@@ -14,23 +16,40 @@ class Alarm:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()  # equal times fire in the order in which they were set
-        self._sooner = trio.Event()
-        self._sleeping_until = math.inf
+        self._sleeps_until = -math.inf
+        self._scope = trio.CancelScope()
 
     def at(self, when: float, callback: Callable[[], None]) -> None:
         """Call back at ``when`` (seconds of trio's clock), or at once if that has passed."""
         heapq.heappush(self._heap, (when, next(self._numbers), callback))
-        if when < self._sleeping_until:
-            self._sooner.set()
+        if when < self._sleeps_until:
+            self._sleeps_until = when
+            self._wake_at(when)
+
+    async def sleep(self, seconds: float) -> None:
+        """As `trio.sleep`, at less than the price of a cancel scope; not without `run`."""
+        bell = Bell()
+        self.at(trio.current_time() + seconds, bell.ring)
+        await bell.wait()
 
     async def run(self) -> None:
         """Until cancelled."""
+        heap = self._heap
         while True:
             now = trio.current_time()
-            while self._heap and self._heap[0][0] <= now:
-                heapq.heappop(self._heap)[2]()
-            self._sleeping_until = self._heap[0][0] if self._heap else math.inf
-            self._sooner = trio.Event()
-            with trio.move_on_at(self._sleeping_until):
-                await self._sooner.wait()
-            self._sleeping_until = -math.inf
+            while heap and heap[0][0] <= now:
+                heapq.heappop(heap)[2]()
+            self._sleeps_until = heap[0][0] if heap else math.inf
+            await self._sleep()
+            self._sleeps_until = -math.inf
+
+    # --- how this task sleeps; a simulation has a cheaper way (sim/alarm.py)
+
+    async def _sleep(self) -> None:
+        """Until ``_sleeps_until``, or a little less."""
+        with trio.CancelScope(deadline=self._sleeps_until) as self._scope:
+            await trio.sleep_forever()
+
+    def _wake_at(self, when: float) -> None:
+        """While asleep: sleep less long."""
+        self._scope.deadline = when

@@ -80,9 +80,12 @@ class Bitfield:
 
     def add(self, index: int) -> bool:
         """Put it in; False if it was there. Raises IndexError outside 0 to size - 1."""
-        if self[index]:
+        if not 0 <= index < self._size:
+            self._check(index)
+        at, bit = index >> 3, 0x80 >> (index & 7)
+        if self._bits[at] & bit:
             return False
-        self._bits[index >> 3] |= 0x80 >> (index & 7)
+        self._bits[at] |= bit
         self._count += 1
         return True
 

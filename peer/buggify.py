@@ -30,8 +30,8 @@ class Point(Enum):
     SMALL_CHUNK = "small-chunk", 0.25
     """`Outflow` sends a small part of a piece."""
 
-    NO_ROOM = "no-room", 0.25
-    """`Intake` makes the readers wait although there is room."""
+    NO_ROOM = "no-room", 0.5
+    """`Intake` makes the readers wait although there is room. (It is asked twice before one waits.)"""
 
     EARLY_SAVE = "early-save", 0.25
     """`Intake` makes every piece durable at once."""

@@ -49,6 +49,11 @@ class Choking:
         now = trio.current_time()
         self._apply(self.choker.refill(now, self._views(now), self._seeding()))
 
+    def wants(self, link: Link, on: bool) -> None:
+        """A link wants something of us now, or nothing more."""
+        if self.choker.has_free_slot if on else self.choker.serves(link.id):
+            self.changed()
+
     def left(self, link: Link) -> None:
         """A link is gone; its node may come back."""
         self._accounts.close(link.node, link.received_bytes, link.sent_bytes)

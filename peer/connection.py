@@ -18,6 +18,7 @@ from typing import Protocol
 
 import trio
 
+from peer.bell import Bell
 from peer.buggify import Point, buggify
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
 from peer.ids import Address, PieceIndex, RequestId
@@ -30,7 +31,7 @@ from peer.wire.session import Event, Session
 SHORT_READ_BYTES = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that triples the cost of making one, and each chunk makes one
 class Outgoing:
     """One `Data` frame to send: part of the answer to a request. ``body`` is file slices or ready bytes.
 
@@ -60,7 +61,7 @@ class Ending:
 
 
 class Handler(Protocol):
-    """What a connection needs of whoever owns it. All but `room` must return at once."""
+    """What a connection needs of whoever owns it. All but `wait_room` must return at once."""
 
     def handle(self, event: Event) -> None:
         """Something arrived. May raise RemoteProtocolError if it makes no sense here."""
@@ -77,7 +78,10 @@ class Handler(Protocol):
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
         """The file could not give the bytes that were promised; the connection is closed."""
 
-    async def room(self) -> int | None:
+    def room(self) -> int | None:
+        """How many bytes there is room for, or None for any. 0: `wait_room` first."""
+
+    async def wait_room(self) -> int | None:
         """Return when there is room for what may arrive next: how many bytes, or None for any."""
 
     def received(self, count: int) -> None:
@@ -93,7 +97,8 @@ class Connection:
         self._early = list(early)
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
-        self._wake = trio.Event()
+        self._bell = Bell()
+        self._woken = False
         self._ending: Ending | None = None
         self._closing = False
         self._scope: trio.CancelScope | None = None
@@ -134,7 +139,8 @@ class Connection:
 
     def wake(self) -> None:
         """There may be something for the writer to do."""
-        self._wake.set()
+        self._woken = True
+        self._bell.ring()
 
     def close(self, code: ByeCode, reason: str = "") -> None:
         """Say goodbye, after what is queued, and end. The other side has a short grace to take it."""
@@ -194,7 +200,9 @@ class Connection:
                 self._handle(handler, event)
             self._early.clear()
             while True:
-                limit = await self._room(handler)
+                limit = handler.room()
+                if limit == 0:
+                    limit = await self._wait_room(handler)
                 if buggify(Point.SHORT_READ):
                     limit = SHORT_READ_BYTES if limit is None else min(limit, SHORT_READ_BYTES)
                 buffer = session.get_buffer()
@@ -216,11 +224,11 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionLost) as error:
             self._end(Ending(str(error) or "connection lost"))
 
-    async def _room(self, handler: Handler) -> int | None:
+    async def _wait_room(self, handler: Handler) -> int | None:
         """Wait for room here. That time is not the other side's."""
         before = trio.current_time()
         self._has_room = False
-        limit = await handler.room()
+        limit = await handler.wait_room()
         self._has_room = True
         waited = trio.current_time() - before
         self.received_at += waited
@@ -237,6 +245,7 @@ class Connection:
     async def _write_loop(self, handler: Handler) -> None:
         try:
             while True:
+                self._woken = False  # a call of `wake` before this needs no second look
                 if self._outbox:
                     await self._flush(handler)
                 elif self._closing:
@@ -244,10 +253,9 @@ class Connection:
                     return
                 elif (outgoing := handler.next_outgoing()) is not None:
                     await self._send_bulk(handler, outgoing)
-                elif not self._outbox:  # looking for a chunk may have queued a reject
+                elif not self._woken:  # looking for a chunk may have queued a reject
                     self._writing_since = None
-                    await self._wake.wait()
-                    self._wake = trio.Event()
+                    await self._bell.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._end(Ending(str(error) or "connection lost"))
 
@@ -262,7 +270,7 @@ class Connection:
 
     async def _flush(self, handler: Handler) -> None:
         self._writing_since = trio.current_time()
-        await self._stream.send_all(self._take_outbox(handler))
+        await self._stream.send_frames(self._take_outbox(handler))
         self._sent_at = trio.current_time()
 
     async def _send_bulk(self, handler: Handler, outgoing: Outgoing) -> None:

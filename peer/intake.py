@@ -238,10 +238,13 @@ class Intake:
         self._unverified_bytes += len(event.buffer)
         self._nursery.start_soon(self._take, link, event.piece, event.buffer)
 
-    async def room(self) -> None:
+    def has_room(self) -> bool:
+        """Whether there is room for another piece."""
+        return self._unverified_bytes <= (0 if buggify(Point.NO_ROOM) else UNVERIFIED_BYTES_MAX)
+
+    async def wait_room(self) -> None:
         """Return when there is room for another piece."""
-        most = 0 if buggify(Point.NO_ROOM) else UNVERIFIED_BYTES_MAX
-        while self._unverified_bytes > most:
+        while not self.has_room():
             await self._room.wait()
 
     # --- commands

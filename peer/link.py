@@ -70,7 +70,9 @@ class LinkOwner(Protocol):
 
     def link_unreadable(self, link: "Link", outgoing: Outgoing, error: OSError | EOFError) -> None: ...
 
-    async def link_room(self, link: "Link") -> int | None: ...
+    def link_room(self, link: "Link") -> int | None: ...
+
+    async def link_wait_room(self, link: "Link") -> int | None: ...
 
     def link_received(self, link: "Link", count: int) -> None: ...
 
@@ -220,7 +222,10 @@ class Link:
 
     def flush_news(self) -> None:
         """Tell what `news` has gathered, in one message."""
-        news, self._news = self._news, []
+        news = self._news
+        if not news:
+            return
+        self._news = []
         self.news_due = inf
         most = 1 if buggify(Point.NEWS_ONE_BY_ONE) else HAVES_PER_MESSAGE_MAX
         for start in range(0, len(news), most):
@@ -258,9 +263,9 @@ class Link:
         """Note them. Whether any of them may be new."""
         if self.pieces is not None:
             size = len(self.pieces)
-            if any(piece >= size for piece in pieces):
+            if max(pieces) >= size:
                 raise RemoteProtocolError("have of a piece that the share has not")
-            fresh = tuple(piece for piece in pieces if self.pieces.add(piece))
+            fresh = tuple(filter(self.pieces.add, pieces))
             if fresh:
                 self._owner.link_has(self, fresh)
             return bool(fresh)
@@ -339,8 +344,11 @@ class Link:
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
         self._owner.link_unreadable(self, outgoing, error)
 
-    async def room(self) -> int | None:
-        return await self._owner.link_room(self)
+    def room(self) -> int | None:
+        return self._owner.link_room(self)
+
+    async def wait_room(self) -> int | None:
+        return await self._owner.link_wait_room(self)
 
     def received(self, count: int) -> None:
         self._owner.link_received(self, count)

@@ -262,7 +262,7 @@ class Member:
             make_room(self.book, self.links, None if self.holding is None else self.holding.have, now)
             if self.trackers is not None and self._is_short_of_links():
                 self.trackers.more()
-            await trio.sleep(TICK_S)
+            await self.services.alarm.sleep(TICK_S)
 
     # --- links: from greeting to end
 
@@ -387,7 +387,7 @@ class Member:
 
     def link_wants(self, link: Link, on: bool) -> None:
         if self._choking is not None:
-            self._choking.changed()
+            self._choking.wants(link, on)
 
     def link_progressed(self, link: Link, event: DataProgress) -> None:
         self.progressed_at = trio.current_time()
@@ -445,10 +445,15 @@ class Member:
         if outgoing.piece is not None:
             self._lost(outgoing.piece, StorageError(f"cannot be read: {error}"))
 
-    async def link_room(self, link: Link) -> int | None:
+    def link_room(self, link: Link) -> int | None:
+        if self.intake is not None and not self.intake.has_room():
+            return 0
+        return self._throttle.room(link.id)
+
+    async def link_wait_room(self, link: Link) -> int | None:
         if self.intake is not None:
-            await self.intake.room()
-        return await self._throttle.room(link.id)
+            await self.intake.wait_room()
+        return await self._throttle.wait_room(link.id)
 
     def link_received(self, link: Link, count: int) -> None:
         self._throttle.received(link.id, count)

@@ -28,12 +28,11 @@ class News:
         now = trio.current_time()
         soonest = self._next
         for link in self._links.values():
-            due = now + told_within(
-                known=link.pieces is not None and piece in link.pieces,
-                wants_us=link.wants_us,
-                served=link.served,
-                waiting=self._waiting(link.id),
-            )
+            known = link.pieces is not None and piece in link.pieces
+            wants_us, served = link.wants_us, link.served
+            # Who waits is asked only where it makes a difference: this is done for every link and piece.
+            waiting = wants_us and served and not known and self._waiting(link.id)
+            due = now + told_within(known=known, wants_us=wants_us, served=served, waiting=waiting)
             link.news(piece, due)
             soonest = min(soonest, due)
         self._set(soonest)
@@ -50,8 +49,10 @@ class News:
         self._next = float("inf")
         soonest = float("inf")
         for link in self._links.values():
-            if link.news_due <= now:
+            due = link.news_due
+            if due <= now:
                 link.flush_news()
-            soonest = min(soonest, link.news_due)
+            elif due < soonest:
+                soonest = due
         if soonest < float("inf"):
             self._set(soonest)

@@ -48,10 +48,11 @@ class Node:
         down: float | None = None,
         trace: EventTrace | None = None,
         lan: Lan | None = None,
+        alarm: Alarm | None = None,
         bounds: DoorBounds | None = None,
         links_max: int = LINKS_MAX,
     ) -> None:
-        alarm = Alarm()
+        alarm = alarm or Alarm()
         self.services = Services(
             node=node,
             transport=transport,

@@ -14,7 +14,11 @@ class Throttle:
         self._pacer = pacer
         self._waiting: dict[LinkId, trio.Event] = {}
 
-    async def room(self, link: LinkId) -> int | None:
+    def room(self, link: LinkId) -> int | None:
+        """How much to read next, None for any; 0 while what was read is not paid for."""
+        return 0 if link in self._waiting else self._pacer.quantum(self._share)
+
+    async def wait_room(self, link: LinkId) -> int | None:
         """Wait until what was read is paid for; how much to read next, None for any."""
         event = self._waiting.get(link)
         if event is not None:

@@ -12,6 +12,8 @@ from peer.swarm.peerbook import LinkView, PeerBook
 def make_room(book: PeerBook, links: Mapping[LinkId, Link], have: Bitfield | None, now: float) -> None:
     """Close what the book holds for surplus. Called every tick. have: our pieces, None while unknown."""
     full = have is not None and have.is_full
+    if not (full or book.is_crowded):
+        return
     views = [
         LinkView(
             link.id,

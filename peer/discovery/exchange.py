@@ -30,6 +30,8 @@ class _Talk:
 
     next_at: float
     told: set[Address] = field(default_factory=set)
+    told_of: int = 0
+    """Everybody of so many arrivals (`PeerBook.arrivals`)."""
     heard_at: float = float("-inf")
     early: int = 0
 
@@ -72,13 +74,19 @@ class Exchange:
         return talk
 
     def _tell(self, link: Link, talk: _Talk) -> None:
+        arrivals = self._book.arrivals
+        if talk.told_of == arrivals:
+            return
         if len(talk.told) > EXCHANGE_TOLD_MAX:
             talk.told.clear()
         news = tuple(
             peer
             for peer in self._book.tell(EXCHANGE_TOLD_MAX, but=link.id)
             if peer.address not in talk.told and peer.address.host.isascii()
-        )[:PEERS_PER_MESSAGE_MAX]
+        )
+        if len(news) <= PEERS_PER_MESSAGE_MAX:
+            talk.told_of = arrivals
         if news:
+            news = news[:PEERS_PER_MESSAGE_MAX]
             talk.told.update(peer.address for peer in news)
             link.connection.send(Peers(news))

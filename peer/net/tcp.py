@@ -142,6 +142,12 @@ class TcpStream(Stream):
             await trio.lowlevel.cancel_shielded_checkpoint()
             self._turn.waited()
 
+    async def send_frames(self, data: bytes) -> None:
+        with self._sending, memoryview(data) as view:
+            self._check_sendable()
+            await self._turn.yield_if_over()
+            await self._send(view)
+
     async def send_slice(self, header: bytes, file: File, offset: int, count: int) -> None:
         with self._sending:
             self._check_sendable()

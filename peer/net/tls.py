@@ -171,14 +171,23 @@ class TlsStream(Stream):
         with self._sending, memoryview(data) as view:
             self._check_sendable()
             await trio.lowlevel.checkpoint_if_cancelled()
-            try:
-                for begin in range(0, len(view), COPY_BYTES):
-                    await self._send(view[begin : begin + COPY_BYTES])
-            except BaseException:
-                self._torn = True
-                raise
+            await self._send_parts(view)
             await trio.lowlevel.cancel_shielded_checkpoint()
             self._turn.waited()
+
+    async def send_frames(self, data: bytes) -> None:
+        with self._sending, memoryview(data) as view:
+            self._check_sendable()
+            await self._send_parts(view)
+
+    async def _send_parts(self, view: memoryview) -> None:
+        """Send all of any buffer."""
+        try:
+            for begin in range(0, len(view), COPY_BYTES):
+                await self._send(view[begin : begin + COPY_BYTES])
+        except BaseException:
+            self._torn = True
+            raise
 
     async def send_slice(self, header: bytes, file: File, offset: int, count: int) -> None:
         with self._sending:

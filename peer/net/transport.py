@@ -21,7 +21,8 @@ class Stream(trio.abc.HalfCloseableStream):
     """One connection. Everything raises `trio.BrokenResourceError` when the other side is gone, and
     `trio.ClosedResourceError` after our own close, as trio's streams do.
 
-    `receive_into` and `send_slice` need not be a checkpoint each time, but give way often enough."""
+    `receive_into`, `send_frames` and `send_slice` need not be a checkpoint each time, but give way often
+    enough."""
 
     @property
     @abstractmethod
@@ -36,6 +37,10 @@ class Stream(trio.abc.HalfCloseableStream):
     @abstractmethod
     async def receive_into(self, buffer: memoryview) -> int:
         """Read some bytes into the buffer; return how many, 0 at the end of the stream."""
+
+    @abstractmethod
+    async def send_frames(self, data: bytes) -> None:
+        """As `send_all`, for what is small and frequent."""
 
     @abstractmethod
     async def send_slice(self, header: bytes, file: File, offset: int, count: int) -> None:

@@ -62,7 +62,8 @@ class VirtualClock(trio.abc.Clock):
         if self._loop.is_watched():
             return _MOMENT_S
         while not self._loop.is_busy():
-            world = min(self._worlds, key=_next_at, default=None)
+            worlds = self._worlds
+            world = worlds[0] if len(worlds) == 1 else min(worlds, key=_next_at, default=None)
             due = math.inf if world is None else world.next_at()
             if world is not None and due <= deadline and due < math.inf:
                 self._now = max(self._now, due)

@@ -69,7 +69,8 @@ class FileNode:
             data = before[:start] + bytes(data) + before[start + len(data) :]
         self.seen[index] = bytes(data)
         self.dirty.add(index)
-        self.abandoned.discard(index)
+        if self.abandoned:
+            self.abandoned.discard(index)
 
     def resize(self, size: int) -> None:
         """Cut or extend what is seen; the rest of a cut sector becomes zeros, as POSIX wants."""

@@ -1,10 +1,11 @@
 """One direction of a simulated connection, and the access links that it shares with others.
 
 The model. A stream's bytes wait in the sender's kernel (`SEND_BYTES`, the only part that a sender sees as
-back-pressure), pass its uplink in chunks of at most `CHUNK_BYTES`, fly for the latency of both hosts, and
-pass the receiver's downlink. An uplink takes one chunk from each stream in turn, chosen only when it is free.
-A downlink serves in order of arrival. Bytes that have left the sender and were not read count against a
-window, as TCP's receive window, which has room for the path's bandwidth-delay product.
+back-pressure), pass its uplink in chunks of about `CHUNK_BYTES`, fly for the latency of both hosts, and
+pass the receiver's downlink. An uplink takes one chunk from each stream in turn, chosen only when it is
+free; a stream that has little to send goes first. A downlink serves in order of arrival. Bytes that have
+left the sender and were not read count against a window, as TCP's receive window, which has room for the
+path's bandwidth-delay product.
 
 Modelled: shared rates, fairness by turns, latency, back-pressure, order, end of stream after data, a reset
 where a side closes with data unread or gets data after its close, as kernels do (what had arrived before the
@@ -14,11 +15,13 @@ network core that is narrower than the access links.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from peer.bell import Bell
 from peer.limits import KIB, MIB, UNSENT_BYTES
 from peer.sim.agenda import Agenda
 
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 16 * KIB
 """What an uplink sends of one stream before it is another's turn: the grain of fairness, and the cost of a
 simulated MiB (64 chunks, two or three events each)."""
+
+HEADER_BYTES = 72
+"""A write that is no longer goes with the chunk that follows it: the header of a frame, with its payload."""
+
+SPARSE_BYTES = 512
+"""A stream that has no more to send need not wait for its turn: as fair queues in kernels and routers do."""
 
 SEND_BYTES = UNSENT_BYTES
 """As the real transport leaves in the kernel at some 25 Mbit/s; it follows the rate, this does not."""
@@ -44,12 +53,20 @@ class Mark(Enum):
     RESET = "reset"
 
 
-Parcel: TypeAlias = bytes | Mark
+@dataclass(slots=True)
+class Chunk:
+    """Writes that travel together; ``size`` bytes."""
+
+    size: int
+    parts: list[bytes | bytearray]
+
+
+Parcel: TypeAlias = Chunk | Mark
 
 
 def size_of(parcel: Parcel) -> int:
     """Bytes that it takes on a link: marks ride for free."""
-    return 0 if isinstance(parcel, Mark) else len(parcel)
+    return 0 if isinstance(parcel, Mark) else parcel.size
 
 
 class Uplink:
@@ -60,19 +77,20 @@ class Uplink:
         self.carried_bytes = 0
         self._agenda = agenda
         self._ring: deque[Pipe] = deque()
+        self._sparse: deque[Pipe] = deque()
         self._busy = False
 
     def offer(self, pipe: "Pipe") -> None:
         """The pipe may have something to send: give it a place in the ring if it has none."""
         if not pipe.in_ring and pipe.ready():
             pipe.in_ring = True
-            self._ring.append(pipe)
+            (self._sparse if pipe.queued <= SPARSE_BYTES else self._ring).append(pipe)
             if not self._busy:
                 self._serve()
 
     def _serve(self) -> None:
-        while self._ring and not self._busy:
-            pipe = self._ring.popleft()
+        while not self._busy and (ring := self._sparse or self._ring):
+            pipe = ring.popleft()
             pipe.in_ring = False
             parcel = pipe.take()
             if parcel is None:
@@ -123,7 +141,7 @@ class Pipe:
         self.connection = connection
         self.source = source
         self.target = target
-        self.inbox: deque[memoryview] = deque()
+        self.inbox: deque[bytes | bytearray | memoryview] = deque()
         self.queued = 0  # bytes that have not left the sender
         self.flight = 0  # bytes that have, and that the receiver has not read
         self.eof_landed = False
@@ -131,9 +149,9 @@ class Pipe:
         self.reader_closed = False
         self.stalled = False
         self.in_ring = False
-        self.room = trio.lowlevel.ParkingLot()
-        self.data = trio.lowlevel.ParkingLot()
-        self._queue: deque[bytes] = deque()
+        self.room = Bell()
+        self.data = Bell()
+        self._queue: deque[bytes | bytearray] = deque()
         self._mark: Mark | None = None  # what follows the queue
         self._flying: deque[Parcel] = deque()  # launched and not arrived, in order
         self._held: deque[Parcel] = deque()  # arrived while the way was cut
@@ -143,11 +161,7 @@ class Pipe:
 
     # --- the sender's end
 
-    @property
-    def has_room(self) -> bool:
-        return self.queued < SEND_BYTES
-
-    def put(self, data: bytes) -> None:
+    def put(self, data: bytes | bytearray) -> None:
         """Queue at most `CHUNK_BYTES`; the caller waits for room first."""
         self._queue.append(data)
         self.queued += len(data)
@@ -198,7 +212,7 @@ class Pipe:
         if self.cut:
             return False
         if self._queue:
-            return self.flight < self.window
+            return self.flight < WINDOW_MIN_BYTES or self.flight < self.window
         return self._mark is not None
 
     def take(self) -> Parcel | None:
@@ -208,15 +222,17 @@ class Pipe:
         if not self._queue:
             mark, self._mark = self._mark, None
             return mark
-        parts = [self._queue.popleft()]
+        queue = self._queue
+        parts = [queue.popleft()]
         size = len(parts[0])
-        while self._queue and size + len(self._queue[0]) <= CHUNK_BYTES:
-            parts.append(self._queue.popleft())
+        most = CHUNK_BYTES + size if size <= HEADER_BYTES else CHUNK_BYTES
+        while queue and size + len(queue[0]) <= most:
+            parts.append(queue.popleft())
             size += len(parts[-1])
         self.queued -= size
         self.flight += size
-        self.room.unpark_all()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        self.room.ring()
+        return Chunk(size, parts)
 
     def launch(self, parcel: Parcel) -> None:
         """Out of the uplink: fly. A latency that shrinks never lets a chunk overtake another."""
@@ -272,11 +288,11 @@ class Pipe:
                 self.connection.other_way(self).reset()
         elif isinstance(parcel, Mark):
             self.eof_landed = True
-            self.data.unpark_all()
+            self.data.ring()
         else:
-            self.inbox.append(memoryview(parcel))
-            self.data.unpark_all()
-            self.connection.network.trace_landing(self, len(parcel))
+            self.inbox.extend(parcel.parts)
+            self.data.ring()
+            self.connection.network.trace_landing(self, parcel.size)
 
     def read(self, count: int) -> None:
         """The receiver has taken that many bytes out of the inbox: the window opens."""
@@ -294,12 +310,12 @@ class Pipe:
         self._held.clear()
         self.queued = 0
         self._mark = None
-        self.room.unpark_all()
-        self.data.unpark_all()
+        self.room.ring()
+        self.data.ring()
 
     def check_invariants(self) -> None:
         """Every byte is counted exactly once."""
         unread = sum(len(part) for part in self.inbox)
         assert self.queued == sum(len(part) for part in self._queue)
         assert self._owed >= 0
-        assert unread + self._owed <= self.flight <= WINDOW_MAX_BYTES + CHUNK_BYTES
+        assert unread + self._owed <= self.flight <= WINDOW_MAX_BYTES + CHUNK_BYTES + HEADER_BYTES

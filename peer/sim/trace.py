@@ -41,12 +41,15 @@ class Trace:
 
 
 def _text(field: Field) -> str:
+    if type(field) in _PLAIN:
+        return repr(field)
     if isinstance(field, bytes):
         return field.hex()
     if isinstance(field, Enum):
         return field.name
     if isinstance(field, tuple):
         return f"({','.join(map(_text, field))})"
-    if field is None or isinstance(field, int | float | str):
-        return repr(field)
     raise TypeError(f"a trace takes plain values, not {type(field).__name__}")
+
+
+_PLAIN = frozenset({int, float, str, bool, type(None)})

@@ -26,6 +26,7 @@ from peer.ids import Address, KnownPeer, NodeId
 from peer.magnet import MagnetLink
 from peer.member import Member
 from peer.node import Node
+from peer.sim.alarm import SimAlarm
 from peer.sim.disk import SimDisk
 from peer.sim.files import SimFolder
 from peer.sim.lan import SimLan, SimSegment
@@ -129,6 +130,7 @@ class SimPeer:
             down=down,
             trace=self._world.traces(self.name, self.node_id) if self._world.traces else None,
             lan=None if self.segment is None else SimLan(self.segment, self.host.address),
+            alarm=SimAlarm(self._world.network.agenda),
         )
         await self.node.listen(None, PORT)
         self.start_soon(self.node.run)

@@ -75,6 +75,15 @@ class Choker:
         """How many links are served at most."""
         return self._slots.count
 
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether `refill` would serve one more that is interested."""
+        return len(self._unchoked) < self._slots.count
+
+    def serves(self, link: LinkId) -> bool:
+        """Whether the link has a slot."""
+        return link in self._unchoked
+
     def round(
         self,
         now: float,

@@ -147,6 +147,7 @@ class PeerBook:
         self._by_node: dict[NodeId, list[LinkId]] = {}
         self._own: dict[Address, None] = {}
         self._turnover_at = 0.0
+        self._arrivals = 0
         self._banned_nodes: dict[NodeId, str] = {}  # and the host that it was met at
         self._banned_hosts: dict[str, None] = {}
 
@@ -243,6 +244,7 @@ class PeerBook:
                 self._unlink(verdict.close)
             self._links[link] = _Connected(link, node, dialled is not None, host, address, now)
             self._by_node.setdefault(node, []).append(link)
+            self._arrivals += 1
         return verdict
 
     def disconnected(self, link: LinkId, now: float, *, clean: bool) -> None:
@@ -260,6 +262,16 @@ class PeerBook:
             and now - link.superseded_at >= DUPLICATE_GRACE_S
             and len(self._by_node[link.node]) > 1
         ]
+
+    @property
+    def arrivals(self) -> int:
+        """How often somebody was connected: while it stays the same there is nobody new to tell of."""
+        return self._arrivals
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether places are short, so that `surplus` may name others than those that are complete."""
+        return len(self._links) > min(self._links_max - LINKS_SPARE, self._links_dialled_max - 1)
 
     def surplus(self, views: Sequence[LinkView], now: float) -> list[LinkId]:
         """Links to close with ``Bye(USELESS)``.

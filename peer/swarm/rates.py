@@ -164,8 +164,10 @@ class RateLimiter:
 
     def quantum_bytes(self, group: Hashable = None) -> int | None:
         """The most to ask for at once so that limits stay exact and smooth; None where there is no limit."""
+        if self.unlimited(group):
+            return None  # as usual; asked at every read and every chunk
         rates = [bucket.rate for bucket in (self._node, self._buckets.get(group)) if bucket is not None]
-        return max(LIMIT_QUANTUM_BYTES_MIN, int(min(rates) * LIMIT_QUANTUM_S)) if rates else None
+        return max(LIMIT_QUANTUM_BYTES_MIN, int(min(rates) * LIMIT_QUANTUM_S))
 
     def ask(self, flow: Hashable, nbytes: int, now: float, group: Hashable = None) -> bool:
         """May this flow move so many bytes now? False: it waits, and `grants` will name it once.

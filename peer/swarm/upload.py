@@ -59,7 +59,7 @@ from peer.swarm.rates import RateMeter
 from peer.swarm.uplink import UplinkGauge
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that triples the cost of making one, and each chunk makes one
 class Chunk:
     """Send this now: a slice of one answer. piece: None for the manifest. total: length of the answer."""
 

@@ -363,6 +363,10 @@ KINDS: Final = (
     ),
 )
 
+_pack: Final = msgpack.Packer().pack
+"""One for all messages: `msgpack.packb` makes a packer with a large buffer for each. (It starts anew after an
+error; the interpreter lock is held while it packs.)"""
+
 _BY_NAME: Final = {kind.name: kind for kind in KINDS}
 _BY_CLASS: Final = {kind.message: kind for kind in KINDS}
 
@@ -413,7 +417,7 @@ def encode(message: Message) -> bytes:
         except ValueError as error:
             raise LocalProtocolError(f"{kind.name}.{field} is not {error}") from None
         fields[field] = value
-    header: bytes = msgpack.packb(fields)
+    header: bytes = _pack(fields)
     return len(header).to_bytes(FRAME_PREFIX_BYTES, "big") + header
 
 

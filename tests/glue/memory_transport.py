@@ -43,6 +43,9 @@ class MemoryStream(Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._inner.send_all(bytes(data))
 
+    async def send_frames(self, data: bytes) -> None:
+        await self._inner.send_all(data)
+
     async def send_slice(self, header: bytes, file: File, offset: int, count: int) -> None:
         raise NotImplementedError
 
