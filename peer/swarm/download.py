@@ -111,10 +111,11 @@ class Download:
 
     def have_blocks(self, link: LinkId, news: Iterable[Block], now: float) -> list[Command]:
         """The same, for who keeps pieces as sets."""
-        out, supplier = list[Command](), self._supplier(link)
+        out: list[Command] = []
+        supplier = self._suppliers.get(link) or self._supplier(link)
         if supplier.expelled:
             return out
-        if supplier.interested and not supplier.has_room(now):
+        if supplier.interested and (supplier.choked or not supplier.has_room(now)):
             self._picker.note(link, news)  # nothing follows from it now
             return out
         needed, is_open = self._picker.add_blocks(link, news)
@@ -274,16 +275,15 @@ class Download:
         """Time has passed: silent links lose their pieces, hungry ones look for late pieces."""
         out: list[Command] = []
         idle: list[Supplier] = []
-        for supplier in self._suppliers.values():
+        for link, supplier in self._suppliers.items():
             if supplier.live_count:
                 self._look_at(supplier, now, out)
-            if not supplier.choked and (not supplier.live_count or supplier.link in self._hungry):
+            if not supplier.choked and (not supplier.live_count or link in self._hungry):
                 idle.append(supplier)
-        idle.sort(key=lambda supplier: supplier.silent)
-        for supplier in idle:
+        for supplier in sorted(idle, key=lambda supplier: supplier.silent):
             self._fill(supplier, now, out)
-        late = self._hungry and not self._picker.open_count
-        self._tick_at = now + (ENDGAME_TICK_S if late else DOWNLOAD_TICK_S)
+        at_the_end = self._hungry and not self._picker.open_count
+        self._tick_at = now + (ENDGAME_TICK_S if at_the_end else DOWNLOAD_TICK_S)
         return out
 
     def _look_at(self, supplier: Supplier, now: float, out: list[Command]) -> None:
