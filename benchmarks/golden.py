@@ -36,19 +36,24 @@ def kraken() -> None:
 
 
 def mundinger() -> None:
-    """N peers and a server, all uplinks equal, M pieces: 1 + floor(log2 N) / M."""
+    """N peers and a server, all uplinks equal, M pieces: 1 + floor(log2 N) / M. Means of four seeds."""
     for peers, pieces in ((15, 100), (31, 100), (15, 400), (31, 400), (15, 1000)):
         text = (
             f'[share]\nsize = "{pieces * 64}KiB"\npiece = "64KiB"\n[origin]\nup = "1mbit"\n'
             f'latency = "0.1ms"\n[network]\nneighbours = 40\n'
             f'[[peers]]\ncount = {peers}\nup = "1mbit"\nlatency = "0.1ms"'
         )
-        last = simulate(parse(text), 1).last
-        assert last is not None
-        bound = 1 + floor(log2(peers)) / pieces
-        ratio = last / (pieces * 64 * KIB / 125_000) / bound
-        verdict = "BEATEN" if ratio < 1 else ("met" if ratio <= 1.1 else "MISSED")
-        print(f"Mundinger, N = {peers}, M = {pieces}: {ratio:.3f} of the bound  bar 1 to 1.1: {verdict}")
+        bound = (1 + floor(log2(peers)) / pieces) * pieces * 64 * KIB / 125_000
+        lasts = [simulate(parse(text), seed).last for seed in range(1, 5)]
+        ratios = [last / bound for last in lasts if last is not None]
+        assert len(ratios) == len(lasts), "everybody completes"
+        ratio = mean(ratios)
+        verdict = "BEATEN" if min(ratios) < 1 else ("met" if ratio <= 1.1 else "MISSED")
+        print(
+            f"Mundinger, N = {peers}, M = {pieces}: {ratio:.3f} of the bound"
+            f" ({min(ratios):.3f} to {max(ratios):.3f})  bar 1 to 1.1: {verdict}",
+            flush=True,
+        )
 
 
 def open_swarm(

@@ -4,7 +4,7 @@
 
 All come at once behind one origin, 1.6 Mbit/s each, 16 Mbit/s the origin, as in the scenario `thousand`. Each
 size runs in a process of its own. Bars: 1,000 peers x 400 pieces in less than 60 s; the cost of a piece grows
-no faster than the logarithm of the number of peers. (10,000 x 400 takes about 20 minutes.)
+no faster than the logarithm of the number of peers. (10,000 x 400 takes about 12 minutes of a core.)
 """
 
 import argparse

@@ -315,6 +315,10 @@ PICKER_NEWS_MAX: Final = 4
 """Blocks in which a link has got new pieces that one choice takes up, for the same reason; the others wait
 for the next choices, or until there is nothing else to choose."""
 
+PICKER_NOTES_MAX: Final = 256
+"""News of other links' pieces that wait to be counted: more than come between two questions of a busy
+download, and a bound for who floods an idle one."""
+
 PIPELINE_PIECES_START: Final = 2
 """Asked of a link whose rate is not known yet: one to arrive, one so that the link does not fall idle."""
 

@@ -64,7 +64,7 @@ class Link:
     """One side of a connection: the owner's view of the other."""
 
     __slots__ = (
-        "flow", "id", "inflow", "mirror", "open", "other", "owner", "received_bytes", "round_at",
+        "delay", "flow", "id", "inflow", "mirror", "open", "other", "owner", "received_bytes", "round_at",
         "round_bytes", "sent_bytes", "served", "since", "told", "waits", "waking", "wants_us",
     )  # fmt: skip
 
@@ -74,6 +74,7 @@ class Link:
         self.owner = owner
         self.other = other
         self.id = LinkId(other.number)
+        self.delay = owner.access.latency + other.access.latency  # seconds one way
         self.open = True
         self.since = now
         self.wants_us = False
@@ -214,18 +215,15 @@ class Peer:
     def views(self, now: float, *, new_round: bool) -> list[PeerView]:
         """What the choker may know. new_round: rates are counted anew from here."""
         found = []
-        for number, link in self.links.items():
-            passed = now - link.round_at
-            received = link.received_bytes
-            flow = link.inflow
-            if new_round and flow is not None and flow.live:
-                received += max(0, link.other.uplink.progress(flow, now) - flow.reported)
-            rate = (received - link.round_bytes) / passed if passed > 0 else 0.0
+        for link in self.links.values():
+            received, rate = link.received_bytes, 0.0
+            if new_round and link.inflow is not None and link.inflow.live:
+                received += max(0, link.other.uplink.progress(link.inflow, now) - link.inflow.reported)
+            if received != link.round_bytes and now > link.round_at:
+                rate = (received - link.round_bytes) / (now - link.round_at)
             if new_round:
                 link.round_at, link.round_bytes = now, received
-            found.append(
-                PeerView(LinkId(number), link.wants_us, rate, link.sent_bytes, link.since, False, received)
-            )
+            found.append(PeerView(link.id, link.wants_us, rate, link.sent_bytes, link.since, False, received))
         return found
 
 

@@ -39,7 +39,8 @@ from peer.ids import LinkId, PieceIndex
 from peer.limits import PICKER_BLOCK_PIECES
 from peer.swarm.choker import Choker, PeerView
 from peer.swarm.orders import ORDERS, MakePicker
-from peer.swarm.picker import Picker, bits_of
+from peer.swarm.picker import Picker
+from peer.swarm.piecesets import bits_of
 from peer.swarm.slots import UplinkView
 
 

@@ -8,7 +8,7 @@ round are in random order, and a piece that came in a round may be passed on in 
 from dataclasses import dataclass
 from random import Random
 
-from peer.swarm.picker import random_bit
+from peer.swarm.piecesets import random_bit
 
 
 @dataclass(frozen=True, slots=True)

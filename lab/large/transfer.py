@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from math import inf
 from struct import Struct
-from typing import Final, cast
+from typing import Final
 
 from lab.large.agenda import Agenda
 from lab.large.fluid import Flow
@@ -21,17 +21,17 @@ from lab.large.peers import Link, Peer, Share
 from peer.bitfield import Bitfield
 from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
-from peer.limits import NEWS_DELAY_S, NEWS_KNOWN_S, NEWS_WAITING_S, WINDOW_DEFAULT
+from peer.limits import DOWNLOAD_TICK_S, NEWS_DELAY_S, NEWS_KNOWN_S, NEWS_WAITING_S, WINDOW_DEFAULT
 from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState, Withdraw
-from peer.swarm.picker import bits_of
+from peer.swarm.piecesets import cut_into_blocks
 from peer.swarm.upload import Cancelled, Chunk, Deferred
 
 PROGRESS_S: Final = 4.0
 """How old a receiver's knowledge of an answer under way may be: short against the time after which a silent
 link is given up."""
 
-LAZY_S: Final = 1.0
-"""A download's regular ticks, one a second in a node, come so much later here, which halves them; those that
+LAZY_S: Final = 3.0
+"""A download's regular ticks, one a second in a node, come so much later here, four times fewer; those that
 watch the end of a download do not."""
 
 INTEREST_DELAY_S: Final = 0.02
@@ -78,8 +78,7 @@ class Transfer:
         for link in (first, second):
             bits = link.other.download.bits
             if not bits.is_empty:
-                delay = self._delay(one, two)
-                self._agenda.at(now + delay, self._told_all, link, bits.copy())
+                self._agenda.at(now + link.delay, self._told_all, link, bits.copy())
 
     def disconnect(self, link: Link) -> None:
         """The connection is gone, at both ends at once."""
@@ -109,7 +108,7 @@ class Transfer:
         for command in commands:
             if isinstance(command, Ask):
                 link = me.links[command.link]
-                agenda.at(now + self._delay(me, link.other), self._asked, link.mirror, command.piece)
+                agenda.at(now + link.delay, self._asked, link.mirror, command.piece)
             elif isinstance(command, Announce):
                 me.held |= 1 << command.piece
                 if not me.telling:
@@ -117,11 +116,10 @@ class Transfer:
                     agenda.at(now + NEWS_DELAY_S + 2 * me.access.latency, self._tell_first, me)
             elif isinstance(command, Express):
                 link = me.links[command.link]
-                delay = self._delay(me, link.other)
-                agenda.at(now + delay, self._interested, link.mirror, command.interested)
+                agenda.at(now + link.delay, self._interested, link.mirror, command.interested)
             elif isinstance(command, Withdraw):
                 link = me.links[command.link]
-                agenda.at(now + self._delay(me, link.other), self._cancelled, link.mirror, command.piece)
+                agenda.at(now + link.delay, self._cancelled, link.mirror, command.piece)
             elif isinstance(command, Finished):
                 me.done_at = now
                 self._finished(me)
@@ -134,7 +132,7 @@ class Transfer:
         deadline = me.download.next_deadline(now)
         if deadline is not None and deadline < me.tick_at and me.present:
             me.tick_at = deadline
-            late = LAZY_S if deadline > now + LAZY_S / 2 else 0.0
+            late = LAZY_S if deadline > now + DOWNLOAD_TICK_S / 2 else 0.0
             self._agenda.at(deadline + late, self._tick, me, deadline)
 
     def _tick(self, me: Peer, deadline: float) -> None:
@@ -230,14 +228,14 @@ class Transfer:
         me.telling = False
         held = me.held
         wait = False
-        for link in list(me.links.values()):
+        for link in me.links.values():
             if link.told != held:
-                if not held & ~link.told & ~link.other.held:
-                    self._tell_later(me)
-                elif link.served or not link.wants_us:
-                    self._tell(me, link)
-                else:
+                if link.wants_us and not link.served:
                     wait = True
+                elif held & ~link.told & ~link.other.held:
+                    self._tell(link)
+                else:
+                    self._tell_later(me, NEWS_KNOWN_S - NEWS_DELAY_S)
         if wait and not me.telling_rest:
             me.telling_rest = True
             delay = NEWS_WAITING_S - NEWS_DELAY_S
@@ -247,30 +245,31 @@ class Transfer:
         """News for those who have to wait anyway."""
         me.telling_rest = False
         held = me.held
-        for link in list(me.links.values()):
-            if link.told != held and held & ~link.told & ~link.other.held:
-                self._tell(me, link)
+        for link in me.links.values():
+            if link.told != held:
+                if held & ~link.told & ~link.other.held:
+                    self._tell(link)
+                else:
+                    self._tell_later(me, NEWS_KNOWN_S - NEWS_WAITING_S)
 
-    def _tell_later(self, me: Peer) -> None:
+    def _tell_later(self, me: Peer, delay: float) -> None:
         if not me.telling_known:
             me.telling_known = True
-            self._agenda.at(self._agenda.now + NEWS_KNOWN_S, self._tell_known, me)
+            self._agenda.at(self._agenda.now + delay, self._tell_known, me)
 
     def _tell_known(self, me: Peer) -> None:
         """News for those who could have told it."""
         me.telling_known = False
-        for link in list(me.links.values()):
+        for link in me.links.values():
             if link.told != me.held:
-                self._tell(me, link)
+                self._tell(link)
 
-    def _tell(self, me: Peer, link: Link) -> None:
+    def _tell(self, link: Link) -> None:
         """Tell one link what it has not been told."""
-        news = me.held & ~link.told
-        link.told = me.held
-        numbers = [news.bit_length() - 1] if not news & (news - 1) else bits_of(news)
-        pieces = cast("list[PieceIndex]", numbers)
-        other = link.other
-        commands = other.download.have_pieces(link.mirror.id, pieces, self._agenda.now)
+        held, other = link.owner.held, link.other
+        news = cut_into_blocks(held & ~link.told)
+        link.told = held
+        commands = other.download.have_blocks(link.mirror.id, news, self._agenda.now)
         if commands:
             self.perform(other, commands)
 
@@ -306,8 +305,7 @@ class Transfer:
     def _close(
         self, link: Link, piece: PieceIndex, code: RejectCode, flow: Flow | None = None, sent: int = 0
     ) -> None:
-        delay = self._delay(link.owner, link.other)
-        self._agenda.at(self._agenda.now + delay, self._closed, link.mirror, piece, code, flow, sent)
+        self._agenda.at(self._agenda.now + link.delay, self._closed, link.mirror, piece, code, flow, sent)
 
     def _serve(self, link: Link) -> None:
         """Begin the next answer on this link, unless one is under way."""
@@ -354,7 +352,7 @@ class Transfer:
             flow = link.flow = Flow(link, chosen.piece, chosen.total, now)
             flow.not_before = link.other.downlink.book(chosen.total, now)
             me.uplink.start(flow, chosen.total, now)
-            self._agenda.at(now + self._delay(me, link.other), self._begins, link.mirror, flow)
+            self._agenda.at(now + link.delay, self._begins, link.mirror, flow)
         elif isinstance(chosen, Deferred) and not link.waking:
             link.waking = True
             self._agenda.at(chosen.until, self._wake, link)
@@ -384,7 +382,7 @@ class Transfer:
             link.flow = None
             link.sent_bytes += flow.length
             self.travelling_bytes += flow.length - flow.reported
-            arrival = max(now, flow.not_before) + self._delay(me, link.other)
+            arrival = max(now, flow.not_before) + link.delay
             self._agenda.at(arrival, self._arrives, link.mirror, flow)
             self._serve(link)
         self._look_at_uplink(me)
@@ -427,13 +425,9 @@ class Transfer:
                 continue
             link.served = on
             me.served += 1 if on else -1
-            self._agenda.at(now + self._delay(me, link.other), self._choked, link.mirror, not on)
+            self._agenda.at(now + link.delay, self._choked, link.mirror, not on)
             if on:
                 me.upload.unchoke(link.id)
             else:
                 for request in me.upload.choke(link.id):
                     self._close(link, PieceIndex(request), RejectCode.CHOKED)
-
-    @staticmethod
-    def _delay(one: Peer, two: Peer) -> float:
-        return one.access.latency + two.access.latency

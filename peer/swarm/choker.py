@@ -170,4 +170,5 @@ class Choker:
     def _forget(self, interested: set[LinkId], present: set[LinkId]) -> None:
         self._unchoked = {link: since for link, since in self._unchoked.items() if link in interested}
         self._optimistic = {link: since for link, since in self._optimistic.items() if link in interested}
-        self._tried = {link: since for link, since in self._tried.items() if link in present}
+        if not self._tried.keys() <= present:
+            self._tried = {link: since for link, since in self._tried.items() if link in present}

@@ -1,4 +1,7 @@
-"""What the download policy wants done: small frozen effects, performed by the glue in the order given."""
+"""What the download policy wants done: small effects, performed by the glue in the order given.
+
+Nobody changes one. What is made for every piece is not declared frozen, because that triples the cost of it.
+"""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -6,7 +9,7 @@ from typing import TypeAlias
 from peer.ids import LinkId, PieceIndex
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Ask:
     """Request the piece on this link."""
 
@@ -14,7 +17,7 @@ class Ask:
     piece: PieceIndex
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Withdraw:
     """Cancel the request for the piece on this link. It stays open there until `arrived` or `rejected`."""
 
@@ -22,7 +25,7 @@ class Withdraw:
     piece: PieceIndex
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Express:
     """Tell this link whether it holds something that we need."""
 
@@ -38,7 +41,7 @@ class Expel:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Announce:
     """Tell everybody that we hold the piece now."""
 

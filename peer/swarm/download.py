@@ -33,6 +33,7 @@ from peer.swarm.interest import Interest
 from peer.swarm.orders import MakePicker
 from peer.swarm.picker import Picker
 from peer.swarm.pieces import Pieces
+from peer.swarm.piecesets import Block, in_blocks
 from peer.swarm.progress import DownloadStatistics, PieceState, Received
 from peer.swarm.supplier import Asked, Supplier
 
@@ -106,11 +107,18 @@ class Download:
 
     def have_pieces(self, link: LinkId, pieces: Iterable[PieceIndex], now: float) -> list[Command]:
         """The link holds these as well. Indexes have been checked."""
+        return self.have_blocks(link, in_blocks(pieces), now)
+
+    def have_blocks(self, link: LinkId, news: Iterable[Block], now: float) -> list[Command]:
+        """The same, for who keeps pieces as sets."""
         out: list[Command] = []
         supplier = self._suppliers.get(link) or self._supplier(link)
         if supplier.expelled:
             return out
-        needed, is_open = self._picker.add_all(link, pieces)
+        if supplier.interested and (supplier.choked or not supplier.has_room(now)):
+            self._picker.note(link, news)  # nothing follows from it now
+            return out
+        needed, is_open = self._picker.add_blocks(link, news)
         if needed is not None and not supplier.interested:
             self._interest.found(supplier, needed, out)
         if is_open and not supplier.choked:
@@ -266,27 +274,28 @@ class Download:
     def tick(self, now: float) -> list[Command]:
         """Time has passed: silent links lose their pieces, hungry ones look for late pieces."""
         out: list[Command] = []
-        for supplier in self._suppliers.values():
+        idle: list[Supplier] = []
+        for link, supplier in self._suppliers.items():
             if supplier.live_count:
-                if supplier.choked and now - supplier.choked_at >= CHOKE_GRACE_S:
-                    self._give_up([asked for asked in supplier.asks.values() if not asked.received])
-                if supplier.is_overdue(now):
-                    supplier.silent = True
-                    overdue = [asked for asked in supplier.asks.values() if asked.live]
-                    self._give_up(overdue)
-                    for asked in overdue:
-                        self._cancel(asked, out)
-        idle = [
-            supplier
-            for supplier in self._suppliers.values()
-            if not supplier.choked and (not supplier.live_count or supplier.link in self._hungry)
-        ]
-        idle.sort(key=_is_silent)
-        for supplier in idle:
+                self._look_at(supplier, now, out)
+            if not supplier.choked and (not supplier.live_count or link in self._hungry):
+                idle.append(supplier)
+        for supplier in sorted(idle, key=lambda supplier: supplier.silent):
             self._fill(supplier, now, out)
-        watching = self._hungry and not self._picker.open_count
-        self._tick_at = now + (ENDGAME_TICK_S if watching else DOWNLOAD_TICK_S)
+        at_the_end = self._hungry and not self._picker.open_count
+        self._tick_at = now + (ENDGAME_TICK_S if at_the_end else DOWNLOAD_TICK_S)
         return out
+
+    def _look_at(self, supplier: Supplier, now: float, out: list[Command]) -> None:
+        """Expect nothing more of who does not answer, or has choked us."""
+        if supplier.choked and now - supplier.choked_at >= CHOKE_GRACE_S:
+            self._give_up([asked for asked in supplier.asks.values() if not asked.received])
+        if supplier.is_overdue(now):
+            supplier.silent = True
+            overdue = [asked for asked in supplier.asks.values() if asked.live]
+            self._give_up(overdue)
+            for asked in overdue:
+                self._cancel(asked, out)
 
     def next_deadline(self, now: float) -> float | None:
         """When `tick` wants to be called; None: not before the next event. Cheap: ask after each event."""
@@ -489,7 +498,3 @@ class Download:
         for piece in lost:
             if self._picker.is_open(piece):
                 self._feed(piece, now, out)
-
-
-def _is_silent(supplier: Supplier) -> bool:
-    return supplier.silent

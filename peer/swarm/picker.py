@@ -11,6 +11,8 @@ the question is answered for thousands of pieces at once:
 * A tie is broken uniformly: the k-th set bit for a random k, found by halving: log2(block). While all links
   are seeds, it goes to the first.
 * Links that hold everything (seeds) are only counted.
+* News from which nothing follows at once (`note`) is counted when the next question is asked: what has come
+  by then from several links mostly has nothing in common, and is added as one set.
 
 Pieces are cut into blocks of `PICKER_BLOCK_PIECES`, so that touching one piece stays cheap. With more than
 one block each link keeps a heap of blocks by a *lower bound* of the availability of its best candidate there.
@@ -29,7 +31,6 @@ stale while availability rises, and a choice looks into a bounded number of bloc
 by block, not by piece.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from random import Random
@@ -38,55 +39,21 @@ from typing import Final
 from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError
 from peer.ids import LinkId, PieceIndex
-from peer.limits import PICKER_BLOCK_PIECES, PICKER_LOOKS_MAX, PICKER_NEWS_MAX
-
-_REVERSED: Final = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
-"""Turns a bitfield's bytes, first piece in the highest bit, into those of a little-endian number."""
-
-_BLOCK_SHIFT: Final = PICKER_BLOCK_PIECES.bit_length() - 1
-_BLOCK_MASK: Final = PICKER_BLOCK_PIECES - 1
-_BIT: Final = tuple(1 << i for i in range(PICKER_BLOCK_PIECES))
+from peer.limits import PICKER_LOOKS_MAX, PICKER_NEWS_MAX, PICKER_NOTES_MAX
+from peer.swarm.piecesets import (
+    BIT,
+    BLOCK_MASK,
+    BLOCK_SHIFT,
+    Block,
+    add_to,
+    blocks_of,
+    least_held,
+    random_bit,
+    subtract_from,
+)
 
 _TIE_BITS: Final = 16
 """Random bits in a heap key, so that blocks of equal bound come in random order."""
-
-
-def blocks_of(bits: Bitfield) -> list[int]:
-    """A bitfield as one number a block; piece i of a block is bit i."""
-    data = bits.to_bytes().translate(_REVERSED)
-    step = PICKER_BLOCK_PIECES // 8
-    return [int.from_bytes(data[at : at + step], "little") for at in range(0, len(data), step)]
-
-
-def bits_of(mask: int) -> list[int]:
-    """Positions of the set bits, ascending. For tests and rare events: linear in the bits."""
-    found = []
-    while mask:
-        low = mask & -mask
-        found.append(low.bit_length() - 1)
-        mask ^= low
-    return found
-
-
-def random_bit(mask: int, rng: Random) -> int:
-    """Position of one set bit, each with the same probability. The mask must not be empty."""
-    count = mask.bit_count()
-    if count == 1:
-        return mask.bit_length() - 1
-    rank = int(rng.random() * count)
-    at = 0
-    width = 1 << (mask.bit_length() - 1).bit_length()
-    while width > 1:
-        width >>= 1
-        low = mask & ((1 << width) - 1)
-        below = low.bit_count()
-        if rank < below:
-            mask = low
-        else:
-            rank -= below
-            mask >>= width
-            at += width
-    return at
 
 
 class _Holdings:
@@ -98,7 +65,7 @@ class _Holdings:
         self.blocks = blocks
         self.is_seed = is_seed
         self.heap: list[int] = []  # (bound + departures) << tie and block bits | tie | block
-        self.news: deque[int] = deque()  # blocks in which this link may have got a candidate since it chose
+        self.news: list[int] = []  # blocks in which this link may have got a candidate since it chose
         self.dirty = 0  # the same, one bit a block
         self.epoch = -1  # the heap was built in this epoch; another one: build again
         self.seen = 0  # how much of the picker's `reopened` has been taken into the heap
@@ -118,6 +85,12 @@ class Picker:
     LocalProtocolError for a link that it does not know.
     """
 
+    __slots__ = (
+        "_block_bits", "_changes", "_departures", "_epoch", "_floors", "_floors_due", "_full",
+        "_links", "_many", "_needed", "_noted", "_open", "_planes", "_reopened", "_rng", "_seed",
+        "_seeds", "needed_count", "open_count", "piece_count",
+    )  # fmt: skip
+
     def __init__(self, piece_count: int, needed: Bitfield, rng: Random) -> None:
         if len(needed) != piece_count:
             raise LocalProtocolError(f"{len(needed)} bits for {piece_count} pieces")
@@ -130,6 +103,7 @@ class Picker:
         self._seeds = 0
         self._seed = _Holdings(self._full, is_seed=True)
         self._links: dict[LinkId, _Holdings] = {}
+        self._noted: list[tuple[LinkId, Iterable[Block]]] = []
         self._departures = 0
         self._reopened: list[int] = []
         self._epoch = 0
@@ -166,65 +140,62 @@ class Picker:
         self._links[link] = held = _Holdings(blocks_of(bits), is_seed=False)
         self._changes += bits.count
         for planes, block in zip(self._planes, held.blocks, strict=True):
-            _add(planes, block)
+            add_to(planes, block)
 
     def add(self, link: LinkId, piece: PieceIndex) -> bool:
         """The link holds one more. Whether that is news."""
         held = self._holdings(link)
-        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        at, bit = piece >> BLOCK_SHIFT, BIT[piece & BLOCK_MASK]
         if held.blocks[at] & bit:
             return False
         held.blocks[at] |= bit
-        _add(self._planes[at], bit)
+        add_to(self._planes[at], bit)
         if self._many:
             self._changes += 1
             held.mark(at)
         return True
 
-    def add_all(self, link: LinkId, pieces: Iterable[PieceIndex]) -> tuple[PieceIndex | None, bool]:
+    def add_blocks(self, link: LinkId, news: Iterable[Block]) -> tuple[PieceIndex | None, bool]:
         """The link holds these as well. Of the news among them: one that is needed, and whether any is open.
 
-        The same as `add` for each, in less time: in a large swarm nothing is called as often.
+        The same as `add` for each piece, in less time.
         """
         held = self._holdings(link)
-        blocks, all_planes = held.blocks, self._planes
         needed: PieceIndex | None = None
         is_open = False
-        for piece in pieces:
-            at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
-            if blocks[at] & bit:
-                continue
-            blocks[at] |= bit
-            carry = bit  # as `_add`
-            planes = all_planes[at]
-            for k, plane in enumerate(planes):
-                planes[k] = plane ^ carry
-                carry &= plane
-                if not carry:
-                    break
-            if carry:
-                planes.append(carry)
+        for at, pieces in news:
+            before = held.blocks[at]
+            fresh = pieces & ~before
+            held.blocks[at] = before | fresh
+            add_to(self._planes[at], fresh)
             if self._many:
-                self._changes += 1
-                held.mark(at)
-            if self._needed[at] & bit:
-                needed = piece
-                is_open = is_open or bool(self._open[at] & bit)
+                self._news_of(held, at, fresh)
+            wanted = fresh & self._needed[at]
+            if wanted:
+                needed = PieceIndex((at << BLOCK_SHIFT) + wanted.bit_length() - 1)
+                is_open = is_open or bool(wanted & self._open[at])
         return needed, is_open
+
+    def note(self, link: LinkId, news: Iterable[Block]) -> None:
+        """The link holds these as well, but nothing follows from it now: it is counted before the next
+        question is answered, together with what else has come by then."""
+        self._noted.append((link, news))
+        if len(self._noted) >= PICKER_NOTES_MAX:
+            self._count_noted()
 
     def remove(self, link: LinkId, piece: PieceIndex) -> bool:
         """The link does not hold this one after all. Whether we thought so."""
         held = self._holdings(link)
-        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        at, bit = piece >> BLOCK_SHIFT, BIT[piece & BLOCK_MASK]
         if not held.blocks[at] & bit:
             return False
         if held.is_seed:
             self._seeds -= 1
             self._links[link] = held = _Holdings(list(self._full), is_seed=False)
             for planes, block in zip(self._planes, held.blocks, strict=True):
-                _add(planes, block)
+                add_to(planes, block)
         held.blocks[at] ^= bit
-        _subtract(self._planes[at], bit)
+        subtract_from(self._planes[at], bit)
         self._departures += 1
         return True
 
@@ -234,14 +205,14 @@ class Picker:
             return  # the order among pieces stays as it was
         for planes, block in zip(self._planes, held.blocks, strict=True):
             if block:
-                _subtract(planes, block)
+                subtract_from(planes, block)
         self._departures += 1
 
     # --- pieces
 
     def take(self, piece: PieceIndex) -> None:
         """An open piece was asked for."""
-        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        at, bit = piece >> BLOCK_SHIFT, BIT[piece & BLOCK_MASK]
         if not self._open[at] & bit:
             raise LocalProtocolError(f"piece {piece} is not open")
         self._open[at] ^= bit
@@ -249,7 +220,7 @@ class Picker:
 
     def reopen(self, piece: PieceIndex) -> None:
         """Nobody is asked for it any more."""
-        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        at, bit = piece >> BLOCK_SHIFT, BIT[piece & BLOCK_MASK]
         if self._open[at] & bit or not self._needed[at] & bit:
             raise LocalProtocolError(f"piece {piece} cannot be opened")
         self._open[at] |= bit
@@ -259,7 +230,7 @@ class Picker:
 
     def need(self, piece: PieceIndex) -> None:
         """It is wanted now, and open."""
-        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        at, bit = piece >> BLOCK_SHIFT, BIT[piece & BLOCK_MASK]
         if self._needed[at] & bit:
             raise LocalProtocolError(f"piece {piece} is needed already")
         self._needed[at] |= bit
@@ -268,7 +239,7 @@ class Picker:
 
     def settle(self, piece: PieceIndex) -> None:
         """We have it now, or want it no more."""
-        at, bit = piece >> _BLOCK_SHIFT, _BIT[piece & _BLOCK_MASK]
+        at, bit = piece >> BLOCK_SHIFT, BIT[piece & BLOCK_MASK]
         if not self._needed[at] & bit:
             raise LocalProtocolError(f"piece {piece} is not needed")
         self._needed[at] ^= bit
@@ -290,26 +261,32 @@ class Picker:
 
     def holds(self, link: LinkId, piece: PieceIndex) -> bool:
         """Whether the link holds the piece."""
-        return bool(self._holdings(link).blocks[piece >> _BLOCK_SHIFT] & _BIT[piece & _BLOCK_MASK])
+        return bool(self._holdings(link).blocks[piece >> BLOCK_SHIFT] & BIT[piece & BLOCK_MASK])
 
     def is_open(self, piece: PieceIndex) -> bool:
-        return bool(self._open[piece >> _BLOCK_SHIFT] & _BIT[piece & _BLOCK_MASK])
+        return bool(self._open[piece >> BLOCK_SHIFT] & BIT[piece & BLOCK_MASK])
 
     def is_needed(self, piece: PieceIndex) -> bool:
-        return bool(self._needed[piece >> _BLOCK_SHIFT] & _BIT[piece & _BLOCK_MASK])
+        return bool(self._needed[piece >> BLOCK_SHIFT] & BIT[piece & BLOCK_MASK])
 
     def availability(self, piece: PieceIndex) -> int:
         """How many links hold the piece."""
-        bit = _BIT[piece & _BLOCK_MASK]
-        planes = self._planes[piece >> _BLOCK_SHIFT]
-        return self._seeds + sum(1 << k for k, plane in enumerate(planes) if plane & bit)
+        if self._noted:
+            self._count_noted()
+        bit = BIT[piece & BLOCK_MASK]
+        count, one = self._seeds, 1
+        for plane in self._planes[piece >> BLOCK_SHIFT]:
+            if plane & bit:
+                count += one
+            one += one
+        return count
 
     def witness(self, link: LinkId) -> PieceIndex | None:
         """Some piece that the link holds and we need, asked for or not; None if there is none."""
         for at, (held, needed) in enumerate(zip(self._holdings(link).blocks, self._needed, strict=True)):
             both = held & needed
             if both:
-                return PieceIndex((at << _BLOCK_SHIFT) + both.bit_length() - 1)
+                return PieceIndex((at << BLOCK_SHIFT) + both.bit_length() - 1)
         return None
 
     def choose(self, link: LinkId) -> PieceIndex | None:
@@ -320,7 +297,7 @@ class Picker:
         candidates = held.blocks[0] & self._open[0] if self._full else 0
         if not candidates:
             return None
-        rarest, _ = _rarest(self._planes[0], candidates)
+        rarest, _ = least_held(self._planes[0], candidates)
         return PieceIndex(self._one_of(rarest))
 
     def choose_any(self, link: LinkId) -> PieceIndex | None:
@@ -330,11 +307,12 @@ class Picker:
         for at in (*range(first, len(held)), *range(first)):
             candidates = held[at] & self._open[at]
             if candidates:
-                return PieceIndex((at << _BLOCK_SHIFT) + random_bit(candidates, self._rng))
+                return PieceIndex((at << BLOCK_SHIFT) + random_bit(candidates, self._rng))
         return None
 
     def check_invariants(self) -> None:
         """For tests: counts agree with sets, planes with what links hold, bounds with what can be chosen."""
+        self._count_noted()
         assert self.open_count == sum(block.bit_count() for block in self._open)
         assert self.needed_count == sum(block.bit_count() for block in self._needed)
         assert self._seeds == sum(held.is_seed for held in self._links.values())
@@ -344,11 +322,11 @@ class Picker:
             planes: list[int] = []
             for held in self._links.values():
                 if not held.is_seed:
-                    _add(planes, held.blocks[at])
+                    add_to(planes, held.blocks[at])
             assert planes == self._planes[at]
         if self._many:
             for at, candidates in enumerate(self._open):
-                assert self._floors[at] <= _rarest(self._planes[at], candidates)[1] + self._departures
+                assert self._floors[at] <= least_held(self._planes[at], candidates)[1] + self._departures
             for held in self._links.values():
                 self._check_heap(held)
 
@@ -362,7 +340,7 @@ class Picker:
         for at, block in enumerate(held.blocks):
             candidates = block & self._open[at]
             if candidates and not held.dirty >> at & 1 and at not in self._reopened[held.seen :]:
-                assert bounds[at] <= _rarest(self._planes[at], candidates)[1] + self._departures
+                assert bounds[at] <= least_held(self._planes[at], candidates)[1] + self._departures
 
     def _choose_of_many(self, held: _Holdings) -> PieceIndex | None:
         """Look into blocks in the order of their bounds until none can be better, or it was enough."""
@@ -379,14 +357,14 @@ class Picker:
                 continue
             if best and best_key <= heap[0] >> key_shift:
                 break
-            rarest, availability = _rarest(self._planes[at], candidates)
+            rarest, availability = least_held(self._planes[at], candidates)
             key = availability + self._departures
             if not best or key < best_key:
                 best, best_at, best_key = rarest, at, key
             # The entry goes back with its true bound and a new tie: the next choice may fall elsewhere.
             heapreplace(heap, self._entry(key, at))
             looks -= 1
-        return PieceIndex((best_at << _BLOCK_SHIFT) + self._one_of(best)) if best else None
+        return PieceIndex((best_at << BLOCK_SHIFT) + self._one_of(best)) if best else None
 
     def _one_of(self, rarest: int) -> int:
         return (rarest & -rarest).bit_length() - 1 if self.in_order else random_bit(rarest, self._rng)
@@ -415,7 +393,7 @@ class Picker:
         held.seen = len(self._reopened)
         news = PICKER_NEWS_MAX if held.heap else len(self._full)
         while held.news and news:
-            at = held.news.popleft()
+            at = held.news.pop(0)
             held.dirty ^= 1 << at
             heappush(held.heap, self._entry(self._floor(held, at), at))
             news -= 1
@@ -434,7 +412,7 @@ class Picker:
             return
         self._floors_due = self._changes + self.piece_count // 16
         for at, candidates in enumerate(self._open):
-            _, availability = _rarest(self._planes[at], candidates)
+            _, availability = least_held(self._planes[at], candidates)
             self._floors[at] = availability + self._departures
 
     def _mark(self, at: int) -> None:
@@ -446,43 +424,38 @@ class Picker:
         else:
             self._reopened.append(at)
 
+    def _count_noted(self) -> None:
+        """Count what was noted: sets that have nothing in common as one, which they mostly are."""
+        noted, self._noted = self._noted, []
+        links = self._links
+        sums = dict[int, int]()
+        for link, news in noted:
+            held = links[link]
+            blocks = held.blocks
+            for at, pieces in news:
+                before = blocks[at]
+                fresh = pieces & ~before
+                blocks[at] = before | fresh
+                so_far = sums.get(at, 0)
+                if fresh & so_far:
+                    add_to(self._planes[at], so_far)
+                    so_far = 0
+                sums[at] = so_far | fresh
+                if self._many:
+                    self._news_of(held, at, fresh)
+        for at, pieces in sums.items():
+            add_to(self._planes[at], pieces)
+
+    def _news_of(self, held: _Holdings, at: int, fresh: int) -> None:
+        """A link has got these of a block of many."""
+        if fresh:
+            self._changes += fresh.bit_count()
+            held.mark(at)
+
     def _holdings(self, link: LinkId) -> _Holdings:
+        if self._noted:
+            self._count_noted()
         try:
             return self._links[link]
         except KeyError:
             raise LocalProtocolError(f"link {link} has not joined") from None
-
-
-def _add(planes: list[int], carry: int) -> None:
-    """Count one more for each piece of the set."""
-    for k, plane in enumerate(planes):
-        planes[k] = plane ^ carry
-        carry &= plane
-        if not carry:
-            return
-    if carry:
-        planes.append(carry)
-
-
-def _subtract(planes: list[int], borrow: int) -> None:
-    """Count one less for each piece of the set; each must have been counted."""
-    for k, plane in enumerate(planes):
-        difference = plane ^ borrow
-        planes[k] = difference
-        borrow &= difference
-        if not borrow:
-            break
-    while planes and not planes[-1]:
-        planes.pop()
-
-
-def _rarest(planes: list[int], candidates: int) -> tuple[int, int]:
-    """The candidates with the lowest count, and that count."""
-    availability = 0
-    for k in range(len(planes) - 1, -1, -1):
-        low = candidates & ~planes[k]
-        if low:
-            candidates = low
-        else:
-            availability |= 1 << k
-    return candidates, availability

@@ -13,6 +13,7 @@ and decides nothing.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError
@@ -21,9 +22,15 @@ from peer.swarm.picker import Picker
 from peer.swarm.progress import PieceState
 from peer.swarm.supplier import Asked, Flight
 
+_STATES: Final = tuple(PieceState)
+
 
 class Pieces:
     """The state of every piece. Raises LocalProtocolError for a step that cannot be."""
+
+    __slots__ = (
+        "_picker", "_state", "_verifying", "bits", "flights",
+    )  # fmt: skip
 
     def __init__(self, have: Bitfield, needed: Bitfield, picker: Picker) -> None:
         """``picker`` has been made for the same ``needed``; ``have`` is kept and changed."""
@@ -39,7 +46,7 @@ class Pieces:
             self._state[piece] = PieceState.HAVE
 
     def __getitem__(self, piece: PieceIndex) -> PieceState:
-        return PieceState(self._state[piece])
+        return _STATES[self._state[piece]]
 
     @property
     def verifying_count(self) -> int:

@@ -319,10 +319,12 @@ class Upload:
             if not isinstance(chosen, _Request):
                 return chosen
             request = self._begin(state, chosen)
-        left = request.total - request.offset
-        length = self.chunk_bytes(link, now)
-        if left < length + length // 2:
-            length = left  # a small rest would cost a frame of its own
+        length = left = request.total - request.offset
+        # A small rest would cost a frame of its own.
+        if left >= self._chunk_bytes_min + self._chunk_bytes_min // 2:
+            chunk_bytes = self.chunk_bytes(link, now)
+            if left >= chunk_bytes + chunk_bytes // 2:
+                length = chunk_bytes
         length = min(length, left if bytes_max is None else max(1, bytes_max))
         chunk = Chunk(request.id, request.piece, request.offset, length, request.total)
         request.offset += length
@@ -393,9 +395,9 @@ class Upload:
     @staticmethod
     def _asks_too_often(state: _Link, piece: PieceIndex, now: float) -> bool:
         """Whether this piece is asked again while it waits, or for ever: nobody honest does that."""
-        if any(request.piece == piece for request in state.queue.values()):
-            return True
         if state.begun is not None and state.begun.piece == piece:
+            return True
+        if state.queue and any(request.piece == piece for request in state.queue.values()):
             return True
         if not state.finished[piece >> 3] & 1 << (piece & 7):
             return False
@@ -406,6 +408,8 @@ class Upload:
         if not state.queue:
             return IDLE
         oldest = best = next(iter(state.queue.values()))
+        if len(state.queue) == 1 and not self._first_copy_asked:
+            return oldest
         best_key: tuple[int, int] | None = None
         for request in islice(state.queue.values(), CHOICE_MAX):
             if request.piece is None:

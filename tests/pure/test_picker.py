@@ -4,7 +4,7 @@ from collections import Counter
 from random import Random
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -12,7 +12,8 @@ from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError
 from peer.ids import LinkId, PieceIndex
 from peer.limits import PICKER_BLOCK_PIECES
-from peer.swarm.picker import Picker, bits_of, blocks_of, random_bit
+from peer.swarm.picker import Picker
+from peer.swarm.piecesets import bits_of, blocks_of, cut_into_blocks, in_blocks, random_bit
 
 ME = LinkId(0)
 
@@ -247,6 +248,29 @@ class Compared(RuleBasedStateMachine):
             self.held[link].add(piece)
 
     @precondition(lambda self: self.held)
+    @rule(count=st.integers(1, 30))
+    def add_sets(self, count: int) -> None:
+        """Sets of news, some asked about at once, some only noted before the next question."""
+        for _ in range(5):
+            link = self.rng.choice(sorted(self.held))
+            pieces = {self._piece() for _ in range(count)}
+            fresh = pieces - self.held[link]
+            self.held[link] |= pieces
+            news = in_blocks(PieceIndex(piece) for piece in pieces)
+            if self.rng.random() < 0.7:
+                self.picker.note(LinkId(link), news)
+            else:
+                witness, is_open = self.picker.add_blocks(LinkId(link), news)
+                assert witness in fresh & self.needed if fresh & self.needed else witness is None
+                assert is_open == bool(fresh & self.open)
+        piece = self._piece()
+        if self.rng.random() < 0.5:
+            assert self.picker.availability(PieceIndex(piece)) == self._count(piece)
+        else:
+            link = self.rng.choice(sorted(self.held))
+            assert self.picker.holds(LinkId(link), PieceIndex(piece)) == (piece in self.held[link])
+
+    @precondition(lambda self: self.held)
     @rule()
     def remove(self) -> None:
         link, piece = self.rng.choice(sorted(self.held)), self._piece()
@@ -317,6 +341,13 @@ TestCompared = Compared.TestCase
 TestCompared.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, report_multiple_bugs=False
 )
+
+
+@given(st.sets(st.integers(0, 3 * PICKER_BLOCK_PIECES)))
+def test_sets_are_cut_into_blocks(pieces: set[int]) -> None:
+    cut = dict(cut_into_blocks(sum(1 << piece for piece in pieces)))
+    assert {at * PICKER_BLOCK_PIECES + bit for at, block in cut.items() for bit in bits_of(block)} == pieces
+    assert dict(in_blocks(PieceIndex(piece) for piece in pieces)) == {at: b for at, b in cut.items() if b}
 
 
 def test_many_blocks_get_a_piece_among_the_rarest() -> None:
