@@ -55,17 +55,18 @@ def stopped_at_end(process: "subprocess.Popen[str]") -> Iterator["subprocess.Pop
     try:
         yield process
     finally:
-        process.terminate()
         try:
+            process.terminate()
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             pass
         finally:
-            process.kill()  # does nothing where it has ended
-            process.wait()
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
+            with undisturbed():
+                process.kill()  # does nothing where it has ended
+                process.wait()
+                for pipe in (process.stdout, process.stderr):
+                    if pipe is not None:
+                        pipe.close()
 
 
 def launch(stack: ExitStack, command: Sequence[str], **more: Any) -> "subprocess.Popen[str]":
