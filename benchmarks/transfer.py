@@ -38,15 +38,20 @@ def show(name: str, run: Run, size: int, seconds: float) -> None:
     )
 
 
-def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
-    """All three in turn."""
-    source = work / "source" / "file.bin"
-    source.parent.mkdir()
-    with source.open("wb") as file:
+def write_source(path: Path, size: int) -> None:
+    """A file of whole MiB, on disk. In parts: a child's peak memory begins with that of who started it."""
+    with path.open("wb") as file:
         for _ in range(size // MIB):
             file.write(os.urandom(MIB))
         file.flush()
         os.fsync(file.fileno())  # or its write-back would slow down whoever syncs
+
+
+def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
+    """All three in turn."""
+    source = work / "source" / "file.bin"
+    source.parent.mkdir()
+    write_source(source, size)
     piece = piece_bytes_for(size)
     has_nginx = bool(shutil.which("nginx") and shutil.which("curl"))
     ours: list[float] = []
@@ -97,7 +102,7 @@ def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
 def alone(work: Path, size: int, rounds: int, options: list[str]) -> None:
     """Our side only: that it runs, and how fast."""
     source = work / "file.bin"
-    source.write_bytes(os.urandom(size))
+    write_source(source, size)
     with our_sharer(source, work / "home-share", *options) as (_, link):
         for _ in range(rounds):
             mine = our_getter(link, work / "out", work / "home-get", *options)
