@@ -32,7 +32,7 @@ class PieceReader(Protocol):
         """The bytes as slices of open files, good until the next call. Raises StorageError."""
 
     def still_good(self, piece: PieceIndex) -> bool:
-        """Whether the files behind the piece are still what was hashed."""
+        """Whether the files behind the piece are still what was hashed. Raises StorageError."""
 
     def prefetch(self, piece: PieceIndex) -> None:
         """The piece will be read soon."""
@@ -189,7 +189,16 @@ class Outflow:
 
     def sent(self, outgoing: Outgoing) -> None:
         """A chunk is with the kernel: look whether its file changed while it was read."""
-        if outgoing.piece is not None and not self._store.still_good(outgoing.piece):
+        if outgoing.piece is None:
+            return
+        try:
+            if self._store.still_good(outgoing.piece):
+                return
+        except StorageLackError:
+            return  # it cannot be looked at just now; whoever opens it for the next chunk looks
+        except StorageError as error:
+            self._lost(outgoing.piece, error)
+        else:
             self._lost(outgoing.piece, StorageError("changed while it was being sent"))
 
     def statistics(self) -> UploadStatistics:

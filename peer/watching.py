@@ -76,7 +76,12 @@ class SourceWatch:
         for number in change.pieces:
             piece = PieceIndex(number)
             # A piece of many small files is good again when all of them are.
-            if self._store.still_good(piece) and self._have.add(piece):
+            try:
+                good = self._store.still_good(piece)
+            except StorageError:
+                self._unread.append(change)
+                return
+            if good and self._have.add(piece):
                 self._held(piece)
 
     async def retry(self) -> None:

@@ -113,7 +113,8 @@ class SourceFiles:
         return opened
 
     def still_good(self, piece: PieceIndex) -> bool:
-        """Whether what `slices` gave of the piece is still what was hashed."""
+        """Whether what `slices` gave of the piece is still what was hashed. Raises StorageError where it
+        cannot be looked at, as `open` does."""
         if piece in self._spoiled:
             return False
         if self._layout.is_packed(piece):
@@ -223,7 +224,8 @@ class SourceStore:
         return self.files.slices(piece, self.layout.segments(piece, offset, length))
 
     def still_good(self, piece: PieceIndex) -> bool:
-        """Whether the files that hold the piece are still the ones that were hashed."""
+        """Whether the files that hold the piece are still the ones that were hashed. Raises StorageError
+        where that cannot be seen, as `open` does."""
         return self.files.still_good(piece)
 
     def prefetch(self, piece: PieceIndex) -> None:

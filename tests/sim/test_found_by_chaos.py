@@ -7,17 +7,24 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from peer.alarm import Alarm
 from peer.bitfield import Bitfield
 from peer.buffers import BufferPool
-from peer.errors import DialError, StorageLackError
-from peer.ids import Address, LinkId, PieceIndex, RequestId
+from peer.connection import Outgoing
+from peer.errors import DialError, StorageError, StorageLackError
+from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.limits import ENDGAME_TICK_S, KIB, RESCUE_S, SOURCE_RETRY_S
+from peer.outflow import Outflow
+from peer.pacing import Pacer
 from peer.sim.disk import Operation, SimDisk
 from peer.sim.files import SimFolder
 from peer.sim.network import mbit, open_network
 from peer.sim.world import PORT, SHARES, open_world
+from peer.store.filesystem import FileSlice
 from peer.store.incoming import open_incoming
 from peer.store.journal import write_whole
+from peer.store.layout import Layout
+from peer.store.outgoing import SourceStore
 from peer.swarm.availability import Availability
 from peer.swarm.commands import Ask
 from peer.swarm.download import Download
@@ -218,3 +225,69 @@ async def test_a_machine_that_crashed_dials_no_more(autojump_clock: MockClock) -
             near.start()
             network.heal()
         assert not network.connections()
+
+
+class Unlookable:
+    """A store in a process that has no descriptor left just now."""
+
+    def __init__(self, error: StorageError) -> None:
+        self.error = error
+
+    def slices(self, piece: PieceIndex, offset: int, length: int) -> list[FileSlice]:
+        raise self.error
+
+    def still_good(self, piece: PieceIndex) -> bool:
+        raise self.error
+
+    def prefetch(self, piece: PieceIndex) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"), [(StorageLackError("no descriptor"), 0), (StorageError("bad"), 1)]
+)
+async def test_a_file_that_cannot_be_looked_at_after_a_chunk_does_not_end_the_member(
+    error: StorageError, lost: int, autojump_clock: MockClock
+) -> None:
+    told: list[PieceIndex] = []
+    alarm = Alarm()
+    outflow = Outflow(
+        ShareId(bytes(32)),
+        b"manifest",
+        Layout(16 * KIB, [len(DATA)]),
+        Unlookable(error),
+        Bitfield(10),
+        links={},
+        holders=lambda _: 0,
+        pacer=Pacer(None, alarm),
+        alarm=alarm,
+        lost=lambda piece, _: told.append(piece),
+    )
+    outflow.sent(Outgoing(RequestId(1), PieceIndex(3), 0, 16 * KIB, 16 * KIB, ()))
+    assert told == [PieceIndex(3)] * lost
+
+
+async def test_a_touched_file_that_cannot_be_looked_at_once_more_is_shared_again_later(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    lacks = 1
+    real = SourceStore.still_good
+
+    def lacking(store: SourceStore, piece: PieceIndex) -> bool:
+        nonlocal lacks
+        if lacks:
+            lacks -= 1
+            raise StorageLackError("no descriptor")
+        return real(store, piece)
+
+    monkeypatch.setattr(SourceStore, "still_good", lacking)
+    async with open_world(1) as world:
+        origin = await world.add_peer("origin")
+        link = await origin.share("file", {(): DATA})
+        await trio.sleep(1)
+        file = SimFolder(origin.disk, SHARES).open(("file",), write=True)
+        file.write(DATA[:10], 0)  # another time, the same bytes
+        await trio.sleep(3 * SOURCE_RETRY_S)
+        holding = origin.node.members[link.share].holding
+        assert not lacks
+        assert holding is not None
+        assert holding.have.is_full
