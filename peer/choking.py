@@ -75,7 +75,8 @@ class Choking:
         )
 
     def _apply(self, served: tuple[LinkId, ...]) -> None:
-        chosen = set(served)
+        # Who may send nothing serves nobody: whoever is told otherwise asks here, and waits for ever.
+        chosen = set(served) if self._limit() != 0 else set[LinkId]()
         for link in list(self._links.values()):
             if link.id in chosen:
                 self._outflow.unchoke(link)

@@ -553,6 +553,9 @@ DUPLICATE_GRACE_S: Final = 10.0
 PORT_PRIVILEGED_MAX: Final = 1023
 """Addresses by hearsay with a port up to this are not dialled: they are services, not peers."""
 
+HOSTS_REMEMBERED_MAX: Final = 4096
+"""Hosts whose spelling is remembered, some 100 bytes each: swarms meet the same ones again and again."""
+
 # --- transport
 
 UNSENT_S: Final = 0.02

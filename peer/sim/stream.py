@@ -131,7 +131,8 @@ class SimStream(Stream):
             sent += len(part)
 
     def _room(self) -> int:
-        """How much of one chunk may be put into the queue now."""
+        """How much of one chunk may be put into the queue now. The headers of what fits come on top: else the
+        last chunk would be cut short by theirs, and take an event of its own."""
         queued = self.outgoing.queued
         return min(CHUNK_BYTES, SEND_BYTES + 4 * HEADER_BYTES - queued) if queued < SEND_BYTES else 0
 

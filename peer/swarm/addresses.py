@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from peer.ids import PORT_MAX, Address
-from peer.limits import PORT_PRIVILEGED_MAX
+from peer.limits import HOSTS_REMEMBERED_MAX, PORT_PRIVILEGED_MAX
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@lru_cache(4096)
+@lru_cache(HOSTS_REMEMBERED_MAX)
 def canonical_host(host: str) -> str:
     """One spelling for one host: IPv4 inside IPv6 is IPv4, IPv6 is compressed, names are lower case."""
     ip = as_ip(host)
@@ -29,7 +29,7 @@ def canonical(address: Address) -> Address:
     return Address(canonical_host(address.host), address.port)
 
 
-@lru_cache(4096)
+@lru_cache(HOSTS_REMEMBERED_MAX)
 def as_ip(host: str) -> IpAddress | None:
     """The host as an IP address, IPv4 inside IPv6 as IPv4; None if it is a name."""
     try:
