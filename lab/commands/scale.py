@@ -113,8 +113,9 @@ def _measure_all(output: Output, conditions: "Conditions", todo: list[tuple[Any,
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from lab import units
+    from lab.localswarm import share_link
     from lab.scale.plan import Mode
-    from lab.scale.run import measure, share_link
+    from lab.scale.run import measure
 
     _check_room(conditions, max(peers for _, peers in todo))
     known = _known(output.folder, conditions)
