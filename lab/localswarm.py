@@ -213,6 +213,14 @@ def first_link(trace: Path) -> float | None:
     return None
 
 
+def node_id(home: Path) -> str:
+    """Who a peer with this home is."""
+    done = subprocess.run(
+        [*program("peer"), "id", "--home", str(home)], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
 def share_link(source: Path, work: Path) -> str:
     """The link of a file, as `peer inspect` computes it, without an address: the tracker knows those."""
     done = subprocess.run(
