@@ -30,7 +30,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lab.commands.common import stop
+from lab.cli import stop
 from lab.errors import LabError
 from lab.localswarm import HOST, first_line, node_id, start_tracker
 from lab.processes import launch, program

@@ -18,7 +18,7 @@ from lab.simulate.scenario import Group, Scenario
 
 def simulate(scenario: Scenario, seed: int) -> Outcome:
     """Run a scenario. Raises LabError where a process fails."""
-    with tempfile.TemporaryDirectory(prefix="lab-real-") as folder:
+    with tempfile.TemporaryDirectory(prefix="manyhands-real-") as folder:
         work = Path(folder)
         source = work / "file"
         source.write_bytes(Random(seed).randbytes(scenario.size))
