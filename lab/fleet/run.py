@@ -22,6 +22,7 @@ from peer.identity import Identity
 from peer.ids import Address
 
 LOOK_EVERY_S: Final = 0.2
+"""Between two looks at the tracker's counts: no time that is told is more precise."""
 
 
 def measure(
