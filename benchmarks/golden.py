@@ -14,8 +14,7 @@ from lab.large.population import population
 from lab.large.rounds import regular_graph, spread
 from lab.large.run import simulate
 from lab.simulate.scenario import parse
-
-KIB = 1024
+from peer.limits import KIB
 
 
 def line(name: str, measured: float, expected: float, within: float) -> None:
