@@ -6,6 +6,7 @@ import trio
 
 from peer.alarm import Alarm
 from peer.ids import LinkId, PieceIndex
+from peer.limits import NEWS_DELAY_S
 from peer.link import Link
 from peer.swarm.telling import told_within
 
@@ -28,13 +29,17 @@ class News:
         now = trio.current_time()
         soonest = self._next
         for link in self._links.values():
-            known = link.pieces is not None and piece in link.pieces
-            wants_us, served = link.wants_us, link.served
-            # Who waits is asked only where it makes a difference: this is done for every link and piece.
-            waiting = wants_us and served and not known and self._waiting(link.id)
-            due = now + told_within(known=known, wants_us=wants_us, served=served, waiting=waiting)
-            link.news(piece, due)
-            soonest = min(soonest, due)
+            # What makes no difference is not asked: this is done for every link and piece.
+            if link.news_due > now + NEWS_DELAY_S:
+                known = link.pieces is not None and piece in link.pieces
+                wants_us, served = link.wants_us, link.served
+                waiting = wants_us and served and not known and self._waiting(link.id)
+                due = now + told_within(known=known, wants_us=wants_us, served=served, waiting=waiting)
+                if due < link.news_due:
+                    link.news_due = due
+                    if due < soonest:
+                        soonest = due
+            link.news.append(piece)
         self._set(soonest)
 
     def _set(self, when: float) -> None:

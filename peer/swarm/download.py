@@ -70,6 +70,9 @@ class Download:
         self._newcomer_asks = max(0, RANDOM_FIRST_PIECES - have.count)
         """So many first asks are for any piece, not the rarest."""
         self._received = Received()
+        self._outlook_of: tuple[float, int] | None = None
+        self._outlook = (0.0, 0)
+        """For the endgame, as of that time and number of asks: a guessed rate, and requests that are doubled."""
         self._tick_at = 0.0
         self._held_back = False
 
@@ -403,13 +406,18 @@ class Download:
         flights = self._pieces.flights
         if not flights or not self._endgame.may_help(supplier):
             return None
+        if self._outlook_of != (now, self._asks):  # a tick asks the same for every link that is idle
+            self._outlook_of = (now, self._asks)
+            due = sum(s.due_count for s in self._suppliers.values())
+            self._outlook = (self._guess(), max(0, due - len(flights)))
+        guess, doubled = self._outlook
         return self._endgame.late_piece(
             supplier,
             self._picker,
             flights.values(),
             now,
-            guess=self._guess(),
-            doubled=max(0, sum(s.due_count for s in self._suppliers.values()) - len(flights)),
+            guess=guess,
+            doubled=doubled,
             received_bytes=self._received.total,
         )
 
