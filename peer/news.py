@@ -27,20 +27,24 @@ class News:
     def held(self, piece: PieceIndex) -> None:
         """We hold one more piece."""
         now = trio.current_time()
+        at_once = now + NEWS_DELAY_S
         soonest = self._next
         for link in self._links.values():
             # What makes no difference is not asked: this is done for every link and piece.
-            if link.news_due > now + NEWS_DELAY_S:
-                known = link.pieces is not None and piece in link.pieces
-                wants_us, served = link.wants_us, link.served
-                waiting = wants_us and served and not known and self._waiting(link.id)
-                due = now + told_within(known=known, wants_us=wants_us, served=served, waiting=waiting)
-                if due < link.news_due:
-                    link.news_due = due
-                    if due < soonest:
-                        soonest = due
+            if link.news_due > at_once:
+                link.news_due = min(link.news_due, now + self._within(link, piece, link.news_due - now))
+                soonest = min(soonest, link.news_due)
             link.news.append(piece)
         self._set(soonest)
+
+    def _within(self, link: Link, piece: PieceIndex, at_most: float) -> float:
+        """How long the link can do without the news, if that is not more than ``at_most``."""
+        wants_us, served = link.wants_us, link.served
+        waiting = wants_us and served and self._waiting(link.id)
+        within = told_within(known=False, wants_us=wants_us, served=served, waiting=waiting)
+        if within < at_most and link.pieces is not None and piece in link.pieces:
+            within = told_within(known=True, wants_us=wants_us, served=served, waiting=waiting)
+        return within
 
     def _set(self, when: float) -> None:
         if when < self._next:
