@@ -147,6 +147,12 @@ class Link:
         return not self.choked
 
     @property
+    def heard_at(self) -> float:
+        """When what is handled just now was received, in seconds of trio's clock. To ask the clock for each
+        message costs more."""
+        return self.connection.received_at
+
+    @property
     def moved_at(self) -> float:
         """When data last came or went, or when the link began, in seconds of trio's clock."""
         return self._moved_at
@@ -284,7 +290,7 @@ class Link:
     def handle(self, event: Event) -> None:  # noqa: PLR0912 - one case a message
         match event:
             case DataProgress():
-                now = self._data_at = self._moved_at = trio.current_time()
+                now = self._data_at = self._moved_at = self.heard_at
                 self.received_bytes += event.received
                 self.meter_in.add(event.received, now)
                 self._owner.link_progressed(self, event)

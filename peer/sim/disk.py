@@ -50,7 +50,7 @@ HARMLESS: Final = frozenset({Operation.OPEN, Operation.READ, Operation.LOOK})
 """These leave the medium as it is: a power loss after them is one after the operation before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that triples the cost of making one, and each operation makes one
 class Done:
     """An operation in the log. error: the errno that it failed with."""
 
