@@ -93,8 +93,8 @@ def search(catalogue: Catalogue, words: tuple[str, ...], most: int) -> tuple[int
 def main() -> None:
     """Fill, then ask."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--names", type=int, default=CATALOGUE_NAMES_MAX)
-    parser.add_argument("--hostile", action="store_true")
+    parser.add_argument("--names", type=int, default=CATALOGUE_NAMES_MAX, help="(default: %(default)s)")
+    parser.add_argument("--hostile", action="store_true", help="the dearest names that are legal")
     arguments = parser.parse_args()
     print(describe())
     catalogue, each, taken = fill(arguments.names, nasty=arguments.hostile)

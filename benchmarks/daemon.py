@@ -25,53 +25,45 @@ from pathlib import Path
 import trio
 
 from benchmarks.machine import describe, ratio_line
-from benchmarks.processes import HOST, our_sharer, program
-from lab.processes import stopped_at_end
+from benchmarks.processes import HOST, our_sharer, resident_mib
+from lab.processes import program, running
 from peer.control import local
 from peer.control.client import ControlClient
 from peer.control.protocol import List, Share, Status, encode_request
 
+START_BAR_S = 2.0
+MEMORY_BAR_MIB = 150
+WATCHED_BAR = 1.10
+"""Time of a watched transfer over that of one alone."""
+
 IDLE_S = 10.0
+"""How long an idle daemon's processor time is counted."""
 SETTLE_S = 3.0
+"""After the start, before anything is counted."""
+WATCHER_START_S = 0.5
+"""For a watcher to be asking before the transfer begins."""
+READY_S = 60
+"""More than any start takes; after that the daemon is called stuck."""
+SHARE_BYTES = 100_000
+"""Of each share at rest: only how many there are is to count."""
 CALLS_PER_S = 1000
 
 
 @contextmanager
-def daemon(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], float]]:
+def daemon(home: Path) -> Iterator[tuple[subprocess.Popen[str], float]]:
     """A daemon that is ready; gives its process and how long the start took, by sd_notify."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(f"{folder}/notify")
-        notify.settimeout(60)
+        notify.settimeout(READY_S)
         begun = time.perf_counter()
-        process = subprocess.Popen(
-            [
-                *program("peer"),
-                "serve",
-                "--home",
-                str(home),
-                "--host",
-                HOST,
-                "--port",
-                "0",
-                "--no-lan",
-                *options,
-            ],
-            env={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"},
-            stderr=(home.parent / f"{home.name}.log").open("a"),
-            text=True,
-        )
-        with stopped_at_end(process):
+        command = [*program("peer"), "serve", "--home", str(home), "--host", HOST, "--port", "0", "--no-lan"]
+        with (
+            (home.parent / f"{home.name}.log").open("a") as log,
+            running(command, env={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"}, stderr=log) as process,
+        ):
             while b"READY=1" not in notify.recv(4096):
                 pass
             yield process, time.perf_counter() - begun
-
-
-def rss_mib(process: subprocess.Popen[str]) -> float:
-    """Resident memory now."""
-    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 def cpu_s(process: subprocess.Popen[str]) -> float:
@@ -97,13 +89,13 @@ def idle_share(process: subprocess.Popen[str]) -> float:
 
 
 def rest(work: Path, shares: int) -> None:
-    """A thousand shares at rest beside none."""
+    """So many shares at rest beside none."""
     empty, full = work / "empty", work / "full"
     paths = []
     for number in range(shares):
         path = work / "files" / f"{number:05d}.bin"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(os.urandom(100_000))
+        path.write_bytes(os.urandom(SHARE_BYTES))
         paths.append(path)
     with daemon(full):
         trio.run(_share_all, full, paths)
@@ -111,18 +103,20 @@ def rest(work: Path, shares: int) -> None:
     for name, home in (("none", empty), (f"{shares}", full)):
         starts = []
         for _ in range(3):
-            with daemon(home) as (process, seconds):
+            with daemon(home) as (_, seconds):
                 starts.append(seconds)
         with daemon(home) as (process, seconds):
             starts.append(seconds)
             time.sleep(SETTLE_S)
             busy = idle_share(process)
-            figures[name] = (statistics.median(starts), rss_mib(process), busy)
+            figures[name] = (statistics.median(starts), resident_mib(process), busy)
         start, memory, busy = figures[name]
         print(f"{name:>6} shares: ready after {start:.2f} s, {memory:.0f} MiB, {100 * busy:.2f} % of a core")
     start, memory, busy = figures[str(shares)]
-    print(f"start with {shares} shares: {start:.2f} s  bar 2: {'met' if start < 2 else 'MISSED'}")
-    print(f"memory with {shares} shares: {memory:.0f} MiB  bar 150: {'met' if memory < 150 else 'MISSED'}")
+    verdict = "met" if start < START_BAR_S else "MISSED"
+    print(f"start with {shares} shares: {start:.2f} s  bar {START_BAR_S:g}: {verdict}")
+    verdict = "met" if memory < MEMORY_BAR_MIB else "MISSED"
+    print(f"memory with {shares} shares: {memory:.0f} MiB  bar {MEMORY_BAR_MIB}: {verdict}")
     print(
         f"idle with {shares} shares: {100 * (busy - figures['none'][2]):.2f} % of a core more than with none"
     )
@@ -150,7 +144,7 @@ def watched(work: Path, mib: int, rounds: int) -> None:
                 calls.append(made / seconds)
     print(f"{mib} MiB alone: {_rates(mib, alone)}")
     print(f"{mib} MiB beside {statistics.median(calls):.0f} status calls a second: {_rates(mib, beside)}")
-    print(ratio_line("time watched / alone", beside, alone, 1.10))
+    print(ratio_line("time watched / alone", beside, alone, WATCHED_BAR))
 
 
 def _rates(mib: int, seconds: list[float]) -> str:
@@ -164,25 +158,15 @@ def _one_transfer(home: Path, link: str, folder: Path, *, watch: bool) -> tuple[
         watcher = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.daemon", "--ask", str(home)], stdout=subprocess.PIPE, text=True
         )
-        time.sleep(0.5)
+        time.sleep(WATCHER_START_S)
     done = subprocess.run(
-        [
-            *program("peer"),
-            "get",
-            link,
-            "-o",
-            str(folder),
-            "--home",
-            str(home),
-            "--json",
-            "--progress",
-            "none",
-        ],
+        [*program("peer"), "get", link, "-o", str(folder), "--home", str(home),
+         "--json", "--progress", "none"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         check=True,
-    )
+    )  # fmt: skip
     seconds = json.loads(done.stdout)["seconds"]
     made = 0
     if watcher is not None:
@@ -226,10 +210,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--shares", type=int, default=1000)
-    parser.add_argument("--mib", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["rest", "watched"])
+    parser.add_argument("--shares", type=int, default=1000, help="at rest (default: %(default)s)")
+    parser.add_argument("--mib", type=int, default=1024, help="size of the transfer (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="alternated transfers (default: %(default)s)")
+    parser.add_argument("--only", choices=["rest", "watched"], help="one of the two parts (default: both)")
     parser.add_argument("--ask", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ask is not None:

@@ -45,7 +45,8 @@ from peer.workers import ThreadWorkers
 
 TIME_BAR_MS = 15.0
 MEMORY_BAR_KIB = 64.0
-LINKS = 5000
+LINKS_MAX = 5000
+"""More than are measured: the node's own limit would end the run early."""
 PAUSE_S = 0.006
 """Between two connections, so that the door's own limit is not what is measured."""
 
@@ -106,8 +107,8 @@ async def accept_node(nursery: trio.Nursery) -> int:
         side,
         ThreadWorkers(),
         Random(1),
-        bounds=DoorBounds(connections=5000),
-        links_max=5000,
+        bounds=DoorBounds(connections=LINKS_MAX),
+        links_max=LINKS_MAX,
     )
     (address,) = await node.listen("127.0.0.1", 0)
     folder = open_folder(".")
@@ -173,7 +174,7 @@ async def measure(mode: str, count: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--connections", type=int, default=300)
+    parser.add_argument("--connections", type=int, default=300, help="of each kind (default: %(default)s)")
     parser.add_argument("--accept", choices=("plain", "bare", "node"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.accept:
@@ -189,7 +190,10 @@ def main() -> None:
     milliseconds, each = results["node"]
     beyond = (each - results["bare"][1]) / KIB
     print(f"first byte of a node: {verdict(milliseconds, TIME_BAR_MS)} ms, bar {TIME_BAR_MS:g} ms")
-    print(f"a node's own memory of an idle connection: {verdict(beyond, MEMORY_BAR_KIB)} KiB, bar 64 KiB")
+    print(
+        f"a node's own memory of an idle connection: {verdict(beyond, MEMORY_BAR_KIB)} KiB,"
+        f" bar {MEMORY_BAR_KIB:g} KiB"
+    )
 
 
 def verdict(value: float, bar: float) -> str:

@@ -19,11 +19,11 @@ from pathlib import Path
 import trio
 
 from benchmarks.machine import describe, ratio_line
+from peer.limits import MIB
 from peer.store.scan import open_source, scan
 from peer.workers import ThreadWorkers
 
 BAR = 2.0
-MIB = 1024 * 1024
 
 
 def main() -> int:

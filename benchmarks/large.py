@@ -1,6 +1,6 @@
 """The large world: seconds, memory, and microseconds for each delivered piece, by the number of peers.
 
-    python -m benchmarks.large [--peers 100,1000] [--pieces 400]
+    python -m benchmarks.large [--peers 100,300,1000] [--pieces 400]
 
 All come at once behind one origin, 1.6 Mbit/s each, 16 Mbit/s the origin, as in the scenario `thousand`. Each
 size runs in a process of its own. Bars: 1,000 peers x 400 pieces in less than 60 s; the cost of a piece grows
@@ -53,8 +53,8 @@ def measure(case: tuple[int, int]) -> tuple[float, float, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--peers", default="100,300,1000")
-    parser.add_argument("--pieces", type=int, default=400)
+    parser.add_argument("--peers", default="100,300,1000", help="sizes of the swarm (default: %(default)s)")
+    parser.add_argument("--pieces", type=int, default=400, help="of 256 KiB each (default: %(default)s)")
     options = parser.parse_args()
     print(describe())
     counts = [int(count) for count in options.peers.split(",")]

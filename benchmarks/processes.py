@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.processes import stopped_at_end
+from lab.processes import program, running
 
 HOST = "127.0.0.1"
 PATIENCE_S = 300.0
@@ -35,11 +34,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def program(name: str) -> list[str]:
-    """One of our console programs, run by this Python."""
-    return [sys.executable, "-c", f"from {name}.cli import main; main()"]
 
 
 def finish(command: list[str], reads_json: bool = True) -> Run:
@@ -63,14 +57,8 @@ def finish(command: list[str], reads_json: bool = True) -> Run:
 def our_sharer(path: Path, home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A sharing peer; gives its process and the link."""
     command = [*program("peer"), "share", str(path), "--host", HOST, "--port", "0", "--home", str(home)]
-    with stopped_at_end(
-        subprocess.Popen(
-            [*command, "--progress", "none", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-    ) as process:
+    command += ["--progress", "none", *options]
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         link = process.stdout.readline().strip()
         if not link:
@@ -92,9 +80,7 @@ def libtorrent_seeder(path: Path, piece_bytes: int) -> Iterator[int]:
     """A libtorrent seed; gives its port."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.libtorrent_peer", "seed", str(path), "-", str(port), "0"]
-    with stopped_at_end(
-        subprocess.Popen([*command, str(piece_bytes)], stdout=subprocess.PIPE, text=True)
-    ) as process:
+    with running([*command, str(piece_bytes)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         if process.stdout.readline().strip() != "ready":
             raise SystemExit("libtorrent did not start")
@@ -123,7 +109,7 @@ def nginx(root: Path, work: Path) -> Iterator[int]:
         f" fastcgi_temp_path {work}/f; uwsgi_temp_path {work}/u; scgi_temp_path {work}/s;"
         f" server {{ listen {HOST}:{port}; root {root}; }} }}\n"
     )
-    with stopped_at_end(subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL, text=True)):
+    with running(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL):
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             try:
@@ -139,9 +125,18 @@ def curl(port: int, name: str, target: Path) -> Run:
     return finish(["curl", "-sf", "-o", str(target), f"http://{HOST}:{port}/{name}"], reads_json=False)
 
 
-def peak_mib(process: subprocess.Popen[str]) -> float:
+def peak_mib(process: "subprocess.Popen[str]") -> float:
     """Peak resident memory of a running process."""
+    return _status_mib(process, "VmHWM")
+
+
+def resident_mib(process: "subprocess.Popen[str]") -> float:
+    """Resident memory of a running process, now."""
+    return _status_mib(process, "VmRSS")
+
+
+def _status_mib(process: "subprocess.Popen[str]", field: str) -> float:
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    raise OSError(f"no {field} in /proc/{process.pid}/status")

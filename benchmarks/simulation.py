@@ -39,11 +39,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--nodes", type=int, default=50)
-    parser.add_argument("--pieces", type=int, default=512)
+    parser.add_argument("--nodes", type=int, default=50, help="with the origin (default: %(default)s)")
+    parser.add_argument("--pieces", type=int, default=512, help="(default: %(default)s)")
     parser.add_argument("--piece-kib", type=int, default=64, help="(%(default)s, as a file of 32 MiB has)")
-    parser.add_argument("--mbit", type=float, default=1.0)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--mbit", type=float, default=1.0, help="each node's uplink (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=1, help="a seed each (default: %(default)s)")
     parser.add_argument("--profile", action="store_true", help="where the time goes, instead")
     arguments = parser.parse_args()
     swarm = Swarm(arguments.nodes - 1, arguments.pieces * arguments.piece_kib * KIB, mbit(arguments.mbit))

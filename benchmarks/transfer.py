@@ -11,6 +11,7 @@ import os
 import shutil
 import statistics
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import describe, ratio_line
@@ -24,9 +25,24 @@ from benchmarks.processes import (
     our_sharer,
     peak_mib,
 )
+from peer.limits import MIB
 from peer.manifest import piece_bytes_for
 
-MIB = 1 << 20
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """At most these ratios of ours to theirs, who are plaintext in any case. None: only shown."""
+
+    libtorrent: float
+    nginx: float | None = None
+    cpu: float | None = None
+    """Of the two getters' processor seconds, beside libtorrent."""
+
+
+ENCRYPTED = Bars(libtorrent=0.7)
+PLAIN = Bars(libtorrent=0.6, nginx=1.3, cpu=0.8)
+PEAK_BAR_MIB = 120
+"""Resident memory of either end, however large the file."""
 
 
 def show(name: str, run: Run, size: int, seconds: float) -> None:
@@ -89,13 +105,14 @@ def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
                 cpu.append((mine.cpu_s, other.cpu_s))
                 if web_run:
                     curls.append(web_run.wall_s)
-        plain = "--plain" in options  # the others are plaintext in any case
-        print(ratio_line("wall, manyhands / libtorrent", ours, theirs, 0.6 if plain else 0.7))
+        bars = PLAIN if "--plain" in options else ENCRYPTED
+        print(ratio_line("wall, manyhands / libtorrent", ours, theirs, bars.libtorrent))
         if curls:
-            print(ratio_line("wall, manyhands / nginx and curl", ours, curls, 1.3 if plain else None))
+            print(ratio_line("wall, manyhands / nginx and curl", ours, curls, bars.nginx))
         mine_cpu, other_cpu = [a for a, _ in cpu], [b for _, b in cpu]
-        print(ratio_line("getter's CPU, manyhands / libtorrent", mine_cpu, other_cpu, 0.8 if plain else None))
-        print(f"peak memory: getter {mine.rss_mib:.0f} MiB, sharer {peak_mib(sharer):.0f} MiB  bar 120")
+        print(ratio_line("getter's CPU, manyhands / libtorrent", mine_cpu, other_cpu, bars.cpu))
+        peaks = f"getter {mine.rss_mib:.0f} MiB, sharer {peak_mib(sharer):.0f} MiB"
+        print(f"peak memory: {peaks}  bar {PEAK_BAR_MIB}")
         print(f"our rate: median {size / statistics.median(ours) / 1e6:.0f} MB/s")
 
 
@@ -120,17 +137,19 @@ def memory(work: Path, gib: int) -> None:
         mine = our_getter(link, work / "sparse-out", work / "home-sparse-get")
         print(
             f"{gib} GiB sparse: getter {mine.rss_mib:.0f} MiB, sharer {peak_mib(sharer):.0f} MiB, "
-            f"{mine.reported['seconds']:.1f} s  bar 120"
+            f"{mine.reported['seconds']:.1f} s  bar {PEAK_BAR_MIB}"
         )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mib", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--work", type=Path)
-    parser.add_argument("--sparse-gib", type=int, default=0)
+    parser.add_argument("--mib", type=int, default=1024, help="size of the file (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="after a warm-up (default: %(default)s)")
+    parser.add_argument("--work", type=Path, help="where to put the files (default: the temporary folder)")
+    parser.add_argument(
+        "--sparse-gib", type=int, default=0, help="then fetch a sparse file of this size, for the memory"
+    )
     parser.add_argument("--ours-only", action="store_true", help="a smoke run without anybody beside us")
     parser.add_argument("--plain", action="store_true", help="measure our plaintext transport")
     arguments = parser.parse_args()

@@ -179,9 +179,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--mib", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--modes", nargs="*", choices=MODES, default=MODES)
+    parser.add_argument("--mib", type=int, default=1024, help="sent in a round (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="alternated (default: %(default)s)")
+    parser.add_argument("--modes", nargs="*", choices=MODES, default=MODES, help="(default: all)")
     parser.add_argument("--send", choices=MODES, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)

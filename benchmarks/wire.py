@@ -19,12 +19,11 @@ import msgpack  # type: ignore[import-untyped]
 from benchmarks.machine import describe
 from peer.buffers import BufferPool
 from peer.ids import Address, NodeId, PieceIndex, RequestId, ShareId
+from peer.limits import KIB, MIB
 from peer.wire.codec import decode, encode
 from peer.wire.messages import Cancel, Data, Have, Hello, KnownPeer, Message, Peers, Ping, Request
 from peer.wire.session import Answered, Session
 
-KIB = 1024
-MIB = 1024 * KIB
 HELLO = Hello(1, ShareId(bytes(32)), NodeId(bytes(32)), 256, 7701, "benchmark")
 KNOWN = KnownPeer(Address("192.0.2.1", 7701), NodeId(bytes(32)))
 

@@ -56,8 +56,8 @@ def measure(scenario: Scenario, world: World, seeds: int) -> tuple[float, float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--size", default="8MiB")
+    parser.add_argument("--seeds", type=int, default=3, help="runs in each world (default: %(default)s)")
+    parser.add_argument("--size", default="8MiB", help="of the share (default: %(default)s)")
     options = parser.parse_args()
     print(describe("trio"))
     scenario = parse(TEXT.format(size=options.size))

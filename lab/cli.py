@@ -7,9 +7,10 @@ A new experiment is one line in `COMMANDS` and one module that has a click comma
 import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -70,8 +71,14 @@ def lab() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 usage, 5 storage, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 not here, 2 usage, 5 storage, 130 interrupted."""
+    signal.signal(signal.SIGTERM, stop)
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def stop(*_: object) -> NoReturn:
+    """For SIGTERM: leave through every `with`, so that neither process nor folder stays behind."""
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def run(arguments: list[str]) -> int:

@@ -30,13 +30,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lab.commands.common import stop
+from lab.cli import stop
+from lab.errors import LabError
+from lab.localswarm import HOST, first_line, node_id, start_tracker
 from lab.processes import launch, program
+from peer.errors import ExitCode
 from peer.paths import printable
 from peer.units import format_bytes, format_rate, parse_rate
-
-START_PATIENCE_S = 120.0
-"""Hashing a large share comes before the link."""
 
 SHOW_S = 12.0
 """About how long the demonstration shall take: the origin's uplink is chosen for it."""
@@ -77,32 +77,11 @@ class Getter:
             self.detail = "complete and verified"
 
 
-def first_line(process: subprocess.Popen[str], stream: Any, what: str) -> str:
-    """The first line that a process prints, which is what we wait for."""
-    timer = threading.Timer(START_PATIENCE_S, process.kill)
-    timer.start()
-    line: str = stream.readline().strip()
-    timer.cancel()
-    if not line:
-        raise SystemExit(f"demo: {what} did not start (exit code {process.wait()})")
-    return line
-
-
-def start_tracker(stack: ExitStack, work: Path) -> str:
-    """Start the tracker; return its address."""
-    tracker = launch(
-        stack,
-        [*program("tracker"), "--host", "127.0.0.1", "--port", "0", "--home", str(work / "tracker")],
-        stderr=subprocess.PIPE,
-    )
-    return first_line(tracker, tracker.stderr, "the tracker").rsplit(" ", 1)[1]
-
-
 def start_sharer(stack: ExitStack, work: Path, source: Path, tracker: str, up: str) -> str:
-    """Start the sharing peer; return the link."""
+    """Start the sharing peer; return the link, which it tells when it has hashed the share."""
     sharer = launch(
         stack,
-        [*program("peer"), "share", str(source), "--host", "127.0.0.1", "--port", "0",
+        [*program("peer"), "share", str(source), "--host", HOST, "--port", "0",
          "--tracker", tracker, "--up", up, "--home", str(work / "origin")],
         stdout=subprocess.PIPE,
         stderr=None if sys.stderr.isatty() else subprocess.DEVNULL,
@@ -116,7 +95,7 @@ def start_getter(stack: ExitStack, work: Path, number: int, link: str, up: str) 
     folder = work / f"peer-{number}"
     process = launch(
         stack,
-        [*program("peer"), "get", link, "-o", str(folder), "--host", "127.0.0.1", "--port", "0",
+        [*program("peer"), "get", link, "-o", str(folder), "--host", HOST, "--port", "0",
          "--up", up, "--home", str(work / f"home-{number}"), "--json", "--progress", "json", "--seed"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -159,14 +138,6 @@ def differences(source: Path, copy: Path) -> Iterator[str]:
                 yield str(other)
     for folder, _, names in os.walk(copy):
         yield from (str(Path(folder) / name) for name in names if Path(folder) / name not in seen)
-
-
-def origin_id(work: Path) -> str:
-    """The sharing peer's node id."""
-    output = subprocess.run(
-        [*program("peer"), "id", "--home", str(work / "origin")], check=True, capture_output=True, text=True
-    )
-    return output.stdout.strip()
 
 
 def closing_table(getters: list[Getter], origin: str, total_bytes: int) -> Table:
@@ -236,7 +207,7 @@ def main() -> int:
     console = Console()
     if arguments.path is not None and not arguments.path.exists():
         console.print(f"demo: {printable(str(arguments.path))} does not exist", style="red", markup=False)
-        return 2
+        return ExitCode.USAGE
     signal.signal(signal.SIGTERM, stop)  # through every `with`: gigabytes may lie in the folder
     work = arguments.keep or Path(tempfile.mkdtemp(prefix="manyhands-demo-"))
     work.mkdir(parents=True, exist_ok=True)
@@ -251,7 +222,7 @@ def main() -> int:
                 f"this machine; every uplink is limited to {rate}.",
                 markup=False,
             )
-            tracker = start_tracker(stack, work)
+            _, tracker = start_tracker(stack, work / "tracker")
             link = start_sharer(stack, work, source, tracker, up)
             console.print(f"tracker at {tracker}\n{link}", style="dim", markup=False, soft_wrap=True)
             getters = [start_getter(stack, work, n + 1, link, up) for n in range(arguments.peers)]
@@ -260,10 +231,13 @@ def main() -> int:
                     live.update(live_view(getters, "the swarm"))
                     time.sleep(0.1)
                 live.update(live_view(getters, "the swarm"))
-            return conclude(console, getters, source, origin_id(work))
+            return conclude(console, getters, source, node_id(work / "origin"))
+    except LabError as error:
+        console.print(f"demo: {printable(str(error))}", style="red", markup=False)
+        return error.exit_code
     except KeyboardInterrupt:
         console.print("demo: stopped")
-        return 130
+        return ExitCode.INTERRUPTED
     finally:
         if arguments.keep is None:
             shutil.rmtree(work, ignore_errors=True)

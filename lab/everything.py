@@ -1,22 +1,27 @@
 """`make lab`: every experiment, one after the other, each with its report, and one page that links them.
 
-usage: python -m lab.everything [DIR] [--quick]
+usage: python -m lab.everything [DIR] [--quick] [--only NAME ...]
 
 An experiment that fails is named and the others still run; the exit status says so at the end.
 """
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from lab.cli import stop
 from lab.page import STYLE
+from lab.processes import STOP_S, program, running
 from lab.report import REPORT_NAME, RESULTS_NAME, machine, versions
+from peer.errors import ExitCode
 
 INDEX_NAME: Final = "index.html"
 
@@ -35,6 +40,7 @@ EXPERIMENTS: Final[dict[str, tuple[str, ...]]] = {
 """Folder of the report, and the command: about seven minutes on two cores."""
 
 QUICK: Final[dict[str, tuple[str, ...]]] = EXPERIMENTS | {"scale": ("scale",)}
+"""The same with --quick, which has sizes of its own for `lab scale`."""
 
 NEED_MORE: Final = frozenset({"animate", "fleet"})
 """Commands that are not experiments of their own: they want traces, or a network that runs elsewhere."""
@@ -45,24 +51,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.everything", description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("lab-out"), help="default: lab-out")
     parser.add_argument("--quick", action="store_true", help="the short form of each")
-    parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, metavar="NAME", help="only these")
+    parser.add_argument(
+        "--only", nargs="+", choices=EXPERIMENTS, metavar="NAME", help=f"only these: {', '.join(EXPERIMENTS)}"
+    )
     given = parser.parse_args(arguments)
-    chosen = QUICK if given.quick else EXPERIMENTS
-    failed = []
-    for name, command in chosen.items():
-        if given.only and name not in given.only:
-            continue
-        words = [*command, "--out", str(given.folder / name), *(["--quick"] if given.quick else [])]
-        print(f"lab {' '.join(words)}", file=sys.stderr, flush=True)
-        begun = time.monotonic()
-        status = subprocess.run(
-            [sys.executable, "-m", "lab", *words], stdout=subprocess.DEVNULL, check=False
-        ).returncode
-        print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
-        if status == 130:
-            return status
-        if status:
-            failed.append(name)
+    chosen = {
+        name: (*command, *(["--quick"] if given.quick else []))
+        for name, command in (QUICK if given.quick else EXPERIMENTS).items()
+        if not given.only or name in given.only
+    }
+    try:
+        failed = run_all(chosen, given.folder)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
     given.folder.mkdir(parents=True, exist_ok=True)
     index = given.folder / INDEX_NAME
     index.write_text(render(found(given.folder), failed), encoding="utf-8")
@@ -70,6 +71,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if failed:
         print(f"lab: failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def run_all(chosen: Mapping[str, Sequence[str]], folder: Path) -> list[str]:
+    """Run experiments, each into a folder of its own; the names of those that failed."""
+    failed = []
+    for name, command in chosen.items():
+        words = [*command, "--out", str(folder / name)]
+        print(f"lab {' '.join(words)}", file=sys.stderr, flush=True)
+        begun = time.monotonic()
+        with running([*program("lab"), *words], stdout=subprocess.DEVNULL) as process:
+            try:
+                status = process.wait()
+            except KeyboardInterrupt:  # was meant for the experiment too, which now puts its things away
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_S)
+                raise
+        print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+        if status == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        if status:
+            failed.append(name)
+    return failed
 
 
 def found(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -142,4 +165,5 @@ def _picture(folder: Path, data: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
     sys.exit(main())

@@ -73,3 +73,10 @@ def launch(stack: ExitStack, command: Sequence[str], **more: Any) -> "subprocess
     """Start a child that `stack` stops. more: as of `subprocess.Popen`."""
     with undisturbed():
         return stack.enter_context(stopped_at_end(subprocess.Popen(command, text=True, **more)))
+
+
+@contextmanager
+def running(command: Sequence[str], **more: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A child for the length of the block. more: as of `subprocess.Popen`."""
+    with ExitStack() as stack:
+        yield launch(stack, command, **more)

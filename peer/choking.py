@@ -40,7 +40,8 @@ class Choking:
         if now < self._next_round:
             return
         self._next_round = self.choker.next_round(now)
-        uplink = UplinkView(self._outflow.statistics().rate, self._limit())
+        sent = self._outflow.statistics()
+        uplink = UplinkView(sent.rate, self._limit(), sent.answers, sent.ran_dry)
         served = self.choker.round(now, self._views(now), self._seeding(), uplink)
         self._apply(() if buggify(Point.CHOKE_ALL) else served)
 

@@ -133,3 +133,4 @@ class RejectCode(IntEnum):
     CANCELLED = 2
     UNREADABLE = 3
     BUSY = 4
+    ELSEWHERE = 5

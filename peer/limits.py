@@ -797,8 +797,9 @@ SWARM_SECRET_BYTES_MAX: Final = 4 * KIB
 
 # --- peer exchange
 
-EXCHANGE_FIRST_S: Final = 1.0
-"""After a link opens, before we tell whom else we know: by then the other side has what matters more."""
+EXCHANGE_FIRST_S: Final = 0.25
+"""After a link opens, before we tell whom else we know: by then the other side has what matters more. Soon
+all the same: an origin that is the only address that anybody knows may die."""
 
 EXCHANGE_INTERVAL_S: Final = 10.0
 """Between two tellings on one link, of news only: a swarm is well connected within a few."""

@@ -17,18 +17,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeVar
 
 from peer import limits
 from peer.ids import NodeId, ShareId
 from peer.paths import fold
 from peer.published import NOBODY, Listing, PublishedShare
 from peer.wire.messages import Found, PublishCode, Published, Search
+from tracker.counting import count_down, count_up
 from tracker.observed import observe
 from tracker.wheel import Wheel
 from tracker.words import WordIndex, words_of
-
-K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,10 @@ class CatalogueStatistics:
 
 
 class _Listed:
-    """One entry in its place. `bucket` and `deadline` belong to the wheel."""
+    """One entry in its place. ``network``: whom its publisher shares a limit with (`tracker.observed`).
+    ``text``: its words, each after a blank, so that a blank and a beginning are found in it. ``bucket`` and
+    ``deadline`` belong to the wheel.
+    """
 
     __slots__ = ("bucket", "deadline", "entry", "network", "node", "number", "text")
 
@@ -65,7 +66,6 @@ class _Listed:
         self.network = network
         self.number = number
         self.text = text
-        """A blank before each word, so that a blank and a beginning are found in it."""
         self.deadline = 0.0
         self.bucket: int | None = None
 
@@ -103,7 +103,8 @@ class Catalogue:
         if there is not None and there.deadline <= now:
             self._remove(there)
             there = None
-        code = self._verdict(there, entry, node, observe(host).network)
+        network = observe(host).network
+        code = self._verdict(there, entry, node, network)
         if code is not PublishCode.LISTED:
             self._refused += 1
         elif there is not None and there.entry == entry:
@@ -112,7 +113,7 @@ class Catalogue:
         else:
             if there is not None:
                 self._remove(there)
-            there = self._add(key, entry, node, observe(host).network)
+            there = self._add(key, entry, node, network)
             self._listed += 1
             self._wheel.put(there, now + limits.CATALOGUE_LIFETIME_S)
         holder, serial = (there.node, there.entry.serial) if there is not None else (NOBODY, 0)
@@ -126,8 +127,7 @@ class Catalogue:
         starts = starts[: limits.SEARCH_WORDS_MAX]
         found: list[Listing] = []
         reached, looks = self._last, 0
-        candidates = self._candidates(search, [start[1:] for start in starts])
-        for number in candidates:
+        for number in self._candidates(search, [start[1:] for start in starts]):
             if looks >= self._bounds.looks or len(found) >= want:
                 break
             looks += 1
@@ -219,7 +219,7 @@ class Catalogue:
         self._by_name[key] = self._by_number[listed.number] = own[listed.number] = listed
         self._numbers.append(listed.number)
         self._index.add(listed.number, words)
-        self._per_network[network] = self._per_network.get(network, 0) + 1
+        count_up(self._per_network, network)
         return listed
 
     def _remove(self, listed: _Listed) -> None:
@@ -232,9 +232,7 @@ class Catalogue:
         del own[listed.number]
         if not own:
             del self._publishers[listed.node]
-        self._per_network[listed.network] -= 1
-        if not self._per_network[listed.network]:
-            del self._per_network[listed.network]
+        count_down(self._per_network, listed.network)
 
     def check_invariants(self) -> None:
         """Every table tells the same story, and every limit holds."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="MANYHANDS_HOME",
-    help="Where the tracker keeps what it keeps.  [env: MANYHANDS_HOME]",
+    help="Folder of the tracker's key (default: a new key each time).  [env: MANYHANDS_HOME]",
 )
 @click.option(
     "--swarm-key",
@@ -38,8 +38,8 @@ def command(host: str | None, port: int, home: Path | None, swarm_key: Path | No
     """Tell peers about each other: who else has this share? And what is there at all?
 
     Keeps the members of each swarm, and the names of published shares, in memory only, and forgets those that
-    fall silent. Peers find it with
-    --tracker HOST:PORT. Ctrl-C ends it; peers that are transferring go on without it.
+    fall silent. Peers find it with --tracker HOST:PORT. Ctrl-C ends it; peers that are transferring go on
+    without it.
     """
     import trio
 
@@ -53,7 +53,7 @@ def command(host: str | None, port: int, home: Path | None, swarm_key: Path | No
 
 
 def build_transport(home: Path | None, swarm_key: Path | None = None) -> Transport:
-    """The transport that this tracker listens on. The one place to change when it is another one.
+    """The transport that this tracker listens on.
 
     It takes encrypted peers and plain ones alike; of a private swarm only those who have its secret.
     home: where the key is kept; without one a new key is made for this run, since peers do not expect a

@@ -18,16 +18,14 @@ Whoever was evicted and is still there comes back with its next announce.
 
 from dataclasses import dataclass, field
 from random import Random
-from typing import TypeVar
 
 from peer import limits
 from peer.ids import Address, NodeId, ShareId
 from peer.wire.messages import Announce, Announced, AnnounceEvent, KnownPeer
+from tracker.counting import count_down, count_up
 from tracker.observed import Observed, observe
 from tracker.swarm import Member, Swarm
 from tracker.wheel import Wheel
-
-K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +202,15 @@ class Registry:
         swarm.add(member)
         self._members += 1
         self._seeders += member.seeder
-        self._per_network[member.network] = self._per_network.get(member.network, 0) + 1
-        self._per_node[member.node] = self._per_node.get(member.node, 0) + 1
+        count_up(self._per_network, member.network)
+        count_up(self._per_node, member.node)
 
     def _remove(self, member: Member) -> None:
         self._wheel.discard(member)
         self._members -= 1
         self._seeders -= member.seeder
-        _count_down(self._per_network, member.network)
-        _count_down(self._per_node, member.node)
+        count_down(self._per_network, member.network)
+        count_down(self._per_node, member.node)
         swarm = self._swarms[member.share]
         swarm.remove(member)
         if not swarm:
@@ -242,11 +240,3 @@ class Registry:
         for member in members:
             assert 1 <= self._per_network[member.network] <= bounds.members_per_address
             assert 1 <= self._per_node[member.node] <= bounds.members_per_node
-
-
-def _count_down(counts: dict[K, int], key: K) -> None:
-    """One less; a key without any takes no memory."""
-    if counts[key] == 1:
-        del counts[key]
-    else:
-        counts[key] -= 1

@@ -35,6 +35,7 @@ from peer.published import check_published
 from peer.wire.codec import clip_text
 from peer.wire.messages import Announce, Announced, Bye, Found, Message, Publish, Published, Search
 from tracker.catalogue import Catalogue, CatalogueStatistics
+from tracker.counting import count_down, count_up
 from tracker.observed import observe
 from tracker.registry import Registry, RegistryStatistics
 
@@ -88,7 +89,7 @@ class _Counts:
 
 
 class _Visitor:
-    """One connection, as far as time and place go."""
+    """One connection, as far as time and place go. network: whom it shares its limits with."""
 
     __slots__ = ("_dismissed", "_waiting", "network")
 
@@ -141,7 +142,7 @@ class TrackerServer:
         self._listeners: list[Listener] = []
         self._visitors: dict[_Visitor, None] = {}  # in order of arrival
         self._per_network: dict[str, int] = {}
-        self._searching: dict[str, trio.Lock] = {}
+        self._searching: dict[str, trio.Lock] = {}  # by network, while one of it searches
         self._counts = _Counts()
         self._stopping = trio.Event()
 
@@ -227,7 +228,7 @@ class TrackerServer:
             silent.dismiss()
         visitor = _Visitor(network)
         self._visitors[visitor] = None
-        self._per_network[network] = self._per_network.get(network, 0) + 1
+        count_up(self._per_network, network)
         return visitor
 
     def _leave(self, visitor: _Visitor) -> None:
@@ -235,9 +236,7 @@ class TrackerServer:
         if visitor not in self._visitors:
             return
         del self._visitors[visitor]
-        self._per_network[visitor.network] -= 1
-        if not self._per_network[visitor.network]:
-            del self._per_network[visitor.network]
+        count_down(self._per_network, visitor.network)
 
     # --- one conversation
 

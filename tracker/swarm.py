@@ -11,6 +11,7 @@ from random import Random
 
 from peer.ids import NodeId, ShareId
 from peer.wire.messages import KnownPeer
+from tracker.counting import count_down, count_up
 
 
 class Member:
@@ -45,7 +46,7 @@ class Swarm:
         self.slot = -1  # place in the registry's array of swarms
         self._members: dict[NodeId, Member] = {}
         self._crowds: dict[str, int] = {}
-        self._pools: tuple[list[Member], ...] = ([], [], [], [])
+        self._pools: tuple[list[Member], ...] = ([], [], [], [])  # at seeder + 2 * loopback
 
     def __len__(self) -> int:
         return len(self._members)
@@ -65,24 +66,20 @@ class Swarm:
         return list(self._members.values())
 
     def crowd(self, network: str) -> int:
-        """How many members share this address."""
+        """How many members share this network (`tracker.observed`)."""
         return self._crowds.get(network, 0)
 
     def add(self, member: Member) -> None:
         """Take in a member whose node is not here yet."""
         self._members[member.node] = member
-        self._crowds[member.network] = self.crowd(member.network) + 1
+        count_up(self._crowds, member.network)
         pool = self._pool_of(member)
         member.slot = len(pool)
         pool.append(member)
 
     def remove(self, member: Member) -> None:
         del self._members[member.node]
-        left = self._crowds[member.network] - 1
-        if left:
-            self._crowds[member.network] = left
-        else:
-            del self._crowds[member.network]
+        count_down(self._crowds, member.network)
         pool = self._pool_of(member)
         last = pool.pop()
         if last is not member:

@@ -4,13 +4,12 @@ import functools
 import json
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -67,11 +66,6 @@ class Output:
             from lab import screen
 
             screen.show(result, sys.stdout)
-
-
-def stop(*_: object) -> NoReturn:
-    """For SIGTERM: leave through every `with`, so that no process stays behind."""
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 def repeat_line() -> str:

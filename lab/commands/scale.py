@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import signal
 import tempfile
 import zlib
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lab.commands.common import Output, repeat_line, stop, with_output
+from lab.commands.common import Output, repeat_line, with_output
 
 if TYPE_CHECKING:
     from lab.report import Result
@@ -99,7 +98,6 @@ def scale(
     counts = units.parse_counts(peers or ("1,2,4,8" if output.quick else "1,2,4,8,16,24,32"))
     conditions.check(counts)
     todo = [(mode, n) for mode, n in plan(counts) if mode is Mode.SWARM or not swarm_only]
-    signal.signal(signal.SIGTERM, stop)
     points = _measure_all(output, conditions, todo)
     found = result(conditions, points)
     if output.folder is not None:
@@ -113,8 +111,9 @@ def _measure_all(output: Output, conditions: "Conditions", todo: list[tuple[Any,
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from lab import units
+    from lab.localswarm import share_link
     from lab.scale.plan import Mode
-    from lab.scale.run import measure, share_link
+    from lab.scale.run import measure
 
     _check_room(conditions, max(peers for _, peers in todo))
     known = _known(output.folder, conditions)

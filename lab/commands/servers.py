@@ -1,6 +1,5 @@
 """`lab servers`: six architectures under the same load."""
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +7,7 @@ from dataclasses import replace
 
 import click
 
-from lab.commands.common import Output, stop, with_output
+from lab.commands.common import Output, with_output
 from lab.servers.roster import SERVERS
 from lab.servers.workloads import FULL, QUICK, TITLES
 
@@ -66,7 +65,6 @@ def servers(
         if not least <= value <= most:
             raise click.UsageError(f"{name} cannot be {value}: {least} to {most:,}")
     chosen_servers, chosen_workloads = servers or tuple(SERVERS), workloads or tuple(TITLES)
-    signal.signal(signal.SIGTERM, stop)
     with progress() as show:
         campaign = Campaign(scale, chosen_servers, chosen_workloads, repetitions, output.say, show)
         campaign.run()

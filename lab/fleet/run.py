@@ -13,7 +13,8 @@ import trio
 from lab.errors import LabError
 from lab.fleet.watch import Conditions, Watch
 from lab.processes import launch, program
-from peer.cli.start import NetworkOptions, make_transport
+from peer.cli.options import NetworkOptions
+from peer.cli.start import make_transport
 from peer.discovery.catalogue import CatalogueClient
 from peer.errors import NoSourceError
 from peer.home import swarm_secret
@@ -21,6 +22,7 @@ from peer.identity import Identity
 from peer.ids import Address
 
 LOOK_EVERY_S: Final = 0.2
+"""Between two looks at the tracker's counts: no time that is told is more precise."""
 
 
 def measure(

@@ -210,7 +210,8 @@ class Peer:
         passed = now - self.round_time
         rate = (sent - self.round_sent) / passed if passed > 0 else 0.0
         self.round_sent, self.round_time = sent, now
-        return UplinkView(rate, self.uplink.rate)
+        counts = self.upload.statistics(now)
+        return UplinkView(rate, self.uplink.rate, counts.answers, counts.ran_dry)
 
     def views(self, now: float, *, new_round: bool) -> list[PeerView]:
         """What the choker may know. new_round: rates are counted anew from here."""

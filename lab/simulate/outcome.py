@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 PATIENCE = 20.0
-"""A run ends after so many times its bound, and PATIENCE_S more, with what is not complete by then."""
+"""In virtual time a run ends after so many times its bound, and PATIENCE_S more, whoever is not complete."""
 PATIENCE_S = 300.0
 
 
 @dataclass(slots=True)
 class Member:
-    """What became of one peer. Times in virtual seconds since the beginning; None: never."""
+    """What became of one peer. Times in seconds since the beginning, by the world's clock; None: never."""
 
     group: int
     number: int

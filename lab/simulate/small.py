@@ -7,6 +7,7 @@ import trio
 
 from lab.simulate.outcome import PATIENCE, PATIENCE_S, Member, Outcome
 from lab.simulate.scenario import Group, Scenario
+from lab.simulate.worlds import Lines
 from peer.ids import NodeId
 from peer.magnet import MagnetLink
 from peer.sim.run import run
@@ -18,11 +19,7 @@ INTRODUCED = 20
 """Earlier peers that a newcomer is told of, at random, as a tracker would."""
 
 
-EventLines = dict[str, list[str]]
-"""The lines of each machine's event trace, by its name."""
-
-
-def simulate(scenario: Scenario, seed: int, lines: EventLines | None = None) -> Outcome:
+def simulate(scenario: Scenario, seed: int, lines: Lines | None = None) -> Outcome:
     """Run a scenario. The same seed and the same program give the same outcome and hash.
 
     lines: is filled with the event trace of each machine (`peer.trace`), the origin's first.
@@ -31,7 +28,7 @@ def simulate(scenario: Scenario, seed: int, lines: EventLines | None = None) -> 
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, seed: int, lines: EventLines | None = None) -> None:
+    def __init__(self, scenario: Scenario, seed: int, lines: Lines | None = None) -> None:
         self._scenario = scenario
         self._lines = lines
         self._rng = Random(seed)

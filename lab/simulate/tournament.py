@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOT: Final = 5.0
+SEEDS_TELLING: Final = 5
+"""With fewer seeds the summary warns of chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +25,6 @@ class Entry:
 
     name: str
     outcomes: tuple[Outcome, ...]
-
-    def last(self) -> list[float | None]:
-        return [outcome.last for outcome in self.outcomes]
 
 
 def result(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> Result:
@@ -39,21 +38,21 @@ def result(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -
             "peers": scenario.peers,
             "seeds": list(seeds),
         },
-        tables=[_table(scenario, seeds, entries), _runs(scenario, seeds, entries)],
+        tables=[_table(scenario, seeds, entries), _runs(seeds, entries)],
         plots=[_plot(scenario, seeds, entries)],
         summary=_summary(scenario, seeds, entries),
     )
 
 
-def score(scenario: Scenario, outcome: Outcome) -> float:
+def score(outcome: Outcome) -> float:
     """What is compared: when the last was complete. Who never was counts as when the run ended, twice."""
     return outcome.last if outcome.last is not None else 2 * outcome.ended
 
 
-def _wins(scenario: Scenario, entries: Sequence[Entry]) -> list[int]:
+def _wins(entries: Sequence[Entry]) -> list[int]:
     wins = [0] * len(entries)
     for outcomes in zip(*(entry.outcomes for entry in entries), strict=True):
-        scores = [score(scenario, outcome) for outcome in outcomes]
+        scores = [score(outcome) for outcome in outcomes]
         wins[scores.index(min(scores))] += 1
     return wins
 
@@ -68,20 +67,20 @@ def _done(outcome: Outcome, groups: Sequence[int] | None = None) -> list[float]:
 
 
 def _summary(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> list[str]:
-    ranked = sorted(entries, key=lambda entry: mean(score(scenario, one) for one in entry.outcomes))
+    ranked = sorted(entries, key=lambda entry: mean(score(one) for one in entry.outcomes))
     best = ranked[0]
     bound = scenario.bound()
     lines = []
     for entry in ranked:
-        last = mean(score(scenario, outcome) for outcome in entry.outcomes)
-        first = mean(score(scenario, outcome) for outcome in best.outcomes)
+        last = mean(score(outcome) for outcome in entry.outcomes)
+        first = mean(score(outcome) for outcome in best.outcomes)
         missing = sum(scenario.peers - len(_done(outcome)) for outcome in entry.outcomes)
         text = f"{entry.name}: the last is complete after {units.seconds(last)} on average"
         text += f", {last / bound:.3f} x the bound" if bound else ""
         text += "" if entry is best else f", {last / first - 1:+.1%}"
         text += f"; {missing} never were complete" if missing else ""
         lines.append(text)
-    if len(seeds) < 5:
+    if len(seeds) < SEEDS_TELLING:
         lines.append(f"Only {len(seeds)} seeds: differences of a few percent may be chance; try --seeds 10.")
     return lines
 
@@ -91,8 +90,8 @@ def _table(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -
     riders = [n for n, group in enumerate(scenario.groups) if group.behaviour is Behaviour.FREE_RIDER]
     givers = [n for n in range(len(scenario.groups)) if n not in riders]
     rows: list[dict[str, Any]] = []
-    for entry, wins in zip(entries, _wins(scenario, entries), strict=True):
-        last = [score(scenario, outcome) for outcome in entry.outcomes]
+    for entry, wins in zip(entries, _wins(entries), strict=True):
+        last = [score(outcome) for outcome in entry.outcomes]
         times = [time for outcome in entry.outcomes for time in _done(outcome, givers)]
         theirs = [time for outcome in entry.outcomes for time in _done(outcome, riders)]
         rows.append(
@@ -125,7 +124,7 @@ def _table(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -
     return Table("tournament", "Who does best", tuple(columns), rows, note)
 
 
-def _runs(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> Table:
+def _runs(seeds: Sequence[int], entries: Sequence[Entry]) -> Table:
     rows: list[dict[str, Any]] = [
         {
             "policy": entry.name,
@@ -148,7 +147,7 @@ def _plot(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) ->
         bound = scenario.bound()
         for place, entry in enumerate(entries):
             colour = theme.series[place % len(theme.series)]
-            scores = [score(scenario, outcome) for outcome in entry.outcomes]
+            scores = [score(outcome) for outcome in entry.outcomes]
             height = len(entries) - place
             # A little apart, so that equal seeds of different policies can be followed.
             heights = [height + 0.24 * (k / max(1, len(scores) - 1) - 0.5) for k in range(len(scores))]

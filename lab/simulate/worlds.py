@@ -29,6 +29,7 @@ def work(scenario: Scenario) -> float:
 
 
 Lines = dict[str, list[str]]
+"""The lines of each machine's event trace, by its name."""
 
 RunSeed = Callable[[int, "Lines | None"], Outcome]
 """Runs a seed; fills the lines with the event trace of each machine, in the small world."""

@@ -11,8 +11,9 @@ from peer.cli.display import Display, make_display
 from peer.cli.display import Source as ShownPeer
 from peer.cli.get import WATCH_EVERY_S, GetOptions, result_line
 from peer.cli.naming import FROM_IS_FOR_NAMES, check_name, published_as
+from peer.cli.options import NetworkOptions
 from peer.cli.run import Stop
-from peer.cli.start import NetworkOptions, Started, start
+from peer.cli.start import Started, start
 from peer.cli.subject import is_link
 from peer.diagnosis import what_limits
 from peer.errors import ContentError, ExitCode, NoSourceError, StorageError, UsageError

@@ -10,13 +10,12 @@ from peer.cli.options import (
     PEER_PORT,
     AddressType,
     DurationType,
-    home_option,
-    network_options,
+    NetworkOptions,
     publisher_option,
+    with_network,
 )
 from peer.cli.run import Stop, run, say
 from peer.cli.serve_options import flags_of
-from peer.cli.start import NetworkOptions
 from peer.ids import Address, NodeId
 
 TIMEOUT_DEFAULT_S = 120.0
@@ -100,8 +99,7 @@ class GetOptions:
 @click.option("-v", "--verbose", is_flag=True, help="Say each second what limits the transfer now.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
 @publisher_option
-@network_options
-@home_option
+@with_network
 def command(
     link: str,
     folder: Path,
@@ -115,17 +113,7 @@ def command(
     verbose: bool,
     as_json: bool,
     publisher: NodeId | None,
-    trackers: tuple[Address, ...],
-    host: str | None,
-    up: float | None,
-    down: float | None,
-    progress: str,
-    trace: Path | None,
-    swarm_secret: bytes | None,
-    connections: int | None,
-    lan: bool,
-    plain: bool,
-    home: str | None,
+    network: NetworkOptions,
 ) -> None:
     """Fetch the share that LINK names, from everybody who has some of it, and serve others meanwhile.
 
@@ -145,9 +133,6 @@ def command(
     if seed and seed_for is not None:
         raise click.UsageError("--seed seeds until stopped, --seed-for for a time: give one of them")
     seed_s = float("inf") if seed else seed_for
-    network = NetworkOptions(
-        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
-    )
     given = flags_of(click.get_current_context())
     options = GetOptions(
         link, folder, peers, port, seed_s, only, timeout, as_json, verbose, publisher, given, order
@@ -157,7 +142,7 @@ def command(
         from peer.cli.handing import hand_get
         from peer.cli.remote import daemon_of
 
-        client = await daemon_of(home)
+        client = await daemon_of(network.home)
         if client is not None:
             return await hand_get(client, network, options, stop)
         from peer.cli.fetching import Fetching

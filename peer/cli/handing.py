@@ -11,10 +11,11 @@ import trio
 from peer.cli.display import Display, Source, make_display
 from peer.cli.get import ORDER_NAMES, GetOptions
 from peer.cli.naming import FROM_IS_FOR_NAMES, check_name, published_as
+from peer.cli.options import NetworkOptions
 from peer.cli.run import Stop, say
 from peer.cli.share import ShareOptions
 from peer.cli.sharing import SKIPPED_SHOWN_MAX
-from peer.cli.start import NetworkOptions, make_transport
+from peer.cli.start import make_transport
 from peer.cli.subject import is_link
 from peer.cli.tables import ID_DIGITS
 from peer.control.client import ControlClient

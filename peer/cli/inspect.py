@@ -1,12 +1,9 @@
 """`peer inspect`: the files, sizes and checksums of a share."""
 
-from pathlib import Path
-
 import click
 
-from peer.cli.options import PEER_PORT, AddressType, DurationType, home_option, network_options
+from peer.cli.options import PEER_PORT, AddressType, DurationType, NetworkOptions, with_network
 from peer.cli.run import Stop, run
-from peer.cli.start import NetworkOptions
 from peer.ids import Address
 
 TIMEOUT_DEFAULT_S = 30.0
@@ -32,33 +29,19 @@ TIMEOUT_DEFAULT_S = 30.0
     metavar="TIME",
     help="For a link: give up after this long without an answer (default: 30s).",
 )
-@network_options
-@home_option
+@with_network
 def command(
     share: str,
     checksums: bool,
     peers: tuple[Address, ...],
     timeout: float,
-    trackers: tuple[Address, ...],
-    host: str | None,
-    up: float | None,
-    down: float | None,
-    progress: str,
-    trace: Path | None,
-    swarm_secret: bytes | None,
-    connections: int | None,
-    lan: bool,
-    plain: bool,
-    home: str | None,
+    network: NetworkOptions,
 ) -> None:
     """Show what is in the share that a link names, or what sharing a path would give.
 
     For a link the list is fetched from any peer that has it, and checked against the link. For a path it is
     made by hashing, and the link's identity is printed without sharing anything.
     """
-    network = NetworkOptions(
-        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
-    )
 
     async def work(stop: Stop) -> int:
         from peer.cli.display import make_display
@@ -66,7 +49,7 @@ def command(
         from peer.cli.subject import subject_of
         from peer.errors import ExitCode
 
-        with make_display(progress) as display:
+        with make_display(network.progress) as display:
             subject = await subject_of(share, network, peers, timeout, display, stop)
         if subject is None:
             return ExitCode.INTERRUPTED

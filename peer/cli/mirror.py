@@ -4,17 +4,9 @@ from pathlib import Path
 
 import click
 
-from peer.cli.options import (
-    PEER_PORT,
-    DurationType,
-    SizeType,
-    home_option,
-    network_options,
-    publisher_option,
-)
+from peer.cli.options import PEER_PORT, DurationType, NetworkOptions, SizeType, publisher_option, with_network
 from peer.cli.run import Stop, run
-from peer.cli.start import NetworkOptions
-from peer.ids import Address, NodeId
+from peer.ids import NodeId
 
 INTERVAL_DEFAULT_S = 60.0
 INTERVAL_S_MIN = 1.0
@@ -55,8 +47,7 @@ INTERVAL_S_MIN = 1.0
     type=click.IntRange(0, 65535),
     help=f"Serve others on this port (default: {PEER_PORT} if it is free).",
 )
-@network_options
-@home_option
+@with_network
 def command(
     folder: Path,
     only: tuple[str, ...],
@@ -64,17 +55,7 @@ def command(
     max_size: int | None,
     interval: float,
     port: int | None,
-    trackers: tuple[Address, ...],
-    host: str | None,
-    up: float | None,
-    down: float | None,
-    progress: str,
-    trace: Path | None,
-    swarm_secret: bytes | None,
-    connections: int | None,
-    lan: bool,
-    plain: bool,
-    home: str | None,
+    network: NetworkOptions,
 ) -> None:
     """Fetch everything that is published at the trackers, seed it, and go on with what comes later.
 
@@ -86,11 +67,8 @@ def command(
 
     Whoever may publish there decides what comes to this disk: choose with --only, --from and --max-size.
     """
-    if not trackers:
+    if not network.trackers:
         raise click.UsageError("name at least one tracker whose catalogue is to be mirrored: --tracker HOST")
-    network = NetworkOptions(
-        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
-    )
 
     async def work(stop: Stop) -> int:
         from peer.cli.mirroring import mirror

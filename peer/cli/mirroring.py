@@ -8,8 +8,9 @@ import trio
 
 from peer.cli.display import Display, make_display
 from peer.cli.fetching import make_folder
+from peer.cli.options import NetworkOptions
 from peer.cli.run import Stop
-from peer.cli.start import NetworkOptions, start
+from peer.cli.start import start
 from peer.errors import ExitCode
 from peer.member import Phase
 from peer.mirror import Mirror, MirrorStatistics, Wish

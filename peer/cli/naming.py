@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from peer.cli.start import NetworkOptions
+from peer.cli.options import NetworkOptions
 from peer.discovery.catalogue import find_first
 from peer.errors import NoSourceError, UsageError
 from peer.ids import Address, NodeId

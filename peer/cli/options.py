@@ -1,6 +1,8 @@
 """Option types and options that several commands share. Each mistake is one line that says what is meant."""
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +19,23 @@ TRACKER_PORT = 7700
 """The well-known port of a tracker."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """The options of a command that opens a node, as parsed: `with_network` gathers them."""
+
+    home: str | None
+    trackers: tuple[Address, ...]
+    host: str | None
+    up: float | None
+    down: float | None
+    plain: bool
+    progress: str
+    trace: Path | None = None
+    swarm_secret: bytes | None = None
+    connections: int | None = None
+    lan: bool = False
 
 
 class AddressType(click.ParamType[Address]):
@@ -131,14 +150,26 @@ def _read_secret(ctx: click.Context, param: click.Parameter, value: Path | None)
         ctx.exit(ExitCode.INTERRUPTED)
 
 
+def swarm_key_option(command: Command) -> Command:
+    """``--swarm-key``, for whoever speaks with peers or trackers."""
+    return click.option(
+        "--swarm-key",
+        "swarm_secret",
+        type=click.Path(path_type=Path),
+        callback=_read_secret,
+        metavar="FILE",
+        help="Secret of a private swarm, in a file; '-' asks for it (or set MANYHANDS_SWARM_KEY).",
+    )(command)
+
+
 def rate_option(flag: str, variable: str, text: str) -> Callable[[Command], Command]:
     """A limit of the node, or without a daemon of the one share."""
     return click.option(flag, type=RateType(), envvar=variable, metavar="RATE", help=text)
 
 
 def network_options(command: Command) -> Command:
-    """What `share` and `get` have in common."""
-    options = [
+    """The flags of a command that opens a node, each a parameter."""
+    options: list[Callable[[Command], Command]] = [
         click.option(
             "--tracker",
             "trackers",
@@ -169,14 +200,7 @@ def network_options(command: Command) -> Command:
             metavar="FILE",
             help="Write an event trace (JSON lines): who sent which piece to whom, when.",
         ),
-        click.option(
-            "--swarm-key",
-            "swarm_secret",
-            type=click.Path(path_type=Path),
-            callback=_read_secret,
-            metavar="FILE",
-            help="Secret of a private swarm, in a file; '-' asks for it (or set MANYHANDS_SWARM_KEY).",
-        ),
+        swarm_key_option,
         click.option(
             "--connections",
             type=click.IntRange(min=CONNECTIONS_MIN),
@@ -198,3 +222,31 @@ def network_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def with_network(command: Command) -> Command:
+    """The flags of a command that opens a node, and ``--home``; it gets one `network: NetworkOptions` for
+    them."""
+
+    @functools.wraps(command)
+    def gathered(
+        *,
+        trackers: tuple[Address, ...],
+        host: str | None,
+        up: float | None,
+        down: float | None,
+        progress: str,
+        trace: Path | None,
+        swarm_secret: bytes | None,
+        connections: int | None,
+        lan: bool,
+        plain: bool,
+        home: str | None,
+        **own: Any,
+    ) -> Any:
+        network = NetworkOptions(
+            home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
+        )
+        return command(network=network, **own)
+
+    return network_options(home_option(gathered))  # type: ignore[return-value]  # the options were taken out

@@ -1,10 +1,15 @@
 """`peer search`: find published shares by the words of their names."""
 
-from pathlib import Path
-
 import click
 
-from peer.cli.options import TRACKER_PORT, AddressType, _read_secret, home_option, publisher_option
+from peer.cli.options import (
+    TRACKER_PORT,
+    AddressType,
+    NetworkOptions,
+    home_option,
+    publisher_option,
+    swarm_key_option,
+)
 from peer.cli.run import Stop, run
 from peer.ids import Address, NodeId
 
@@ -27,14 +32,7 @@ LIMIT_DEFAULT = 50
     "--limit", type=click.IntRange(1, 100_000), default=LIMIT_DEFAULT, show_default=True, help="Show at most."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with links.")
-@click.option(
-    "--swarm-key",
-    "swarm_secret",
-    type=click.Path(path_type=Path),
-    callback=_read_secret,
-    metavar="FILE",
-    help="Secret of a private swarm, in a file; '-' asks for it (or set MANYHANDS_SWARM_KEY).",
-)
+@swarm_key_option
 @click.option("--plain", is_flag=True, help="No encryption: for labs and trusted links.")
 @home_option
 def command(
@@ -53,8 +51,6 @@ def command(
     `peer get NAME --tracker HOST` fetches one. Seeders and leechers are what the tracker counts; everything
     else is signed by the publisher and was checked. Exit code 3 if nothing is found.
     """
-    from peer.cli.start import NetworkOptions
-
     network = NetworkOptions(home, trackers, None, None, None, plain, "none", swarm_secret=swarm_secret)
 
     async def work(stop: Stop) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import click
 
+from peer.cli.options import NetworkOptions
 from peer.cli.run import say
-from peer.cli.start import NetworkOptions, make_transport
+from peer.cli.start import make_transport
 from peer.discovery.catalogue import Answered, CatalogueClient, Question
 from peer.errors import ExitCode, NoSourceError, UsageError
 from peer.home import Home, home_path

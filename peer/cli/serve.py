@@ -2,15 +2,13 @@
 
 import os
 import signal
-from pathlib import Path
 
 import click
 
 from peer import config
-from peer.cli.options import PEER_PORT, AddressType, home_option, network_options
+from peer.cli.options import PEER_PORT, AddressType, NetworkOptions, with_network
 from peer.cli.run import Stop, run
 from peer.cli.serve_options import ServeOptions, sources_of
-from peer.cli.start import NetworkOptions
 from peer.ids import Address
 
 
@@ -39,24 +37,13 @@ from peer.ids import Address
     help="What to log, on stderr.",
 )
 @click.option("--log-json", is_flag=True, envvar="MANYHANDS_LOG_JSON", help="Log as JSON lines.")
-@network_options
-@home_option
+@with_network
 def command(
     port: int,
     announce: Address | None,
     log_level: str,
     log_json: bool,
-    trackers: tuple[Address, ...],
-    host: str | None,
-    up: float | None,
-    down: float | None,
-    progress: str,
-    trace: Path | None,
-    swarm_secret: bytes | None,
-    connections: int | None,
-    lan: bool,
-    plain: bool,
-    home: str | None,
+    network: NetworkOptions,
 ) -> None:
     """Run the daemon: one node that stays on and serves every share that it was told of.
 
@@ -68,9 +55,6 @@ def command(
     config` shows them. SIGHUP reads the file again. SIGTERM stops in order. docs/deploy.md has a unit for
     systemd.
     """
-    network = NetworkOptions(
-        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
-    )
     options = ServeOptions(port, announce, log_level, log_json, sources_of(click.get_current_context()))
 
     async def work(stop: Stop) -> int:

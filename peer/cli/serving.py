@@ -8,10 +8,10 @@ from typing import Any
 import trio
 
 from peer.cli.configured import config_path, read_config
-from peer.cli.options import PEER_PORT, TRACKER_PORT
+from peer.cli.options import PEER_PORT, TRACKER_PORT, NetworkOptions
 from peer.cli.run import Stop
 from peer.cli.serve_options import ServeOptions
-from peer.cli.start import NetworkOptions, Started, start
+from peer.cli.start import Started, start
 from peer.config import BY_NAME, KEYS
 from peer.control import local
 from peer.control.server import ControlServer

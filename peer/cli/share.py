@@ -5,10 +5,9 @@ from pathlib import Path
 
 import click
 
-from peer.cli.options import PEER_PORT, AddressType, home_option, network_options
+from peer.cli.options import PEER_PORT, AddressType, NetworkOptions, with_network
 from peer.cli.run import Stop, run
 from peer.cli.serve_options import flags_of
-from peer.cli.start import NetworkOptions
 from peer.ids import Address
 
 
@@ -45,24 +44,13 @@ class ShareOptions:
     metavar="NAME",
     help="List the share under this name at the trackers, for `peer search`, `peer get NAME`, `peer mirror`.",
 )
-@network_options
-@home_option
+@with_network
 def command(
     path: Path,
     port: int,
     announce: Address | None,
     publish: str | None,
-    trackers: tuple[Address, ...],
-    host: str | None,
-    up: float | None,
-    down: float | None,
-    progress: str,
-    trace: Path | None,
-    swarm_secret: bytes | None,
-    connections: int | None,
-    lan: bool,
-    plain: bool,
-    home: str | None,
+    network: NetworkOptions,
 ) -> None:
     """Share PATH, a file or a folder: print its magnet link, and seed it until stopped.
 
@@ -75,9 +63,6 @@ def command(
 
     Where a daemon runs with this home (`peer serve`), it seeds: this command prints the link and ends.
     """
-    network = NetworkOptions(
-        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
-    )
     given = flags_of(click.get_current_context())
     options = ShareOptions(path, port, announce, publish, given)
 
@@ -85,7 +70,7 @@ def command(
         from peer.cli.handing import hand_share
         from peer.cli.remote import daemon_of
 
-        client = await daemon_of(home)
+        client = await daemon_of(network.home)
         if client is not None:
             return await hand_share(client, network, options, stop)
         from peer.cli.sharing import Sharing

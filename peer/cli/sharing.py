@@ -9,9 +9,10 @@ import trio
 
 from peer.bitfield import Bitfield
 from peer.cli.display import Display, make_display
+from peer.cli.options import NetworkOptions
 from peer.cli.run import Stop
 from peer.cli.share import ShareOptions
-from peer.cli.start import NetworkOptions, Started, start
+from peer.cli.start import Started, start
 from peer.discovery.publishing import Publisher
 from peer.errors import UsageError
 from peer.holding import Holding

@@ -7,11 +7,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from random import Random, SystemRandom
 
-from peer.cli.options import PEER_PORT
+from peer.cli.options import PEER_PORT, NetworkOptions
 from peer.errors import UsageError
 from peer.home import SWARM_KEY_VARIABLE, Home, home_path
 from peer.identity import Identity, load_or_create_identity
-from peer.ids import Address, NodeId
+from peer.ids import NodeId
 from peer.limits import CONNECTIONS_MAX, LINKS_MAX
 from peer.net.descriptors import claim_descriptors
 from peer.net.dnssd import DnsSd
@@ -23,23 +23,6 @@ from peer.store.trouble import trouble
 from peer.swarm.door import DoorBounds
 from peer.trace import EventTrace, LineTrace
 from peer.workers import ThreadWorkers, Workers
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkOptions:
-    """The options that `share` and `get` have in common, as parsed."""
-
-    home: str | None
-    trackers: tuple[Address, ...]
-    host: str | None
-    up: float | None
-    down: float | None
-    plain: bool
-    progress: str
-    trace: Path | None = None
-    swarm_secret: bytes | None = None
-    connections: int | None = None
-    lan: bool = False
 
 
 @dataclass(slots=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 import trio
 
 from peer.cli.display import Display
+from peer.cli.options import NetworkOptions
 from peer.cli.run import Stop
-from peer.cli.start import NetworkOptions, start
+from peer.cli.start import start
 from peer.errors import ManifestError, NoSourceError, UsageError
 from peer.home import Home, home_path
 from peer.ids import Address, KnownPeer

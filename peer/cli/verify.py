@@ -5,9 +5,8 @@ from pathlib import Path
 import click
 
 from peer.cli.inspect import TIMEOUT_DEFAULT_S
-from peer.cli.options import PEER_PORT, AddressType, DurationType, home_option, network_options
+from peer.cli.options import PEER_PORT, AddressType, DurationType, NetworkOptions, with_network
 from peer.cli.run import Stop, run
-from peer.cli.start import NetworkOptions
 from peer.ids import Address
 
 
@@ -29,33 +28,19 @@ from peer.ids import Address
     metavar="TIME",
     help="For a link: give up after this long without an answer (default: 30s).",
 )
-@network_options
-@home_option
+@with_network
 def command(
     share: str,
     folder: Path,
     peers: tuple[Address, ...],
     timeout: float,
-    trackers: tuple[Address, ...],
-    host: str | None,
-    up: float | None,
-    down: float | None,
-    progress: str,
-    trace: Path | None,
-    swarm_secret: bytes | None,
-    connections: int | None,
-    lan: bool,
-    plain: bool,
-    home: str | None,
+    network: NetworkOptions,
 ) -> None:
     """Compare what lies in DIR with a share: the one that a link names, or the one that a path would make.
 
     DIR is the folder that the share was put into (as `get -o DIR`), or the share's own folder. Exit code 0 if
     everything is there and good, 4 if not.
     """
-    network = NetworkOptions(
-        home, trackers, host, up, down, plain, progress, trace, swarm_secret, connections, lan
-    )
 
     async def work(stop: Stop) -> int:
         from peer.cli.display import make_display
@@ -63,7 +48,7 @@ def command(
         from peer.cli.verifying import verify
         from peer.errors import ExitCode
 
-        with make_display(progress) as display:
+        with make_display(network.progress) as display:
             subject = await subject_of(share, network, peers, timeout, display, stop)
             if subject is None:
                 return ExitCode.INTERRUPTED

@@ -19,7 +19,7 @@ from peer.limits import MANIFEST_BYTES_MAX, SHARE_RECORD_BYTES_MAX, STAMPS_BYTES
 from peer.manifest import Manifest
 from peer.paths import printable
 from peer.store.filesystem import Folder, Kind, PathParts
-from peer.store.journal import write_whole
+from peer.store.journal import read_whole, write_whole
 from peer.store.partial import remove_tree
 from peer.store.trouble import trouble
 
@@ -127,14 +127,7 @@ class Shelf:
 
     def _read(self, path: PathParts, bytes_max: int) -> bytes | None:
         with trouble(self._folder.describe(path)):
-            try:
-                file = self._folder.open(path)
-            except FileNotFoundError:
-                return None
-            data = bytearray(min(file.size(), bytes_max))
-            count = file.read_into(memoryview(data), 0)
-            file.close()
-            return bytes(memoryview(data)[:count])
+            return read_whole(self._folder, path, bytes_max)
 
 
 def _share_of(name: str) -> ShareId | None:

@@ -15,14 +15,8 @@ from peer.store.records import Contents, Header, Record, decode, encode
 
 def read_journal(folder: Folder, path: PathParts) -> Contents | None:
     """What the journal there says; None if there is none or it has no good header. Raises OSError."""
-    try:
-        file = folder.open(path)
-    except FileNotFoundError:
-        return None
-    data = bytearray(min(file.size(), JOURNAL_BYTES_MAX))
-    count = file.read_into(memoryview(data), 0)
-    file.close()
-    return decode(memoryview(data)[:count])
+    data = read_whole(folder, path, JOURNAL_BYTES_MAX)
+    return None if data is None else decode(data)
 
 
 class Journal:
@@ -97,6 +91,20 @@ class Journal:
     def close(self) -> None:
         """Let go of the file."""
         self._file = None
+
+
+def read_whole(folder: Folder, path: PathParts, bytes_max: int) -> bytes | None:
+    """A small file's bytes, at most so many; None if there is none. Raises OSError."""
+    try:
+        file = folder.open(path)
+    except FileNotFoundError:
+        return None
+    try:
+        data = bytearray(min(file.size(), bytes_max))
+        count = file.read_into(memoryview(data), 0)
+        return bytes(memoryview(data)[:count])
+    finally:
+        file.close()
 
 
 def write_whole(folder: Folder, path: PathParts, data: bytes) -> File:

@@ -16,7 +16,7 @@ from peer.manifest import Manifest
 from peer.paths import fold, printable
 from peer.placement import STATE_FOLDER, Ledger
 from peer.store.filesystem import File, Folder, PathParts
-from peer.store.journal import write_whole
+from peer.store.journal import read_whole, write_whole
 from peer.store.trouble import trouble
 
 LEDGER: Final = (STATE_FOLDER, "mirror.json")
@@ -46,7 +46,7 @@ class MirrorState:
                     " another folder with -o"
                 )
             self._lock = lock
-            data = self._read(LEDGER, MIRROR_LEDGER_BYTES_MAX + 1)
+            data = read_whole(self._folder, LEDGER, MIRROR_LEDGER_BYTES_MAX + 1)
         try:
             return Ledger() if data is None else Ledger.decode(data)
         except ValueError as error:
@@ -69,7 +69,7 @@ class MirrorState:
         """A share's manifest, if it was kept and is whole."""
         path = (STATE_FOLDER, share.hex())
         with trouble(self._folder.describe(path)):
-            data = self._read(path, MANIFEST_BYTES_MAX)
+            data = read_whole(self._folder, path, MANIFEST_BYTES_MAX)
         try:
             return None if data is None else Manifest.decode(data, share)
         except ManifestError:
@@ -91,13 +91,3 @@ class MirrorState:
             write_whole(self._folder, FRESH, data).close()
             self._folder.replace(FRESH, path)
             self._folder.sync_folder((STATE_FOLDER,))
-
-    def _read(self, path: PathParts, bytes_max: int) -> bytes | None:
-        try:
-            file = self._folder.open(path)
-        except FileNotFoundError:
-            return None
-        data = bytearray(min(file.size(), bytes_max))
-        count = file.read_into(memoryview(data), 0)
-        file.close()
-        return bytes(data[:count])

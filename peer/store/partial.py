@@ -17,7 +17,7 @@ from peer.limits import MANIFEST_BYTES_MAX
 from peer.manifest import Manifest, share_id_of
 from peer.paths import printable
 from peer.store.filesystem import File, Folder, Kind, PathParts
-from peer.store.journal import read_journal, write_whole
+from peer.store.journal import read_journal, read_whole, write_whole
 from peer.store.records import Contents
 from peer.store.trouble import trouble
 
@@ -111,7 +111,7 @@ class Partial:
         """Put the manifest there. The journal's first `rewrite` makes its name durable."""
         with trouble(self.folder.describe(self.manifest)):
             fresh = (*self.path, "manifest.new")
-            write_whole(self.folder, fresh, data)
+            write_whole(self.folder, fresh, data).close()
             self.folder.replace(fresh, self.manifest)
 
     def remove(self) -> None:
@@ -143,13 +143,7 @@ class Partial:
 
     def _read_manifest(self) -> bytes | None:
         with trouble(self.folder.describe(self.manifest)):
-            try:
-                file = self.folder.open(self.manifest)
-            except FileNotFoundError:
-                return None
-            data = bytearray(min(file.size(), MANIFEST_BYTES_MAX))
-            count = file.read_into(memoryview(data), 0)
-            return bytes(data[:count])
+            return read_whole(self.folder, self.manifest, MANIFEST_BYTES_MAX)
 
 
 def stored_manifest(folder: Folder, name: str, share: ShareId) -> Manifest | None:

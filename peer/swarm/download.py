@@ -29,6 +29,7 @@ from peer.limits import (
 )
 from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
 from peer.swarm.endgame import Endgame, expected_end
+from peer.swarm.hints import Hints
 from peer.swarm.interest import Interest
 from peer.swarm.orders import MakePicker
 from peer.swarm.picker import Picker
@@ -62,7 +63,8 @@ class Download:
         self._length = piece_length if callable(piece_length) else piece_length.__getitem__
         self._picker = make_picker(len(have), needed, rng)
         self._pieces = Pieces(have.copy(), needed, self._picker)
-        self._interest = Interest(self._picker)
+        self._hints = Hints(self._picker)
+        self._interest = Interest(self._picker, self._hints)
         self._endgame = Endgame(self._length(PieceIndex(0)) if len(have) else 0)
         self._suppliers: dict[LinkId, Supplier] = {}
         self._hungry: dict[LinkId, None] = {}  # a set, in order of entry
@@ -102,6 +104,7 @@ class Download:
         supplier = self._supplier(link)
         if not supplier.expelled:
             self._picker.set_bits(link, bits)
+            supplier.elsewhere.clear()
             self._interest.review(supplier, out)
             self._fill(supplier, now, out)
         return out
@@ -152,8 +155,7 @@ class Download:
             return out
         if count > asked.remaining:
             raise LocalProtocolError(f"piece {piece} is longer on link {link} than it should be")
-        supplier = asked.supplier
-        begins = not asked.received
+        supplier, begins = asked.supplier, not asked.received
         self._count(asked, count, now, out)
         if begins and asked.live:
             flight = self._pieces.flights[piece]
@@ -193,8 +195,7 @@ class Download:
         asked = self._asked(link, piece)
         if asked is None:
             return out
-        supplier = asked.supplier
-        live = asked.live
+        supplier, live = asked.supplier, asked.live
         if live:
             self._received.partial += asked.received
             self._release(asked)
@@ -203,7 +204,7 @@ class Download:
         if code in {RejectCode.NOT_HELD, RejectCode.UNREADABLE}:
             self._picker.remove(link, piece)
             self._interest.review(supplier, out)
-        elif live:
+        elif live and not (code is RejectCode.ELSEWHERE and self._hints.follow(supplier, piece)):
             # CHOKED without a choke, BUSY, CANCELLED what was not: asking again at once would run in circles.
             supplier.rests_until = now + REJECT_REST_S
         self._fill(supplier, now, out)
@@ -329,9 +330,6 @@ class Download:
     def statistics(self) -> DownloadStatistics:
         """As it stands now."""
         suppliers = self._suppliers.values()
-        duplicate, partial, corrupt = (
-            self._endgame.duplicate_bytes, self._received.partial, self._received.corrupt,
-        )  # fmt: skip
         return DownloadStatistics(
             pieces=len(self.bits),
             have=self.bits.count,
@@ -346,10 +344,9 @@ class Download:
             asks=self._asks,
             withdrawals=self._endgame.withdrawals,
             received_bytes=self._received.total,
-            duplicate_bytes=duplicate,
-            partial_bytes=partial,
-            corrupt_bytes=corrupt,
-            wasted_bytes=duplicate + partial + corrupt,
+            duplicate_bytes=self._endgame.duplicate_bytes,
+            partial_bytes=self._received.partial,
+            corrupt_bytes=self._received.corrupt,
             finished=self.finished,
         )
 
@@ -378,6 +375,8 @@ class Download:
                     self._fill(other, now, out)
         while supplier.has_room(now) and not self._held_back:
             piece = self._open_piece(supplier)
+            if piece is None and self._hints.drop(supplier):
+                piece = self._open_piece(supplier)
             if piece is None:
                 piece = self._late_piece(supplier, now)
             if piece is None:

@@ -7,6 +7,7 @@ the links that it was not the witness of.
 
 from peer.ids import PieceIndex
 from peer.swarm.commands import Command, Express
+from peer.swarm.hints import Hints
 from peer.swarm.picker import Picker
 from peer.swarm.supplier import Supplier
 
@@ -14,13 +15,16 @@ from peer.swarm.supplier import Supplier
 class Interest:
     """The witnesses of all links."""
 
-    def __init__(self, picker: Picker) -> None:
+    def __init__(self, picker: Picker, hints: Hints) -> None:
         self._picker = picker
+        self._hints = hints
         self._watched: dict[PieceIndex, list[Supplier]] = {}
 
     def review(self, supplier: Supplier, out: list[Command]) -> None:
         """What the link holds, or what we need, is not what it was: look for a witness."""
         witness = self._picker.witness(supplier.link)
+        if witness is None and self._hints.drop(supplier):
+            witness = self._picker.witness(supplier.link)
         if witness is not None:
             self.found(supplier, witness, out)
         elif supplier.interested:
@@ -45,5 +49,6 @@ class Interest:
         for supplier in suppliers:
             if not supplier.expelled:
                 needed = self._picker.witness(supplier.link) is not None
+                needed = needed or any(map(self._picker.is_needed, supplier.elsewhere))
                 assert supplier.interested == needed, supplier.link
                 assert not needed or any(supplier in watchers for watchers in self._watched.values())

@@ -28,6 +28,8 @@ class RandomPicker(Picker):
 class InOrderPicker(Picker):
     """The first piece that is missing, as a plain download or a player would."""
 
+    takes_hints = False
+
     def choose(self, link: LinkId) -> PieceIndex | None:
         for at, (held, open_) in enumerate(zip(self._holdings(link).blocks, self._open, strict=True)):
             both = held & open_

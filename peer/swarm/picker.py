@@ -34,7 +34,7 @@ by block, not by piece.
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from random import Random
-from typing import Final
+from typing import ClassVar, Final
 
 from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError
@@ -84,6 +84,9 @@ class Picker:
     it; the caller (`Download`) moves pieces between these with `take`, `reopen`, `need` and `settle`. Raises
     LocalProtocolError for a link that it does not know.
     """
+
+    takes_hints: ClassVar[bool] = True
+    """Whether it does as well to choose another piece than this one, if a link says so."""
 
     __slots__ = (
         "_block_bits", "_changes", "_departures", "_epoch", "_floors", "_floors_due", "_full",

@@ -52,5 +52,8 @@ class DownloadStatistics:
     duplicate_bytes: int
     partial_bytes: int
     corrupt_bytes: int
-    wasted_bytes: int
     finished: bool
+
+    @property
+    def wasted_bytes(self) -> int:
+        return self.duplicate_bytes + self.partial_bytes + self.corrupt_bytes

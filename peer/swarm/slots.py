@@ -7,10 +7,13 @@ link says more about that link). While neither is known, SLOTS_FIRST.
 That may be too few: when every receiver is slower than the uplink, or the best of late is not the best. So
 now and then there is a trial of one round. Up: if somebody waits for a slot and the uplink is below
 UPLINK_FULL_SHARE of its limit, or no limit is known, more are opened, and stay if the uplink as a whole went
-faster. Down: if slots were added that way some are closed, and stay closed if it did not go slower. What was
-right is tried again at once, twice as far; what was wrong is undone, then the other way has its turn, after
-an ever longer pause. In doubt there are fewer slots, so noise does not add up to many. (libtorrent's
-rate-based choker and uTorrent open a slot while the uplink is not full; neither knows when to close it.)
+faster. Not where links run dry: then it is not that the receivers are slow, but that they ask for little. (At
+the end of a download uplinks pause, and many wait for the last pieces: nodes that opened slots for that sent
+one piece to twenty at once, and nobody could pass it on.) Down: if slots were added that way some are closed,
+and stay closed if it did not go slower. What was right is tried again at once, twice as far; what was wrong
+is undone, then the other way has its turn, after an ever longer pause. In doubt there are fewer slots, so
+noise does not add up to many. (libtorrent's rate-based choker and uTorrent open a slot while the uplink is
+not full; neither knows when to close it.)
 """
 
 import math
@@ -29,16 +32,23 @@ from peer.limits import (
 PAUSE_ROUNDS_MAX = 12
 """Longest pause, in rounds, between two trials."""
 
+DRY_SHARE = 0.25
+"""Links run dry if more than this share of the answers leaves one without a request. Next to none does where
+receivers are slow, since they ask ahead; nearly all do at the end of a download."""
+
 CAPACITY_FADE = 0.95
 """What is left each round of a best rate that is not reached any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class UplinkView:
-    """rate: bytes a second that all links together send. limit: what was set for it, None if nothing was."""
+    """rate: bytes a second that all links together send. limit: what was set for it, None if nothing was.
+    answers: pieces sent so far; ran_dry: those after which their link had asked for nothing more."""
 
     rate: float = 0.0
     limit: float | None = None
+    answers: int = 0
+    ran_dry: int = 0
 
 
 class Slots:
@@ -49,6 +59,8 @@ class Slots:
         self._piece_bytes = piece_bytes
         self._max = max(1, slots_max)
         self._capacity = 0.0
+        self._answers = 0
+        self._ran_dry = 0
         self._rounds = 0
         self._rounds_busy = 0
         self._extra = 0
@@ -69,6 +81,7 @@ class Slots:
         self._rounds += 1
         self._rounds_busy = self._rounds_busy + 1 if served >= min(SLOTS_MIN, self._max) else 0
         before = self._capacity
+        dry = self._runs_dry(uplink)
         if uplink.limit is not None:
             self._capacity = uplink.limit
         elif self._rounds_busy >= 2:
@@ -82,8 +95,14 @@ class Slots:
         # What changes during the first rounds changes by itself.
         if self._rounds > CHOKE_ROUNDS_EARLY and not self._trial:
             full = uplink.limit is not None and uplink.rate >= UPLINK_FULL_SHARE * uplink.limit
-            self._try(uplink, up=wanting > base + self._extra and not full)
+            self._try(uplink, up=wanting > base + self._extra and not full and not dry)
         self.count = max(1, min(base + self._extra, self._max))
+
+    def _runs_dry(self, uplink: UplinkView) -> bool:
+        """Whether links often had nothing more to ask for when they had got what they asked for."""
+        answers, ran_dry = uplink.answers - self._answers, uplink.ran_dry - self._ran_dry
+        self._answers, self._ran_dry = uplink.answers, uplink.ran_dry
+        return ran_dry > DRY_SHARE * answers
 
     def _judge(self, uplink: UplinkView) -> None:
         """What did the slots on trial change?"""

@@ -57,9 +57,11 @@ class Supplier:
         "choked",
         "choked_at",
         "depth",
+        "elsewhere",
         "expelled",
         "gone",
         "heard_at",
+        "hinted",
         "interested",
         "laggard",
         "latency",
@@ -85,6 +87,8 @@ class Supplier:
         self.silent = False
         self.laggard = False  # a piece had to be rescued from it, and none has come whole since
         self.rests_until = -inf
+        self.elsewhere: list[PieceIndex] = []  # pieces left to others for now, at its word
+        self.hinted = 0  # all that it ever said that of, one bit a piece
         self.asks: dict[PieceIndex, Asked] = {}  # in the order of asking; withdrawn ones stay until answered
         self.live_count = 0
         self.outstanding = 0  # bytes of live asks that have not arrived

@@ -21,6 +21,9 @@ of first copies must not hold up fast receivers of second ones. So nothing is de
 full (`UplinkGauge`), a link that takes nothing keeps nobody waiting, and nobody gets nothing for longer than
 PATIENCE_S, or we would be taken for dead.
 
+And who asks for a piece that others are about to have, while there are first copies to give, is told so once
+(ELSEWHERE), and mostly asks for one of those: who asks cannot know what we are sending to others just now.
+
 What it is worth, in a model of 30 peers of 4 Mbit/s behind an origin of 40: the origin has sent every piece
 once after 1.03 F bytes, against 1.31 F without deferring and 1.48 F in the order of asking. The last peer is
 done at the same time in all three; but an origin that dies has left a whole swarm behind that much sooner.
@@ -33,12 +36,10 @@ then ask the limiter for ``min(chunk_bytes, quantum_bytes)``; then `next_chunk`.
 happens meanwhile: a reject for a cancelled answer follows the chunk that was handed out.
 """
 
-from array import array
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
-from typing import TypeAlias
 
 from peer.errors import LocalProtocolError, RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
@@ -55,42 +56,15 @@ from peer.limits import (
     REPEATS_SHARE,
     WINDOW_MAX,
 )
+from peer.swarm.chunks import IDLE, Chunk, Deferred, Idle, NextChunk
+from peer.swarm.copies import Copies
 from peer.swarm.rates import RateMeter
 from peer.swarm.uplink import UplinkGauge
 
-
-@dataclass(slots=True)  # not frozen: that triples the cost of making one, and each chunk makes one
-class Chunk:
-    """Send this now: a slice of one answer. piece: None for the manifest. total: length of the answer."""
-
-    request: RequestId
-    piece: PieceIndex | None
-    offset: int
-    length: int
-    total: int
-
-    @property
-    def last(self) -> bool:
-        """Whether the answer ends with this chunk."""
-        return self.offset + self.length == self.total
-
-
-@dataclass(frozen=True, slots=True)
-class Deferred:
-    """There is something to send, but others need the uplink more: ask again at ``until``."""
-
-    until: float
-
-
-class Idle(Enum):
-    """There is nothing to send on this link until the next `asked`."""
-
-    IDLE = "idle"
-
-
-IDLE = Idle.IDLE
-
-NextChunk: TypeAlias = Chunk | Deferred | Idle
+__all__ = [
+    "IDLE", "Cancelled", "Chunk", "Deferred", "Idle", "LinkStatistics", "NextChunk", "Upload",
+    "UploadStatistics", "nobody",
+]  # fmt: skip
 
 
 class Cancelled(Enum):
@@ -120,7 +94,9 @@ class UploadStatistics:
     """first_copies: pieces that this node has sent for the first time. repeats: sent again, to anybody.
 
     cut_bytes: sent for answers that were cancelled midway. unsent: pieces that were never sent whole.
-    uplink_full: whether all links together move about as much as they ever did of late.
+    uplink_full: whether all links together move about as much as they ever did of late. hints: requests that
+    were rejected with ELSEWHERE. answers: finished ones; ran_dry: those after which their link had asked for
+    nothing more.
     """
 
     sent_bytes: int
@@ -131,6 +107,9 @@ class UploadStatistics:
     cut_bytes: int
     unsent: int
     deferrals: int
+    hints: int
+    answers: int
+    ran_dry: int
 
 
 @dataclass(slots=True)
@@ -147,6 +126,7 @@ class _Link:
     window: int
     meter: RateMeter  # of what the socket has taken
     finished: bytearray  # a bit for each piece that was sent whole on this link
+    hinted: bytearray  # a bit for each piece that was said to be coming from elsewhere
     taken_at: float  # when the socket was last seen to take something
     choked: bool = True
     queue: dict[RequestId, _Request] = field(default_factory=dict)
@@ -191,16 +171,16 @@ class Upload:
         self._manifest_bytes = manifest_bytes
         self._available = available
         self._links: dict[LinkId, _Link] = {}
-        self._copies = array("I", bytes(4 * piece_count))
-        self._under_way: dict[PieceIndex, int] = {}
+        self._copies = Copies(piece_count, available)
         self._gauge = gauge or UplinkGauge()
         self._chunk_bytes_min = chunk_bytes_min
         self._first_copy_asked = False  # false: certainly none waits
         self._sent_bytes = 0
-        self._first_copies = 0
-        self._repeats = 0
         self._cut_bytes = 0
         self._deferrals = 0
+        self._hints = 0
+        self._answers = 0
+        self._ran_dry = 0
 
     # --- links
 
@@ -208,8 +188,9 @@ class Upload:
         """A link is open; it begins choked. window: open requests that we announced to it."""
         if link in self._links:
             raise LocalProtocolError(f"link {link} joined twice")
-        bits = bytearray((self._piece_count + 7) // 8)
-        self._links[link] = _Link(min(window, WINDOW_MAX), RateMeter(now), bits, now, joined_at=now)
+        finished, hinted = (bytearray((self._piece_count + 7) // 8) for _ in range(2))
+        meter = RateMeter(now)
+        self._links[link] = _Link(min(window, WINDOW_MAX), meter, finished, hinted, now, joined_at=now)
 
     def left(self, link: LinkId) -> None:
         """The link is gone, with all that it asked for. Unknown links are ignored."""
@@ -252,15 +233,11 @@ class Upload:
                 return RejectCode.NOT_HELD
             state.queue[request] = _Request(request, None, self._manifest_bytes, now)
             return None
-        if state.choked:
-            return RejectCode.CHOKED
-        if piece not in self._have:
-            return RejectCode.NOT_HELD
-        if self._asks_too_often(state, piece, now):
-            return RejectCode.BUSY
-        state.queue[request] = _Request(request, piece, self._piece_length(piece), now)
-        self._first_copy_asked = self._first_copy_asked or self._would_be_first(piece)
-        return None
+        code = self._refusal(state, piece, now)
+        if code is None:
+            state.queue[request] = _Request(request, piece, self._piece_length(piece), now)
+            self._first_copy_asked = self._first_copy_asked or self._would_be_first(piece)
+        return code
 
     def cancel(self, link: LinkId, request: RequestId) -> Cancelled:
         """The other side no longer wants this answer. A chunk that was handed out is sent all the same."""
@@ -344,11 +321,14 @@ class Upload:
             sent_bytes=self._sent_bytes,
             rate=self._gauge.rate(now),
             uplink_full=self._gauge.is_full(now),
-            first_copies=self._first_copies,
-            repeats=self._repeats,
+            first_copies=self._copies.first,
+            repeats=self._copies.repeats,
             cut_bytes=self._cut_bytes,
-            unsent=self._piece_count - self._first_copies,
+            unsent=self._copies.unsent,
             deferrals=self._deferrals,
+            hints=self._hints,
+            answers=self._answers,
+            ran_dry=self._ran_dry,
         )
 
     def link_statistics(self, link: LinkId, now: float) -> LinkStatistics:
@@ -359,7 +339,7 @@ class Upload:
 
     def sends(self, piece: PieceIndex) -> int:
         """How often this piece was sent whole, sendings under way included."""
-        return self._copies[piece] + self._under_way.get(piece, 0)
+        return self._copies[piece]
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the books do not agree."""
@@ -377,9 +357,7 @@ class Upload:
                 assert state.begun.id not in state.queue
                 if state.begun.piece is not None:
                     under_way[state.begun.piece] = under_way.get(state.begun.piece, 0) + 1
-        assert under_way == self._under_way
-        assert sum(1 for count in self._copies if count) == self._first_copies
-        assert sum(self._copies) == self._first_copies + self._repeats
+        self._copies.check_invariants(under_way)
         assert self._sent_bytes >= 0
         if self._available is nobody:
             assert self._first_copy_asked or not first_copy_waits
@@ -392,6 +370,19 @@ class Upload:
         except KeyError:
             raise LocalProtocolError(f"link {link} has not joined") from None
 
+    def _refusal(self, state: _Link, piece: PieceIndex, now: float) -> RejectCode | None:
+        """Why this request for a piece is not taken; None if it is."""
+        if state.choked:
+            return RejectCode.CHOKED
+        if piece not in self._have:
+            return RejectCode.NOT_HELD
+        if self._asks_too_often(state, piece, now):
+            return RejectCode.BUSY
+        if self._is_better_spent(state, piece, now):
+            self._hints += 1
+            return RejectCode.ELSEWHERE
+        return None
+
     @staticmethod
     def _asks_too_often(state: _Link, piece: PieceIndex, now: float) -> bool:
         """Whether this piece is asked again while it waits, or for ever: nobody honest does that."""
@@ -403,6 +394,22 @@ class Upload:
             return False
         patience = REPEATS_FREE + int((now - state.joined_at) * REPEATS_PER_S)
         return state.repeats >= patience + state.answers // REPEATS_SHARE
+
+    def _is_better_spent(self, state: _Link, piece: PieceIndex, now: float) -> bool:
+        """Whether the uplink is better spent on a first copy than on this piece, which others are about to
+        have. Said once: who asks for it again has nothing else to ask for, and is served."""
+        at, bit = piece >> 3, 1 << (piece & 7)
+        copies = self._copies
+        if not copies[piece] or (state.hinted[at] | state.finished[at]) & bit:
+            return False
+        if not (self._gauge.is_full(now) and copies.first_left(self._have)):
+            return False
+        if not copies.is_coming(piece) and not any(
+            other.finished[at] & bit for other in self._links.values()
+        ):
+            return False  # whoever was sent it is gone
+        state.hinted[at] |= bit
+        return True
 
     def _choose(self, link: LinkId, state: _Link, now: float) -> _Request | Deferred | Idle:
         if not state.queue:
@@ -427,7 +434,7 @@ class Upload:
 
     def _would_be_first(self, piece: PieceIndex | None) -> bool:
         """Whether nobody was sent this piece by us, nor is known to hold it."""
-        return piece is not None and not self.sends(piece) and not self._available(piece)
+        return piece is not None and self._copies.is_first(piece)
 
     def _first_copy_waits(self, but: LinkId, now: float) -> bool:
         """Whether another link, one that takes what it is sent, could be given a first copy."""
@@ -447,7 +454,7 @@ class Upload:
         del state.queue[request.id]
         state.begun = request
         if request.piece is not None:
-            self._under_way[request.piece] = self._under_way.get(request.piece, 0) + 1
+            self._copies.begin(request.piece)
         return request
 
     def _drained(self, state: _Link, now: float) -> None:
@@ -461,15 +468,12 @@ class Upload:
     def _finish(self, state: _Link, request: _Request) -> None:
         state.begun = None
         state.answers += 1
+        self._answers += 1
+        self._ran_dry += not state.queue
         piece = request.piece
         if piece is None:
             return
-        self._lay_down(piece)
-        if self._copies[piece]:
-            self._repeats += 1
-        else:
-            self._first_copies += 1
-        self._copies[piece] += 1
+        self._copies.finish(piece)
         bit = 1 << (piece & 7)
         state.repeats += bool(state.finished[piece >> 3] & bit)
         state.finished[piece >> 3] |= bit
@@ -478,12 +482,8 @@ class Upload:
         """A piece that was counted as sent was not."""
         state.answers -= 1
         state.finished[piece >> 3] &= ~(1 << (piece & 7))
-        self._copies[piece] -= 1
-        if self._copies[piece]:
-            self._repeats -= 1
-        else:
-            self._first_copies -= 1
-            self._first_copy_asked = True
+        self._copies.take_back(piece)
+        self._first_copy_asked = True
 
     def _cut(self, state: _Link) -> None:
         """The answer that has begun, if any, goes no further."""
@@ -491,10 +491,5 @@ class Upload:
         if request is not None:
             self._cut_bytes += request.offset
             if request.piece is not None:
-                self._lay_down(request.piece)
+                self._copies.cut(request.piece)
                 self._first_copy_asked = True  # another link may wait for this very piece
-
-    def _lay_down(self, piece: PieceIndex) -> None:
-        count = self._under_way.pop(piece) - 1
-        if count:
-            self._under_way[piece] = count

@@ -367,7 +367,8 @@ class SwarmModel:
             )
 
     def choke_round(self, me: int) -> None:
-        uplink = UplinkView(self.uplinks[me].upload.statistics(self.now).rate, self.uplinks[me].rate)
+        sent = self.uplinks[me].upload.statistics(self.now)
+        uplink = UplinkView(sent.rate, self.uplinks[me].rate, sent.answers, sent.ran_dry)
         chosen = self.chokers[me].round(self.now, self.views(me), self.seeds(me), uplink)
         self.serve_only(me, chosen)
         self.at(self.chokers[me].next_round(self.now), self.choke_round, me)

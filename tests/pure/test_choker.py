@@ -229,6 +229,17 @@ def test_without_a_limit_slots_grow_quickly_with_what_they_bring() -> None:
     assert now - crowd <= 12.0
 
 
+def test_no_slots_are_opened_for_links_that_ask_for_little() -> None:
+    """At the end of a download an uplink pauses while many wait for the last pieces: slots were opened by the
+    dozen, and one piece was sent to twenty at once."""
+    choker = Choker(Random(1), PIECE)
+    for i in range(40):
+        sent = 4 * (i + 1)
+        view = UplinkView(500_000 if i < 10 else 250_000, 500_000, sent, sent // 2 if i >= 10 else 0)
+        served = choker.round(i * CHOKE_ROUND_S, peers("0" * 30), False, view)
+    assert len(served) == SLOTS_MIN
+
+
 def test_one_slow_peer_does_not_tell_what_the_uplink_can_do() -> None:
     choker = Choker(Random(1), PIECE)
     now = 0.0

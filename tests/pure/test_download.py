@@ -28,6 +28,8 @@ from peer.swarm.download import (
     PieceState,
     Withdraw,
 )
+from peer.swarm.orders import InOrderPicker, MakePicker
+from peer.swarm.picker import Picker
 
 SIZE = 1000
 
@@ -45,12 +47,18 @@ class Bench:
     """A download, and links that hold what strings say, unchoked."""
 
     def __init__(
-        self, *links: str, have: str = "", wanted: str = "", window: int = 256, seed: int = 1
+        self,
+        *links: str,
+        have: str = "",
+        wanted: str = "",
+        window: int = 256,
+        seed: int = 1,
+        make_picker: MakePicker = Picker,
     ) -> None:
         count = len(links[0])
         self.now = 0.0
         self.download = Download(
-            [SIZE] * count, bits(have or "." * count), bits(wanted or "x" * count), Random(seed)
+            [SIZE] * count, bits(have or "." * count), bits(wanted or "x" * count), Random(seed), make_picker
         )
         self.said: list[Command] = []
         self.sent: Counter[tuple[int, int]] = Counter()
@@ -352,6 +360,46 @@ def test_a_link_that_rejects_as_busy_is_left_alone_for_a_while() -> None:
     assert bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.BUSY) == []
     assert bench.wait(REJECT_REST_S / 2) == []
     assert bench.wait(REJECT_REST_S * 2) == [Ask(LinkId(1), PieceIndex(0))]
+
+
+def test_a_piece_that_is_coming_from_elsewhere_is_left_and_another_asked() -> None:
+    bench = Bench("x" * 9, "." * 9)
+    first, second = bench.waiting(1)
+    (third,) = [
+        c.piece for c in bench.do("rejected", LinkId(1), first, RejectCode.ELSEWHERE) if isinstance(c, Ask)
+    ]
+    assert third not in (first, second)
+    bench.do("have_pieces", LinkId(2), [first])
+    assert bench.asked(2) == [first], "the other has it, as was said"
+
+
+def test_a_piece_that_was_left_to_others_is_asked_when_nothing_else_is_left() -> None:
+    """Who wants only one piece, or hears of nobody else, must get it all the same, and at once."""
+    bench = Bench("xx")
+    assert sorted(bench.waiting(1)) == [0, 1]
+    assert bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.ELSEWHERE) == [
+        Ask(LinkId(1), PieceIndex(0))
+    ]
+    bench.run(1, rate=SIZE, seconds=3)
+    assert bench.download.finished
+
+
+def test_who_says_elsewhere_for_ever_is_asked_no_more_often_than_who_is_busy() -> None:
+    bench = Bench("x")
+    assert bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.ELSEWHERE) == [
+        Ask(LinkId(1), PieceIndex(0))
+    ]
+    assert bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.ELSEWHERE) == []
+    assert bench.wait(REJECT_REST_S / 2) == []
+    assert bench.wait(REJECT_REST_S * 2) == [Ask(LinkId(1), PieceIndex(0))]
+
+
+def test_in_order_means_in_order_whatever_is_coming_from_elsewhere() -> None:
+    bench = Bench("x" * 5, make_picker=InOrderPicker)
+    assert bench.waiting(1) == [0, 1]
+    assert bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.ELSEWHERE) == [
+        Ask(LinkId(1), PieceIndex(0))
+    ]
 
 
 # --- choking

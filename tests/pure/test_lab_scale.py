@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.commands.scale import _keep, _known
+from lab.localswarm import first_link
 from lab.scale.plan import Conditions, Mode, Point, plan
 from lab.scale.report import described, result
-from lab.scale.run import first_link
 from peer.errors import UsageError
 
 LINKS = Conditions(file_bytes=8 << 20, origin_up=2e6, peer_up=2e5)

@@ -1,5 +1,6 @@
 """Which answer goes out next, and to whom."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -20,7 +21,7 @@ from peer.limits import (
     REPEATS_PER_S,
     WINDOW_MAX,
 )
-from peer.swarm.upload import IDLE, Cancelled, Chunk, Deferred, NextChunk, Upload
+from peer.swarm.upload import IDLE, Cancelled, Chunk, Deferred, NextChunk, Upload, nobody
 
 KIB = 1024
 PIECE = 64 * KIB
@@ -49,6 +50,8 @@ class Bench:
             self.requests += 1
             ids.append(RequestId(self.requests))
             code = self.upload.asked(LinkId(link), ids[-1], PieceIndex(piece), self.now)
+            if code is RejectCode.ELSEWHERE:  # who asks again is served
+                code = self.upload.asked(LinkId(link), ids[-1], PieceIndex(piece), self.now)
             assert code is None
         self.upload.check_invariants()
         return ids
@@ -400,9 +403,9 @@ def test_nothing_is_deferred_for_what_others_hold_already() -> None:
 class Steady:
     """Link 0 takes one endless answer at 1 MB/s, so the uplink is full; what may others begin beside it?"""
 
-    def __init__(self) -> None:
+    def __init__(self, available: Callable[[PieceIndex], int] = nobody, pieces: int = 20) -> None:
         self.now = 0.0
-        self.upload = Upload(lambda piece: 100 << 20, 20, range(20))
+        self.upload = Upload(lambda piece: 100 << 20, pieces, range(pieces), available=available)
         for link in range(4):
             self.upload.joined(LinkId(link), 8, 0.0)
             self.upload.unchoke(LinkId(link))
@@ -410,7 +413,10 @@ class Steady:
         self.run(3.0)
 
     def ask(self, link: int, piece: int) -> None:
-        assert self.upload.asked(LinkId(link), RequestId(piece), PieceIndex(piece), self.now) is None
+        code = self.upload.asked(LinkId(link), RequestId(piece), PieceIndex(piece), self.now)
+        if code is RejectCode.ELSEWHERE:  # who asks again is served
+            code = self.upload.asked(LinkId(link), RequestId(piece), PieceIndex(piece), self.now)
+        assert code is None
 
     def step(self) -> None:
         chunk = self.upload.next_chunk(LinkId(0), self.now)
@@ -600,3 +606,44 @@ class UploadMachine(RuleBasedStateMachine):
 
 TestUploadMachine = UploadMachine.TestCase
 TestUploadMachine.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+
+
+def asked(steady: Steady, link: int, piece: int, request: int) -> RejectCode | None:
+    return steady.upload.asked(LinkId(link), RequestId(request), PieceIndex(piece), steady.now)
+
+
+def test_who_asks_for_what_another_is_being_sent_is_told_so_once() -> None:
+    """An origin no faster than its peers sent a third of the pieces twice before it had sent all once."""
+    steady = Steady()
+    assert asked(steady, 1, 0, 1) is RejectCode.ELSEWHERE
+    assert asked(steady, 1, 1, 2) is None  # a first copy
+    assert asked(steady, 1, 0, 3) is None  # it insists: it wants nothing else, or cannot get it elsewhere
+    assert asked(steady, 2, 0, 1) is RejectCode.ELSEWHERE  # each is told for itself
+    assert steady.upload.statistics(steady.now).hints == 2
+    steady.upload.check_invariants()
+
+
+def test_nobody_is_sent_away_where_others_hold_the_rest() -> None:
+    steady = Steady(lambda piece: int(piece > 0))
+    assert asked(steady, 1, 0, 1) is None
+
+
+def test_nobody_is_sent_away_while_the_uplink_has_room() -> None:
+    steady = Steady()
+    steady.now += 5.0
+    assert asked(steady, 1, 0, 1) is None
+
+
+def test_what_is_left_of_first_copies_is_known_when_a_sending_is_cut() -> None:
+    steady = Steady(pieces=2)
+    assert asked(steady, 1, 1, 1) is None
+    assert isinstance(steady.upload.next_chunk(LinkId(1), steady.now), Chunk)
+    assert asked(steady, 2, 0, 1) is None  # both are under way: there is nothing better
+    steady.upload.cancel(LinkId(1), RequestId(1))
+    assert asked(steady, 3, 0, 1) is RejectCode.ELSEWHERE
+
+
+def test_nobody_is_sent_away_for_what_only_a_link_that_left_was_sent() -> None:
+    steady = Steady()
+    steady.upload.left(LinkId(0))
+    assert asked(steady, 1, 0, 1) is None

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 from lab.processes import launch, program, undisturbed
-from tests.real.commands import PATIENCE_S, environment
+from tests.real.commands import PATIENCE_S, environment, wait_until
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 DEAF = """
@@ -116,6 +116,19 @@ def test_a_demonstration_that_was_stopped_leaves_no_folder(tmp_path: Path) -> No
     demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == STOPPED
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_real_world_that_was_stopped_leaves_no_folder(tmp_path: Path) -> None:
+    """SIGTERM ended it on the spot: its children died with it, their files stayed."""
+    command = [sys.executable, "-m", "lab", "simulate", "textbook", "--world", "real"]
+    world = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment() | {"TMPDIR": str(tmp_path)}
+    )
+    wait_until(lambda: list(tmp_path.glob("*/home-*")), world)
+    world.terminate()
+    world.communicate(timeout=PATIENCE_S)
+    assert world.returncode == STOPPED
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")

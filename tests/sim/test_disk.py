@@ -15,16 +15,6 @@ SEEDS = range(60)
 OLD, NEW = b"o" * (4 * SECTOR_BYTES), b"n" * (4 * SECTOR_BYTES)
 
 
-@pytest.fixture
-def disk() -> SimDisk:
-    return SimDisk()
-
-
-@pytest.fixture
-def folder(disk: SimDisk) -> SimFolder:
-    return SimFolder(disk)
-
-
 def after_crashes(disk: SimDisk) -> list[SimFolder]:
     """What each of many power losses leaves."""
     made = []

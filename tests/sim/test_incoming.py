@@ -48,16 +48,6 @@ SHARE = random_share(
 assert SHARE.layout.piece_count == 8
 
 
-@pytest.fixture
-def disk() -> SimDisk:
-    return SimDisk()
-
-
-@pytest.fixture
-def folder(disk: SimDisk) -> SimFolder:
-    return SimFolder(disk)
-
-
 def begin(folder: SimFolder, share: Share = SHARE) -> IncomingStore:
     return open_incoming(folder, NAME, share.manifest)
 

@@ -19,11 +19,6 @@ PATH = ("j", "journal")
 
 
 @pytest.fixture
-def disk() -> SimDisk:
-    return SimDisk()
-
-
-@pytest.fixture
 def folder(disk: SimDisk) -> SimFolder:
     folder = SimFolder(disk)
     folder.make_folder(("j",))

@@ -29,11 +29,6 @@ PACKED = [PieceIndex(n) for n in (4, 5)]
 
 
 @pytest.fixture
-def disk() -> SimDisk:
-    return SimDisk()
-
-
-@pytest.fixture
 def folder(disk: SimDisk) -> SimFolder:
     folder = SimFolder(disk)
     write_share(folder, SHARE)

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from tests.real.commands import PATIENCE_S, begin
-from tests.soak.processes import heard_sharing
+from tests.real.commands import PATIENCE_S
+from tests.soak.processes import fetching, heard_sharing
 
 MIB = 1 << 20
 DISK = 64 * MIB
@@ -80,9 +80,7 @@ def heard(stderr: IO[str], enough: Callable[[str, int], bool], done: int = 0) ->
 
 def one_time(work: Path, disk: Path, link: str, rng: random.Random) -> str:
     """Fetch, fill, wait for the word, free, wait for the end; what went wrong."""
-    process = begin(
-        "peer", "get", link, "-o", disk, "--host", "127.0.0.1", "--home", work / "home", "--progress", "json"
-    )
+    process = fetching(link, disk, work / "home")
     at = rng.randrange(MIB, FILES * FILE_SIZE // 2)
     assert process.stderr is not None
     held = heard(process.stderr, lambda _, done: done >= at)

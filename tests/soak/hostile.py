@@ -8,17 +8,15 @@ Whatever else the machine does can make a transfer slow, never quick: a speed be
 and missed only if it is below each time.
 """
 
-import json
 import random
 import statistics
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
-from tests.real.commands import PATIENCE_S, begin, environment
-from tests.soak.processes import Sharer, descriptors, heard_sharing, peak_memory
+from tests.real.commands import PATIENCE_S, environment
+from tests.soak.processes import Sharer, descriptors, fetching, heard_sharing, peak_memory, progress
 
 MIB = 1 << 20
 SIZE = 384 * MIB
@@ -33,17 +31,11 @@ SPARE_DESCRIPTORS = 2
 def fetch(sharer: Sharer, work: Path) -> tuple[float, float]:
     """One honest transfer: bytes a second once it runs, and seconds until then."""
     began = time.monotonic()
-    process = begin(
-        "peer", "get", sharer.link, "-o", work / "out", "--host", "127.0.0.1", "--home", work / "home",
-        "--progress", "json",
-    )  # fmt: skip
-    assert process.stderr is not None
+    process = fetching(sharer.link, work / "out", work / "home")
     points: list[tuple[float, int]] = []
-    for line in process.stderr:
-        with suppress(ValueError):
-            done = int(json.loads(line).get("done", 0))
-            if done and (not points or done > points[-1][1]):
-                points.append((time.monotonic(), done))
+    for done in progress(process):
+        if done and (not points or done > points[-1][1]):
+            points.append((time.monotonic(), done))
     process.communicate(timeout=PATIENCE_S)
     if process.returncode or len(points) < 2:
         raise SystemExit(f"soak: an honest transfer failed with exit code {process.returncode}")

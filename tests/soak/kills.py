@@ -4,13 +4,12 @@ Prints each kill's point, what the next run found, and what it fetched again.
 """
 
 import filecmp
-import json
 import random
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
-from tests.real.commands import begin, get, sharing
+from tests.real.commands import get, sharing
+from tests.soak.processes import fetching, progress
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -18,15 +17,10 @@ SIZE = 24 * MIB
 
 def one_kill(link: str, work: Path, kill_at: int) -> tuple[int, int]:
     """Kill a getter when it holds so many bytes; return that and what the next run found."""
-    process = begin(
-        "peer", "get", link, "-o", work / "out", "--host", "127.0.0.1", "--home", work / "home",
-        "--progress", "json",
-    )  # fmt: skip
+    process = fetching(link, work / "out", work / "home")
     held = 0
-    assert process.stderr is not None
-    for line in process.stderr:
-        with suppress(ValueError):
-            held = max(held, int(json.loads(line).get("done", 0)))
+    for done in progress(process):
+        held = max(held, done)
         if held >= kill_at:
             break
     process.kill()

@@ -5,15 +5,13 @@ with the right bytes (from the other one), and the first sharer must say which f
 """
 
 import filecmp
-import json
 import random
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from tests.real.commands import PATIENCE_S, begin
-from tests.soak.processes import heard_sharing
+from tests.real.commands import PATIENCE_S
+from tests.soak.processes import fetching, heard_sharing, progress
 
 MIB = 1 << 20
 SIZE = 16 * MIB
@@ -106,16 +104,9 @@ def one_change(
 ) -> str:
     """Fetch, and change the file at some point of it; what was wrong with the result."""
     link, other = sources
-    process = begin(
-        "peer", "get", link, "-o", work / "out", "--host", "127.0.0.1", "--home", work / "home",
-        "--peer", f"127.0.0.1:{other}", "--progress", "json",
-    )  # fmt: skip
+    process = fetching(link, work / "out", work / "home", "--peer", f"127.0.0.1:{other}")
     at = rng.randrange(SIZE)
-    assert process.stderr is not None
-    for line in process.stderr:
-        with suppress(ValueError):
-            if int(json.loads(line).get("done", 0)) >= at:
-                break
+    next((done for done in progress(process) if done >= at), None)
     change(victim, rng)
     _, err = process.communicate(timeout=PATIENCE_S)
     if process.returncode:

@@ -1,10 +1,11 @@
 """What the kernel says of a running process, and a sharer whose stderr is heard."""
 
+import json
 import os
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +55,22 @@ def heard_sharing(path: Path, home: Path, *options: str | Path) -> Iterator[Shar
         process.wait(PATIENCE_S)
         listener.join()
         assert not any("Traceback" in line for line in sharer.lines), "\n".join(sharer.lines)
+
+
+def fetching(link: str, folder: Path, home: Path, *options: str | Path) -> "subprocess.Popen[str]":
+    """A getting peer on loopback that tells its `progress`."""
+    return begin(
+        "peer", "get", link, "-o", folder, "--host", "127.0.0.1", "--home", home,
+        "--progress", "json", *options,
+    )  # fmt: skip
+
+
+def progress(process: "subprocess.Popen[str]") -> Iterator[int]:
+    """The bytes that a getter holds, as often as it says so; a moment old."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        with suppress(ValueError):
+            yield int(json.loads(line).get("done", 0))
 
 
 def descriptors(pid: int) -> int:
