@@ -224,8 +224,9 @@ LINKS_ENOUGH: Final = 8
 """A getter with fewer connected peers asks its trackers for more before the interval is over."""
 
 NEWS_DELAY_S: Final = 0.2
-"""Haves are gathered this long: each message costs a packet on every link. In whole simulated nodes 0.5 s for
-all costs 0.6 % of the time to the last with 12 peers of 4 Mbit/s or 25 of 8, nothing with 25 of 1 Mbit/s."""
+"""Haves are gathered this long: each message costs a packet on every link. In whole simulated nodes 0.5 s,
+together with 5 s for NEWS_WAITING_S, costs 0.6 % of the time to the last with 12 peers of 4 Mbit/s and with 25
+of 8, and nothing with 25 of 1 Mbit/s."""
 
 NEWS_DELAY_SLOW_S: Final = 0.5
 """The same where pieces come that seldom: in 0.2 s there is nothing to gather then."""
