@@ -225,7 +225,7 @@ LINKS_ENOUGH: Final = 8
 
 NEWS_DELAY_S: Final = 0.2
 """Haves are gathered this long: each message costs a packet on every link. In whole simulated nodes 0.5 s,
-together with 5 s for NEWS_WAITING_S, costs 0.6 % of the time to the last with 12 peers of 4 Mbit/s and with 25
+together with 5 s for NEWS_WAITING_S, costs 0.6 % of the time to the last with 12 peers of 4 Mbit/s or 25
 of 8, and nothing with 25 of 1 Mbit/s."""
 
 NEWS_DELAY_SLOW_S: Final = 0.5
