@@ -58,12 +58,15 @@ class Choking:
     def left(self, link: Link) -> None:
         """A link is gone; its node may come back."""
         self._accounts.close(link.node, link.received_bytes, link.sent_bytes)
-        self.changed()
+        if self.choker.serves(link.id):
+            self.changed()
 
     def _views(self, now: float) -> list[PeerView]:
         return [self._view(link, now) for link in self._links.values() if link.pieces is not None]
 
     def _view(self, link: Link, now: float) -> PeerView:
+        if not link.wants_us:  # the rest does not matter
+            return PeerView(link.id, False)
         before = self._accounts.of(link.node)
         return PeerView(
             link.id,

@@ -159,6 +159,8 @@ class Connection:
 
     def tick(self, now: float) -> None:
         """Called about once a second: keep-alive, and the end of peers that are gone without a word."""
+        if now - self.received_at <= KEEPALIVE_S and self._header_since is self._writing_since is None:
+            return  # as usual: every link is looked at, twice a second
         reading = self._has_room  # else it is we who keep the other side waiting
         if reading and self._header_since is not None and now - self._header_since > FRAME_S:
             self.close(ByeCode.TOO_SLOW, f"half a message for {FRAME_S:.0f} s")

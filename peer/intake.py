@@ -163,7 +163,8 @@ class Intake:
             # A piece whose writer has not been back yet is not had: `_take` finds out by itself.
             if self.download.state(piece) is PieceState.HAVE:
                 self._have.discard(piece)
-                self.perform(self.download.lost(piece, trio.current_time()))
+                now = trio.current_time()
+                self.perform(self.download.lost(piece, now), now)
 
     async def _on_disk(self, job: Callable[[], None]) -> None:
         """Run a storage job; a full disk, or a lack of descriptors, only makes us wait."""
@@ -180,7 +181,8 @@ class Intake:
 
     def _pause(self, why: str | None) -> None:
         if (why is None) != (self.paused is None):
-            self.perform(self.download.hold(why is not None, trio.current_time()))
+            now = trio.current_time()
+            self.perform(self.download.hold(why is not None, now), now)
         self.paused = why
 
     # --- links
@@ -189,51 +191,55 @@ class Intake:
         """A link is here, with or without its pieces."""
         now = trio.current_time()
         window = link.session.window_left  # a request for the manifest, also a cancelled one, holds a place
-        self.perform(self.download.joined(link.id, max(1, window), now))
+        self.perform(self.download.joined(link.id, max(1, window), now), now)
         if window <= 0:
             link.close(ByeCode.USELESS, "no request left in its window")
         if link.pieces is not None:
-            self.perform(self.download.bitfield(link.id, link.pieces, now))
+            self.perform(self.download.bitfield(link.id, link.pieces, now), now)
         if not link.chokes_us:
-            self.perform(self.download.choked(link.id, False, now))
+            self.perform(self.download.choked(link.id, False, now), now)
 
     def left(self, link: Link) -> None:
-        self.perform(self.download.left(link.id, trio.current_time()))
+        now = trio.current_time()
+        self.perform(self.download.left(link.id, now), now)
 
     def offered(self, link: Link) -> None:
         """The link's pieces are known now."""
         if link.pieces is not None:
-            self.perform(self.download.bitfield(link.id, link.pieces, trio.current_time()))
+            now = trio.current_time()
+            self.perform(self.download.bitfield(link.id, link.pieces, now), now)
 
     def got_haves(self, link: Link, pieces: Iterable[PieceIndex]) -> None:
-        self.perform(self.download.have_pieces(link.id, tuple(pieces), trio.current_time()))
+        now = link.heard_at
+        self.perform(self.download.have_pieces(link.id, pieces, now), now)
 
     def choked(self, link: Link, on: bool) -> None:
-        self.perform(self.download.choked(link.id, on, trio.current_time()))
+        now = link.heard_at
+        self.perform(self.download.choked(link.id, on, now), now)
 
     def progressed(self, link: Link, event: DataProgress) -> None:
         if event.piece is not None:
-            now = trio.current_time()
-            self.progressed_at = now
-            self.perform(self.download.progressed(link.id, event.piece, event.received, now))
+            now = self.progressed_at = link.heard_at
+            self.perform(self.download.progressed(link.id, event.piece, event.received, now), now)
 
     def rejected(self, link: Link, event: Rejected) -> None:
         if event.piece is not None:
-            self.perform(self.download.rejected(link.id, event.piece, event.code, trio.current_time()))
+            now = link.heard_at
+            self.perform(self.download.rejected(link.id, event.piece, event.code, now), now)
 
     def answered(self, link: Link, event: Answered) -> None:
         """All bytes of a piece are here."""
         if event.piece is None:
             return
-        now = trio.current_time()
+        now = link.heard_at
         state = self.download.state
         was_verifying = state(event.piece) is PieceState.VERIFYING
-        self.perform(self.download.arrived(link.id, event.piece, now))
+        self.perform(self.download.arrived(link.id, event.piece, now), now)
         taken = not was_verifying and state(event.piece) is PieceState.VERIFYING
         if not taken or event.cancelled or self._nursery is None:
             self._buffers.release(event.buffer)
             if taken:
-                self.perform(self.download.unstored(link.id, event.piece, now))
+                self.perform(self.download.unstored(link.id, event.piece, now), now)
             return
         self._unverified_bytes += len(event.buffer)
         self._nursery.start_soon(self._take, link, event.piece, event.buffer)
@@ -249,7 +255,7 @@ class Intake:
 
     # --- commands
 
-    def perform(self, commands: Iterable[Command]) -> None:
+    def perform(self, commands: Iterable[Command], now: float) -> None:
         """Do what the policy wants done."""
         for command in commands:
             match command:
@@ -267,11 +273,11 @@ class Intake:
                     self._expelled(liar, reason)
                 case Finished():
                     self.finished.set()
-        self._schedule()
+        self._schedule(now)
 
-    def _schedule(self) -> None:
+    def _schedule(self, now: float) -> None:
         """Have the policy looked at again when it wants to be."""
-        when = self.download.next_deadline(trio.current_time())
+        when = self.download.next_deadline(now)
         if when is not None and when < self._tick_at:
             self._tick_at = when
             self._alarm.at(when, self._tick)
@@ -279,7 +285,8 @@ class Intake:
     def _tick(self) -> None:
         self._tick_at = math.inf
         if self._nursery is not None:
-            self.perform(self.download.tick(trio.current_time()))
+            now = trio.current_time()
+            self.perform(self.download.tick(now), now)
 
     # --- pieces
 
@@ -305,10 +312,10 @@ class Intake:
         now = trio.current_time()
         if not good:
             self._trace.event("bad", piece=piece, node=link.node.hex())
-            self.perform(self.download.failed(link.id, piece, now))
+            self.perform(self.download.failed(link.id, piece, now), now)
             return
         if not self._store.holds(piece):  # a sync failed before we were back
-            self.perform(self.download.unstored(link.id, piece, now))
+            self.perform(self.download.unstored(link.id, piece, now), now)
             return
         self._have.add(piece)
         self._trace.event("got", piece=piece, bytes=size, node=link.node.hex())
@@ -316,7 +323,7 @@ class Intake:
         self._unsaved_bytes += size
         if self._unsaved_bytes >= CHECKPOINT_BYTES or buggify(Point.EARLY_SAVE):
             self._due.set()
-        self.perform(self.download.verified(link.id, piece, now))
+        self.perform(self.download.verified(link.id, piece, now), now)
 
     def statistics(self) -> IntakeStatistics:
         """As it stands now."""

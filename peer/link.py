@@ -136,14 +136,21 @@ class Link:
         self._open: dict[PieceIndex | None, RequestId] = {}
         self._data_at = self._moved_at = now
         self._talk = TalkBudget(now)
-        self._news: list[PieceIndex] = []
+        self.news: list[PieceIndex] = []
+        """What we hold since we last told."""
         self.news_due = inf
-        """When what `news` has gathered must be told; it goes sooner with whatever is sent."""
+        """When that must be told; it goes sooner with whatever is sent."""
 
     @property
     def served(self) -> bool:
         """Whether we serve its requests."""
         return not self.choked
+
+    @property
+    def heard_at(self) -> float:
+        """When what is handled just now was received, in seconds of trio's clock. To ask the clock for each
+        message costs more."""
+        return self.connection.received_at
 
     @property
     def moved_at(self) -> float:
@@ -215,17 +222,12 @@ class Link:
         if not self.connection.is_closing:
             self.connection.queue(self.session.bitfield(have.to_bytes()))
 
-    def news(self, piece: PieceIndex, due: float) -> None:
-        """We hold one more piece: told with what is sent next, or when it is due (a time of trio's clock)."""
-        self._news.append(piece)
-        self.news_due = min(self.news_due, due)
-
     def flush_news(self) -> None:
-        """Tell what `news` has gathered, in one message."""
-        news = self._news
+        """Tell our news, in one message."""
+        news = self.news
         if not news:
             return
-        self._news = []
+        self.news = []
         self.news_due = inf
         most = 1 if buggify(Point.NEWS_ONE_BY_ONE) else HAVES_PER_MESSAGE_MAX
         for start in range(0, len(news), most):
@@ -288,7 +290,7 @@ class Link:
     def handle(self, event: Event) -> None:  # noqa: PLR0912 - one case a message
         match event:
             case DataProgress():
-                now = self._data_at = self._moved_at = trio.current_time()
+                now = self._data_at = self._moved_at = self.heard_at
                 self.received_bytes += event.received
                 self.meter_in.add(event.received, now)
                 self._owner.link_progressed(self, event)

@@ -390,7 +390,7 @@ class Member:
             self._choking.wants(link, on)
 
     def link_progressed(self, link: Link, event: DataProgress) -> None:
-        self.progressed_at = trio.current_time()
+        self.progressed_at = link.heard_at
         if event.piece is None:
             self.quest.progressed(link.id, event.received, self.progressed_at)
         elif self.intake is not None:

@@ -43,14 +43,20 @@ class Exchange:
         self._book = book
         self._links = links
         self._talks: dict[LinkId, _Talk] = {}
+        self._next_at = float("-inf")
+        """Until then there is nothing to do for those with whom there is talk."""
 
     def tick(self, now: float) -> None:
         """Called often: tell whoever is due something that it has not been told."""
+        if now < self._next_at and len(self._links) == len(self._talks):
+            return
+        self._next_at = float("inf")
         for link in self._links.values():
             talk = self._talk(link)
             if now >= talk.next_at:
                 talk.next_at = now + EXCHANGE_INTERVAL_S
                 self._tell(link, talk)
+            self._next_at = min(self._next_at, talk.next_at)
 
     def heard(self, link: Link, now: float) -> bool:
         """The link tells peers: whether to listen. One that tells too often is ignored, then closed."""
@@ -71,6 +77,7 @@ class Exchange:
         talk = self._talks.get(link.id)
         if talk is None:
             talk = self._talks[link.id] = _Talk(link.since + EXCHANGE_FIRST_S)
+            self._next_at = min(self._next_at, talk.next_at)
         return talk
 
     def _tell(self, link: Link, talk: _Talk) -> None:

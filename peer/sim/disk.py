@@ -50,7 +50,7 @@ HARMLESS: Final = frozenset({Operation.OPEN, Operation.READ, Operation.LOOK})
 """These leave the medium as it is: a power loss after them is one after the operation before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that triples the cost of making one, and each operation makes one
 class Done:
     """An operation in the log. error: the errno that it failed with."""
 
@@ -86,7 +86,9 @@ class _Fault:
 class SimDisk:
     """The medium, its cache, its faults; `SimFolder` in `sim/files.py` is the seam's view of it."""
 
-    def __init__(self, *, capacity_bytes: int = 1 << 40) -> None:
+    def __init__(self, *, capacity_bytes: int = 1 << 40, sectors: dict[bytes, bytes] | None = None) -> None:
+        """sectors: whole ones by their content, shared with other disks: nodes that hold the same share then
+        take the memory for one."""
         self.capacity_bytes = capacity_bytes
         """May be changed at any time: less than what is used is full."""
         self.sync_lies = False
@@ -100,6 +102,7 @@ class SimDisk:
         self.used_sectors = 0
         self.open_files = 0
         self.generation = 0
+        self._sectors: dict[bytes, bytes] = {} if sectors is None else sectors
         self._faults: list[_Fault] = []
         self._orphans: set[int] = set()
         self._next_node = ROOT + 1
@@ -178,7 +181,7 @@ class SimDisk:
 
     def copy(self) -> "SimDisk":
         """An independent disk in the same state, with nothing open, no faults, and an empty log."""
-        made = SimDisk(capacity_bytes=self.capacity_bytes)
+        made = SimDisk(capacity_bytes=self.capacity_bytes, sectors=self._sectors)
         made.nodes = {number: node.copy() for number, node in self.nodes.items()}
         made.entry_log = self.entry_log.copy()
         made.used_sectors = self.used_sectors
@@ -217,6 +220,10 @@ class SimDisk:
             return False
         self.used_sectors += 1
         return True
+
+    def one_of(self, sector: bytes) -> bytes:
+        """The one copy of a whole sector with this content."""
+        return self._sectors.setdefault(sector, sector)
 
     def unlink(self, node: Node) -> None:
         """A name is gone. A power loss may bring it back, so the node lives until the change is durable."""

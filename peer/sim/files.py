@@ -38,15 +38,16 @@ class SimFile:
         view = memoryview(data)
         if code is not None:
             view = view[: len(view) // 2]  # a failing write may well have written something
-        node, done = self._node, 0
+        disk, node, done = self._disk, self._node, 0
         for index, start, part in sectors_of(offset, len(view)):
-            if node.needs_sector(index) and not self._disk.take_sector():
+            if node.needs_sector(index) and not disk.take_sector():
                 code = errno.ENOSPC
                 break
-            node.write_sector(index, start, view[done : done + part])
+            data = view[done : done + part]
+            node.write_sector(index, start, disk.one_of(bytes(data)) if part == SECTOR_BYTES else data)
             done += part
         node.size = max(node.size, offset + done)
-        node.mtime_ns = node.ctime_ns = self._disk.now_ns()
+        node.mtime_ns = node.ctime_ns = disk.now_ns()
         self._finish(code)
 
     def allocate(self, size: int) -> None:

@@ -161,10 +161,11 @@ class Pipe:
 
     # --- the sender's end
 
-    def put(self, data: bytes | bytearray) -> None:
-        """Queue at most `CHUNK_BYTES`; the caller waits for room first."""
-        self._queue.append(data)
-        self.queued += len(data)
+    def put(self, *parts: bytes | bytearray) -> None:
+        """Queue at most `CHUNK_BYTES`, and a header; the caller waits for room first."""
+        for part in parts:
+            self._queue.append(part)
+            self.queued += len(part)
         self.kick()
 
     def finish(self) -> None:

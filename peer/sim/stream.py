@@ -110,14 +110,18 @@ class SimStream(Stream):
             self._check_sendable()
             await self._turn.yield_if_over()
             self._turn.spend(len(header) + count)
-            await self._send(memoryview(header))
+            parts = [header]
+            if len(header) > HEADER_BYTES:
+                await self._send(memoryview(header))
+                parts.clear()
             while count:
                 room = self._room() or await self._wait_room()
                 buffer = bytearray(min(room, count))
                 read = file.read_into(memoryview(buffer), offset)
                 if read < len(buffer):
                     raise EOFError(f"the file ends at {offset + read}, {count - read} bytes too early")
-                self.outgoing.put(buffer)
+                self.outgoing.put(*parts, buffer)
+                parts.clear()
                 offset += read
                 count -= read
 

@@ -105,7 +105,7 @@ class SimPeer:
     ) -> None:
         self.name = name
         self.host = host
-        self.disk = SimDisk()
+        self.disk = SimDisk(sectors=world.sectors)
         self.node_id = NodeId(hashlib.sha256(name.encode()).digest())
         self.address = Address(host.address, PORT)
         self.workers: Workers = InlineWorkers()
@@ -235,6 +235,8 @@ class World:
         self.nursery = nursery
         self.rng = Random(seed)
         self.peers: dict[str, SimPeer] = {}
+        self.sectors: dict[bytes, bytes] = {}
+        """What all disks hold, whole sectors by their content."""
 
     async def add_peer(
         self,

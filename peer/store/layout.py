@@ -79,15 +79,19 @@ class Layout:
 
         Raises ValueError for a part that is not inside the piece.
         """
-        whole = self.piece_length(piece)
+        large = 0 <= piece < self.packed_first
+        if large:
+            file, start = self._large_at(piece)
+            whole = min(self.piece_bytes, self.sizes[file] - start)
+        else:
+            whole = self.piece_length(piece)
         if length is None:
             length = whole - offset
         if offset < 0 or length < 0 or offset + length > whole:
             raise ValueError(f"piece {piece} has {whole} bytes, not {offset} + {length}")
         if not length:
             return ()
-        if piece < self.packed_first:
-            file, start = self._large_at(piece)
+        if large:
             return (Segment(file, start + offset, length),)
         return self._packed_segments((piece - self.packed_first) * self.piece_bytes + offset, length)
 

@@ -72,6 +72,7 @@ class Download:
         self._newcomer_asks = max(0, RANDOM_FIRST_PIECES - have.count)
         """So many first asks are for any piece, not the rarest."""
         self._received = Received()
+        self._outlook = (-1.0, 0, 0.0, 0)  # of `_late_piece`: time, asks, guess, doubled requests
         self._tick_at = 0.0
         self._held_back = False
 
@@ -402,15 +403,13 @@ class Download:
         flights = self._pieces.flights
         if not flights or not self._endgame.may_help(supplier):
             return None
-        doubled = max(0, sum(s.due_count for s in self._suppliers.values()) - len(flights))
+        if self._outlook[:2] != (now, self._asks):  # a tick asks the same for every link that is idle
+            due = sum(s.due_count for s in self._suppliers.values())
+            self._outlook = now, self._asks, self._guess(), max(0, due - len(flights))
+        _, _, guess, doubled = self._outlook
+        total = self._received.total
         return self._endgame.late_piece(
-            supplier,
-            self._picker,
-            flights.values(),
-            now,
-            guess=self._guess(),
-            doubled=doubled,
-            received_bytes=self._received.total,
+            supplier, self._picker, flights.values(), now, guess=guess, doubled=doubled, received_bytes=total
         )
 
     def _watch(self, now: float) -> None:

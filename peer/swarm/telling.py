@@ -5,8 +5,9 @@ bytes costs a packet, its acknowledgement, and a wake-up on either side: told wi
 4 Mbit/s spent 4 % of their uplinks and half of their processor time on news. But news rides for nothing on
 whatever is sent on the link anyway (a chunk, a request), and is not needed at once by everybody:
 
-* a link that does not want us yet learns soon that it could (NEWS_DELAY_S), and so does one that could ask us
-  for a piece at once, being served and having nothing open with us;
+* a link that does not want us yet learns soon that it could (NEWS_DELAY_S, or where our pieces come more
+  seldom about when the next one does, at most NEWS_DELAY_SLOW_S), and so does one that could ask us for a
+  piece at once, being served and having nothing open with us;
 * one that wants us but has to wait anyway (it is choked, or its requests stand in our queue) is told with
   what comes next on the link, an unchoke for one, at the latest after NEWS_WAITING_S: its count of copies,
   by which it chooses rarest first, is that old;
@@ -15,13 +16,14 @@ whatever is sent on the link anyway (a chunk, a request), and is not needed at o
 BitTorrent clients send each have at once, or never to those that hold the piece; then counts go wrong.
 """
 
-from peer.limits import NEWS_DELAY_S, NEWS_KNOWN_S, NEWS_WAITING_S
+from peer.limits import NEWS_DELAY_S, NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_WAITING_S
 
 
-def told_within(*, known: bool, wants_us: bool, served: bool, waiting: bool) -> float:
-    """Seconds. known: it holds the piece. waiting: some of its requests are open here."""
+def told_within(*, known: bool, wants_us: bool, served: bool, waiting: bool, pace: float = 0.0) -> float:
+    """Seconds. known: it holds the piece. waiting: some of its requests are open here. pace: seconds from one
+    of our pieces to the next of late, since news that waits for no other news waits for nothing."""
     if known:
         return NEWS_KNOWN_S
     if wants_us and (waiting or not served):
         return NEWS_WAITING_S
-    return NEWS_DELAY_S
+    return min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)

@@ -378,7 +378,7 @@ class Upload:
             return RejectCode.NOT_HELD
         if self._asks_too_often(state, piece, now):
             return RejectCode.BUSY
-        if self._is_better_spent(state, piece, now):
+        if self._is_better_spent(state, piece):
             self._hints += 1
             return RejectCode.ELSEWHERE
         return None
@@ -395,14 +395,18 @@ class Upload:
         patience = REPEATS_FREE + int((now - state.joined_at) * REPEATS_PER_S)
         return state.repeats >= patience + state.answers // REPEATS_SHARE
 
-    def _is_better_spent(self, state: _Link, piece: PieceIndex, now: float) -> bool:
+    def _is_better_spent(self, state: _Link, piece: PieceIndex) -> bool:
         """Whether the uplink is better spent on a first copy than on this piece, which others are about to
-        have. Said once: who asks for it again has nothing else to ask for, and is served."""
+        have. Said once: who asks for it again has nothing else to ask for, and is served.
+
+        Also where the uplink seems to have room: it costs next to nothing there, and the gauge of a narrow
+        uplink, on which each chunk is a peak, mostly thinks that it has.
+        """
         at, bit = piece >> 3, 1 << (piece & 7)
         copies = self._copies
         if not copies[piece] or (state.hinted[at] | state.finished[at]) & bit:
             return False
-        if not (self._gauge.is_full(now) and copies.first_left(self._have)):
+        if not copies.first_left(self._have):
             return False
         if not copies.is_coming(piece) and not any(
             other.finished[at] & bit for other in self._links.values()

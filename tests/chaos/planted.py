@@ -102,8 +102,8 @@ def lost_have() -> AbstractContextManager[Any]:
     real = Link.flush_news
 
     def flush_news(self: Link) -> None:
-        if len(self._news) > 1:
-            del self._news[0]
+        if len(self.news) > 1:
+            del self.news[0]
         real(self)
 
     return patch.object(Link, "flush_news", flush_news)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.limits import NEWS_DELAY_S, NEWS_KNOWN_S, NEWS_WAITING_S
+from peer.limits import NEWS_DELAY_S, NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_WAITING_S
 from peer.swarm.telling import told_within
 from tests.pure.swarm_model import SwarmModel
 
@@ -12,6 +12,15 @@ MBIT = 1e6 / 8
 STATES = st.fixed_dictionaries(
     {"known": st.booleans(), "wants_us": st.booleans(), "served": st.booleans(), "waiting": st.booleans()}
 )
+
+
+@given(STATES, st.floats(min_value=0, max_value=1e6))
+def test_news_waits_for_the_next_piece_but_not_for_long(state: dict[str, bool], pace: float) -> None:
+    at_once, seconds = told_within(**state), told_within(**state, pace=pace)
+    if at_once == NEWS_DELAY_S:
+        assert seconds == min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)
+    else:
+        assert seconds == at_once
 
 
 @given(STATES)

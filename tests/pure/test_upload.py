@@ -628,12 +628,6 @@ def test_nobody_is_sent_away_where_others_hold_the_rest() -> None:
     assert asked(steady, 1, 0, 1) is None
 
 
-def test_nobody_is_sent_away_while_the_uplink_has_room() -> None:
-    steady = Steady()
-    steady.now += 5.0
-    assert asked(steady, 1, 0, 1) is None
-
-
 def test_what_is_left_of_first_copies_is_known_when_a_sending_is_cut() -> None:
     steady = Steady(pieces=2)
     assert asked(steady, 1, 1, 1) is None
