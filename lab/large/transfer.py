@@ -263,13 +263,13 @@ class Transfer:
         self._tell(me, [link for link in me.links.values() if link.told != held])
 
     def _tell(self, me: Peer, links: list[Link]) -> None:
-        """Tell links all that we hold, which is the same for everybody and costs nothing here."""
+        """Tell links what they have not been told."""
         held, now = me.held, self._agenda.now
-        everything = cut_into_blocks(held)
         for link in links:
+            news = cut_into_blocks(held & ~link.told)
             link.told = link.mirror.heard = held
             other = link.other
-            commands = other.download.have_blocks(LinkId(me.number), everything, now)
+            commands = other.download.have_blocks(LinkId(me.number), news, now)
             if commands:
                 self.perform(other, commands)
 
