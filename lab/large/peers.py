@@ -60,36 +60,34 @@ class FluidGauge(UplinkGauge):
         return self._uplink.count > 0
 
 
-class Link(PeerView):
-    """One side of a connection: the owner's view of the other, which is what its choker sees.
-
-    received_bytes: what we were told of. received_rate: between the last two choking rounds.
-    """
+class Link:
+    """One side of a connection: the owner's view of the other."""
 
     __slots__ = (
-        "delay", "flow", "heard", "id", "inflow", "mirror", "open", "other", "owner", "round_bytes", "served",
-        "told", "waits", "waking",
+        "delay", "flow", "id", "inflow", "mirror", "open", "other", "owner", "received_bytes", "round_at",
+        "round_bytes", "sent_bytes", "served", "since", "told", "waits", "waking", "wants_us",
     )  # fmt: skip
 
     mirror: "Link"
-    __eq__ = object.__eq__  # a view is equal to one that says the same; a link is only itself
-    __hash__ = object.__hash__
 
     def __init__(self, owner: "Peer", other: "Peer", now: float) -> None:
-        super().__init__(LinkId(other.number), False, joined_at=now)
         self.owner = owner
         self.other = other
-        self.id = self.link
+        self.id = LinkId(other.number)
         self.delay = owner.access.latency + other.access.latency  # seconds one way
         self.open = True
+        self.since = now
+        self.wants_us = False
         self.served = False
         self.waits = False  # for room on the other's downlink
         self.waking = False  # a look at what is deferred has been arranged
         self.flow: Flow | None = None  # what we send
         self.inflow: Flow | None = None  # what we are being sent
         self.told = 0  # what the other has been told of, one bit a piece
-        self.heard = 0  # what the other has told us of
-        self.round_bytes = 0  # what had come by the last choking round
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self.round_bytes = 0  # of these, what had come by the last choking round
+        self.round_at = now
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +167,7 @@ class Peer:
         self.uplink = Uplink(access.up, now)
         self.downlink = Downlink(access.down)
         everything = Bitfield(len(lengths), full=True)
-        own_rng = Random(rng.getrandbits(64))  # one for all: it is the largest object of a peer
-        self.download = Download(lengths, have, everything, own_rng, make_picker)
+        self.download = Download(lengths, have, everything, Random(rng.getrandbits(64)), make_picker)
         self.upload = Upload(
             lengths.__getitem__,
             len(lengths),
@@ -179,10 +176,10 @@ class Peer:
             chunk_bytes_min=share.piece_bytes,
             gauge=FluidGauge(self.uplink),
         )
-        self.choker = make_choker(own_rng, share.piece_bytes)
+        self.choker = make_choker(Random(rng.getrandbits(64)), share.piece_bytes)
         self.book = PeerBook(
             node_id(number),
-            own_rng,
+            Random(rng.getrandbits(64)),
             lan=True,
             links_dialled_max=neighbours,
             links_max=2 * neighbours + 1,
@@ -195,7 +192,7 @@ class Peer:
         self.tick_at = inf
         self.interest_event = False
         self.maintenance = False
-        self.served: dict[int, Link] = {}  # links that are
+        self.served = 0  # links that are
         self.round_sent = 0.0  # what the uplink had sent by the last choking round
         self.round_time = now
 
@@ -207,21 +204,28 @@ class Peer:
     def address(self) -> Address:
         return address_of(self.number)
 
-    def end_round(self, now: float) -> UplinkView:
-        """A choking round is over: note how fast each link gave since the last one. What the uplink did, and
-        could have done."""
+    def uplink_view(self, now: float) -> UplinkView:
+        """What the uplink did since the last round, and what it could have done."""
         sent = self.uplink.sent(now)
-        began, self.round_time = self.round_time, now
-        rate = (sent - self.round_sent) / (now - began) if now > began else 0.0
-        self.round_sent = sent
-        for link in self.links.values():
-            received, since = link.received_bytes, max(began, link.joined_at)
-            if link.inflow is not None and link.inflow.live:
-                received += max(0, link.other.uplink.progress(link.inflow, now) - link.inflow.reported)
-            link.received_rate = (received - link.round_bytes) / (now - since) if now > since else 0.0
-            link.round_bytes = received
+        passed = now - self.round_time
+        rate = (sent - self.round_sent) / passed if passed > 0 else 0.0
+        self.round_sent, self.round_time = sent, now
         counts = self.upload.statistics(now)
         return UplinkView(rate, self.uplink.rate, counts.answers, counts.ran_dry)
+
+    def views(self, now: float, *, new_round: bool) -> list[PeerView]:
+        """What the choker may know. new_round: rates are counted anew from here."""
+        found = []
+        for link in self.links.values():
+            received, rate = link.received_bytes, 0.0
+            if new_round and link.inflow is not None and link.inflow.live:
+                received += max(0, link.other.uplink.progress(link.inflow, now) - link.inflow.reported)
+            if received != link.round_bytes and now > link.round_at:
+                rate = (received - link.round_bytes) / (now - link.round_at)
+            if new_round:
+                link.round_at, link.round_bytes = now, received
+            found.append(PeerView(link.id, link.wants_us, rate, link.sent_bytes, link.since, False, received))
+        return found
 
 
 def node_id(number: int) -> NodeId:

@@ -78,7 +78,6 @@ class Transfer:
         for link in (first, second):
             bits = link.other.download.bits
             if not bits.is_empty:
-                link.heard = link.other.held
                 self._agenda.at(now + link.delay, self._told_all, link, bits.copy())
 
     def disconnect(self, link: Link) -> None:
@@ -96,7 +95,8 @@ class Transfer:
             me.upload.left(side.id)
             self.perform(me, me.download.left(side.id, now))
             self._look_at_uplink(me)
-            if me.served.pop(side.id, None) is not None:
+            if side.served:
+                me.served -= 1
                 self._refill_soon(me)
 
     # --- the downloading side
@@ -227,14 +227,15 @@ class Transfer:
         """News for those who need it now: who does not want us yet, and whom we are sending to anyway."""
         me.telling = False
         held = me.held
-        now, wait = [], False
+        wait = False
         for link in me.links.values():
             if link.told != held:
-                if link.interested and not link.served:
+                if link.wants_us and not link.served:
                     wait = True
+                elif held & ~link.told & ~link.other.held:
+                    self._tell(link)
                 else:
-                    now.append(link)
-        self._tell_needy(me, now, NEWS_KNOWN_S - NEWS_DELAY_S)
+                    self._tell_later(me, NEWS_KNOWN_S - NEWS_DELAY_S)
         if wait and not me.telling_rest:
             me.telling_rest = True
             delay = NEWS_WAITING_S - NEWS_DELAY_S
@@ -244,34 +245,33 @@ class Transfer:
         """News for those who have to wait anyway."""
         me.telling_rest = False
         held = me.held
-        waiting = [link for link in me.links.values() if link.told != held]
-        self._tell_needy(me, waiting, NEWS_KNOWN_S - NEWS_WAITING_S)
+        for link in me.links.values():
+            if link.told != held:
+                if held & ~link.told & ~link.other.held:
+                    self._tell(link)
+                else:
+                    self._tell_later(me, NEWS_KNOWN_S - NEWS_WAITING_S)
 
-    def _tell_needy(self, me: Peer, links: list[Link], delay: float) -> None:
-        """Tell those that hold less than we; the others, for whom it is bookkeeping, that much later."""
-        held = me.held
-        needy = [link for link in links if held & ~link.told & ~link.heard]
-        self._tell(me, needy)
-        if len(needy) < len(links) and not me.telling_known:
+    def _tell_later(self, me: Peer, delay: float) -> None:
+        if not me.telling_known:
             me.telling_known = True
             self._agenda.at(self._agenda.now + delay, self._tell_known, me)
 
     def _tell_known(self, me: Peer) -> None:
         """News for those who could have told it."""
         me.telling_known = False
-        held = me.held
-        self._tell(me, [link for link in me.links.values() if link.told != held])
+        for link in me.links.values():
+            if link.told != me.held:
+                self._tell(link)
 
-    def _tell(self, me: Peer, links: list[Link]) -> None:
-        """Tell links what they have not been told."""
-        held, now = me.held, self._agenda.now
-        for link in links:
-            news = cut_into_blocks(held & ~link.told)
-            link.told = link.mirror.heard = held
-            other = link.other
-            commands = other.download.have_blocks(LinkId(me.number), news, now)
-            if commands:
-                self.perform(other, commands)
+    def _tell(self, link: Link) -> None:
+        """Tell one link what it has not been told."""
+        held, other = link.owner.held, link.other
+        news = cut_into_blocks(held & ~link.told)
+        link.told = held
+        commands = other.download.have_blocks(link.mirror.id, news, self._agenda.now)
+        if commands:
+            self.perform(other, commands)
 
     # --- the uploading side
 
@@ -391,9 +391,9 @@ class Transfer:
 
     def _interested(self, link: Link, on: bool) -> None:
         if link.open:
-            link.interested = on
+            link.wants_us = on
             me = link.owner
-            if link.served or (on and len(me.served) < me.choker.slots):
+            if link.served or (on and me.served < me.choker.slots):
                 self._refill_soon(me)
 
     def _refill_soon(self, me: Peer) -> None:
@@ -405,28 +405,29 @@ class Transfer:
         me.interest_event = False
         if me.present:
             now = self._agenda.now
-            self._serve_only(me, me.choker.refill(now, list(me.links.values()), me.finished))
+            self._serve_only(me, me.choker.refill(now, me.views(now, new_round=False), me.finished))
 
     def choke_round(self, me: Peer) -> None:
         """Give all slots of a peer anew, now and whenever its choker says."""
         if not me.present:
             return
         now = self._agenda.now
-        uplink = me.end_round(now)
-        self._serve_only(me, me.choker.round(now, list(me.links.values()), me.finished, uplink))
+        views = me.views(now, new_round=True)
+        self._serve_only(me, me.choker.round(now, views, me.finished, me.uplink_view(now)))
         self._agenda.at(me.choker.next_round(now), self.choke_round, me)
 
     def _serve_only(self, me: Peer, chosen: Iterable[LinkId]) -> None:
-        before, me.served = me.served, {number: me.links[number] for number in chosen}
+        served = dict.fromkeys(chosen)
         now = self._agenda.now
-        for number, link in before.items():
-            if number not in me.served:
-                link.served = False
-                self._agenda.at(now + link.delay, self._choked, link.mirror, True)
+        for number, link in me.links.items():
+            on = number in served
+            if on == link.served:
+                continue
+            link.served = on
+            me.served += 1 if on else -1
+            self._agenda.at(now + link.delay, self._choked, link.mirror, not on)
+            if on:
+                me.upload.unchoke(link.id)
+            else:
                 for request in me.upload.choke(link.id):
                     self._close(link, PieceIndex(request), RejectCode.CHOKED)
-        for number, link in me.served.items():
-            if number not in before:
-                link.served = True
-                self._agenda.at(now + link.delay, self._choked, link.mirror, False)
-                me.upload.unchoke(link.id)
