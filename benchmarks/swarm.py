@@ -1,7 +1,7 @@
 """How close a swarm comes to the fluid bound max{F/u_s, F/d_min, N F/(u_s + sum u_i)}: ours, and libtorrent.
 
-usage: python -m benchmarks.swarm [--mode netns|loopback] [--scenario 10|30|mixed ...] [--rounds 3] [--mib 32]
-                                  [--no-libtorrent]
+usage: python -m benchmarks.swarm [--mode netns|loopback] [--scenario 10|30|mixed|home ...] [--rounds 3]
+                                  [--mib 32] [--no-libtorrent]
 
 netns: real processes in network namespaces behind token buckets (needs root); payload, headers and
 acknowledgements share the links. loopback: our own --up limits, where only scheduling can lose time.
@@ -71,6 +71,7 @@ SCENARIOS = {
     "10": Scenario("10 peers, 4 Mbit/s up", 40_000, (4_000,) * 10, 1.08, 1.04),
     "30": Scenario("30 peers, 4 Mbit/s up", 40_000, (4_000,) * 30, 1.10, 1.06),
     "mixed": Scenario("20 peers, 2 and 8 Mbit/s up in turn", 40_000, (2_000, 8_000) * 10, 1.12, 1.08),
+    "home": Scenario("origin and 10 peers alike, 4 Mbit/s up", 4_000, (4_000,) * 10, 1.10, 1.06),
 }
 
 
