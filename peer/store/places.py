@@ -65,9 +65,11 @@ class Places:
         return [file for file in files if self._places[file] == Place.PARTIAL]
 
     def found(self, files: Iterable[FileIndex]) -> None:
-        """These were left in NAME.part by an earlier run."""
+        """These were left in NAME.part by an earlier run, which may have been killed before it synced their
+        names."""
         for file in files:
             self._places[file] = Place.PARTIAL
+            self._fresh.add(self.partial_path(file))
 
     def landed(self, files: Mapping[FileIndex, FileState]) -> None:
         """These are complete at the target, in these states."""

@@ -30,7 +30,7 @@ from peer.swarm.commands import Ask
 from peer.swarm.download import Download
 from peer.wire.session import Answered, Session
 from tests.sim import hostile
-from tests.store_kit import fetch, random_share
+from tests.store_kit import NAME, expected_tree, fetch, finish, random_share, resume, tree
 
 DATA = Random(1).randbytes(160 * KIB)
 
@@ -291,3 +291,18 @@ async def test_a_touched_file_that_cannot_be_looked_at_once_more_is_shared_again
         assert not lacks
         assert holding is not None
         assert holding.have.is_full
+
+
+def test_names_that_a_killed_run_left_unsynced_are_synced_by_the_next() -> None:
+    """All bytes were synced, none of the names: the power loss after completion left an empty folder."""
+    share = random_share(3, {("a",): 20 * KIB, ("b",): 20 * KIB})
+    for seed in range(20):
+        disk = SimDisk()
+        fetch(open_incoming(SimFolder(disk), NAME, share.manifest), share)
+        disk.kill()
+        store = resume(SimFolder(disk), share)
+        assert store.held.is_full
+        finish(store, share)
+        disk.crash(seed)
+        left = tree(SimFolder(disk))  # NAME.part may be back as well
+        assert expected_tree(share).items() <= left.items(), seed
