@@ -444,6 +444,10 @@ CHOICE_MAX: Final = 32
 DEFER_S: Final = 0.05
 """When to look again at a link whose second copies wait for another link's first copies."""
 
+HINTS_VAIN_MAX: Final = 4
+"""So often in a row a link is told that what it asks for is coming from elsewhere. Who then has not asked for
+a first copy does not want any, and each hint more would cost it a round trip."""
+
 DEFER_STALL_S: Final = 1.0
 """A link that has taken nothing for so long keeps nobody waiting, whatever it asks for."""
 

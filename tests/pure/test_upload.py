@@ -16,6 +16,7 @@ from peer.limits import (
     CHUNK_BYTES_MAX,
     CHUNK_BYTES_MIN,
     DEFER_STALL_S,
+    HINTS_VAIN_MAX,
     PATIENCE_S,
     REPEATS_FREE,
     REPEATS_PER_S,
@@ -621,6 +622,25 @@ def test_who_asks_for_what_another_is_being_sent_is_told_so_once() -> None:
     assert asked(steady, 2, 0, 1) is RejectCode.ELSEWHERE  # each is told for itself
     assert steady.upload.statistics(steady.now).hints == 2
     steady.upload.check_invariants()
+
+
+def test_who_never_asks_for_a_first_copy_is_soon_told_no_more() -> None:
+    """Who fetched some files only was told once for each piece, while the others' first copies were left."""
+    steady = Steady(pieces=40)
+    for link in range(1, HINTS_VAIN_MAX + 2):  # each is being sent a piece of its own
+        if link > 3:
+            steady.upload.joined(LinkId(link), 8, steady.now)
+            steady.upload.unchoke(LinkId(link))
+        assert asked(steady, link, link, link) is None
+        assert isinstance(steady.upload.next_chunk(LinkId(link), steady.now), Chunk)
+    late = 30
+    steady.upload.joined(LinkId(late), 8, steady.now)
+    steady.upload.unchoke(LinkId(late))
+    hinted = [asked(steady, late, piece, piece) for piece in range(HINTS_VAIN_MAX + 2)]
+    assert hinted == [RejectCode.ELSEWHERE] * HINTS_VAIN_MAX + [None, None]
+    assert asked(steady, late, 20, 100) is None  # a first copy, after all
+    assert asked(steady, late, 0, 101) is None  # said once for a piece, all the same
+    assert asked(steady, 1, 0, 102) is RejectCode.ELSEWHERE  # each is counted for itself
 
 
 def test_nobody_is_sent_away_where_others_hold_the_rest() -> None:
