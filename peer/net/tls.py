@@ -27,6 +27,7 @@ from peer.errors import ConnectionLost, DialError, HandshakeError, LocalProtocol
 from peer.identity import Identity
 from peer.ids import Address, NodeId
 from peer.limits import CLOSE_NOTIFY_S, COPY_BYTES, TURN_BYTES
+from peer.net.cork import corked
 from peer.net.recordgate import RecordGate
 from peer.net.sendqueue import SendQueue
 from peer.net.swarmca import SwarmAuthority
@@ -194,7 +195,7 @@ class TlsStream(Stream):
             self._check_sendable()
             buffer = self._buffers.pop() if self._buffers else bytearray(COPY_BYTES)
             try:
-                with memoryview(buffer) as view:
+                with memoryview(buffer) as view, corked(self._socket):
                     await self._send_slice(view, header, file, offset, count)
             except BaseException:
                 self._torn = True  # the frame is, whatever TLS thinks

@@ -25,6 +25,7 @@ from peer.identity import Identity
 from peer.ids import Address, NodeId
 from peer.limits import CLOSE_NOTIFY_S
 from peer.net import swarmca, tls, tlscontext
+from peer.net.cork import CORK
 from peer.net.swarmca import SwarmAuthority
 from peer.net.tcp import TcpStream, TcpTransport
 from peer.net.tls import TlsStream, TlsTransport
@@ -404,6 +405,31 @@ async def test_a_file_that_ends_too_early_leaves_a_truncation() -> None:
         assert await collect(two, 5) == b"whole"
         with pytest.raises(trio.BrokenResourceError, match="cut off"):
             await two.receive_some()
+
+
+@pytest.mark.skipif(CORK is None, reason="this system cannot")
+async def test_packets_are_held_back_only_while_a_slice_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its last bytes would wait for 200 ms in the kernel."""
+    seen: list[int] = []
+    file = memory_file(b"x" * 1000)
+    read_into = file.read_into
+    async with pair() as (one, two):
+
+        def in_force() -> int:
+            return one._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+
+        def look(buffer: memoryview, offset: int) -> int:
+            seen.append(in_force())
+            return read_into(buffer, offset)
+
+        monkeypatch.setattr(file, "read_into", look)
+        await one.send_slice(b"head", file, 0, 1000)
+        assert in_force() == 0
+        assert await collect(two, 1004) == b"head" + b"x" * 1000
+        with pytest.raises(EOFError):
+            await one.send_slice(b"head", file, 0, 1001)
+        assert in_force() == 0
+    assert seen == [1, 1]
 
 
 async def test_a_clean_close_is_the_end() -> None:
