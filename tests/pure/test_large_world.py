@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from math import log
 from pathlib import Path
 from random import Random
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.large import calls
 from lab.large.peers import Access, Share
 from lab.large.policies import by_name
 from lab.large.run import simulate
@@ -196,3 +198,9 @@ def test_what_only_the_large_world_has() -> None:
     for other in (World.SMALL, World.REAL):
         with pytest.raises(UsageError, match="arrivals is for --world large"):
             parsed.check(other)
+
+
+def test_what_is_done_for_a_piece_does_not_grow_with_the_swarm() -> None:
+    """Counted in calls, which no other work on the machine disturbs; `benchmarks.large` has the seconds."""
+    few, many = calls((20, 40)), calls((120, 40))
+    assert many / few <= log(120) / log(20)
