@@ -41,6 +41,8 @@ async def hash_source(context: Context, request: Share, progress: Callable[[int,
     trackers = dict.fromkeys((*_addresses(request.trackers), *context.trackers))
     if request.publish is not None and not trackers:
         raise UsageError("--publish needs a tracker that keeps the catalogue: name it with --tracker HOST")
+    if request.announce is not None:
+        _addresses((request.announce,))
     root, top = await context.workers.run(Lane.DISK, context.places.source, path)
     try:
         result = await scan(root, top, context.workers, progress=progress)
@@ -57,11 +59,9 @@ async def hash_source(context: Context, request: Share, progress: Callable[[int,
         trackers=tuple(map(str, trackers)),
         announce=request.announce,
         publish=request.publish,
-        up=request.up,
-        down=request.down,
         total_bytes=manifest.total_bytes,
         files=len(manifest.files),
-    )
+    ).with_limits(request.up, request.down)
     return Hashed(record, manifest, Stamps(root.describe(), result.paths, result.states), result.skipped)
 
 
