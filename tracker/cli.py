@@ -132,4 +132,7 @@ def _summary(statistics: ServerStatistics) -> str:
 
 def main() -> None:
     """Entry point of the `tracker` program."""
+    from peer import streams
+
+    streams.settle()
     command.main(prog_name="tracker")

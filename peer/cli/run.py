@@ -69,12 +69,11 @@ async def _with_stop(command: Callable[[Stop], Awaitable[int]]) -> int:
 
 def _guarded(command: Callable[[], int]) -> int:
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has gone; that is not for us to report
-        sys.stderr.close()
-        return ExitCode.DONE
     except BaseException as error:
         return _report(error)
 
@@ -90,6 +89,8 @@ def _report(error: BaseException) -> int:
         if isinstance(leaf, ManyhandsError):
             say(f"peer: {leaf}")
             return leaf.exit_code
+    if any(isinstance(leaf, BrokenPipeError) for leaf in leaves):
+        return ExitCode.DONE  # whoever read our output has gone; that is not for us to report
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         return ExitCode.INTERRUPTED
     leaf = leaves[0]

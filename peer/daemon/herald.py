@@ -76,8 +76,8 @@ class _Beat:
 
 
 class Herald:
-    """See the module. ``wanted`` is told of a share that somebody is fetching, of whom the tracker names, and of
-    the address where the socket saw the tracker; it must not block or raise."""
+    """See the module. ``wanted`` is told of a share that somebody is fetching, of whom the tracker names, and
+    of the address where the socket saw the tracker; it must not block or raise."""
 
     def __init__(
         self, services: Services, wanted: Callable[[ShareId, list[KnownPeer], Address], None]

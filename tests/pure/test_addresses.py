@@ -91,7 +91,9 @@ def test_any_text_is_judged(host: str, informant: str, port: int) -> None:
     assert canonical(canonical(address)) == canonical(address)
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "0000019999999", "1" * 5000, "-1", "+1", "1_0", "\u0661", " 1", ""])
+@pytest.mark.parametrize(
+    "port", ["0", "65536", "0000019999999", "1" * 5000, "-1", "+1", "1_0", "\u0661", " 1", ""]
+)
 def test_what_is_no_port(port: str) -> None:
     """Of a long one only the first digits were looked at, and the whole of it was taken."""
     with pytest.raises(ValueError, match="port"):

@@ -598,7 +598,7 @@ async def test_a_share_that_cannot_be_taken_from_the_disk_does_not_end_the_daemo
 
 
 async def test_what_is_removed_stays_removed_whatever_changes_meanwhile(autojump_clock: MockClock) -> None:
-    """Limits that were being changed put the record back on the shelf: after a restart the share was there."""
+    """Limits that were being changed put the record back on the shelf: after a restart the share was back."""
     async with slow_machines() as (_, b):
         await b.share("film.bin", DATA[:1000])
         async with trio.open_nursery() as nursery:

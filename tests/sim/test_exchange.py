@@ -104,8 +104,8 @@ async def test_who_tells_too_often_is_closed(autojump_clock: MockClock) -> None:
 
 
 async def test_a_host_name_that_cannot_travel_is_told_to_nobody(autojump_clock: MockClock) -> None:
-    """A link named a peer by a name that a resolver takes and no message may carry: whoever was connected to it,
-    and to anybody else, ended with an internal error."""
+    """A link named a peer by a name that a resolver takes and no message may carry: whoever was connected to
+    it, and to anybody else, ended with an internal error."""
     async with open_world(4) as world:
         odd = await world.add_peer("seed!of*evil.example", up=mbit(1))
         other = await world.add_peer("other", up=mbit(1))
