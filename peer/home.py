@@ -24,6 +24,8 @@ def home_path(option: str | None) -> Path:
     """Where the home is: ``--home``, else the environment, else the platform's folder for user data.
 
     Raises UsageError where there is none."""
+    if option == "":
+        raise UsageError("--home is empty: name a folder, or leave it out")
     chosen = option or os.environ.get(ENVIRONMENT_VARIABLE)
     if chosen:
         try:

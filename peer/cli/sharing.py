@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from unicodedata import normalize
 
 import click
 import trio
@@ -53,7 +54,7 @@ class Sharing:
         self._options = options
         self._stop = stop
         self._path = Path(os.path.abspath(options.path))  # not resolved: the name is the one that was given
-        self._name = self._path.name
+        self._name = normalize("NFC", self._path.name)  # as names in the share are
         self._root: Folder | None = None
         try:
             check_component(self._name)

@@ -70,6 +70,8 @@ async def subject_of(
 
 
 async def _from_disk(text: str, display: Display) -> Subject:
+    if not text:
+        raise UsageError("the path is empty: name a file or folder, '.' for this one")
     path = Path(os.path.abspath(text))  # noqa: ASYNC240 - no disk is touched; not resolved: links keep their name
     if not path.name:
         raise UsageError(f"{text} has no name to share it by: name a file or folder in it")

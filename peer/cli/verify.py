@@ -5,14 +5,14 @@ from pathlib import Path
 import click
 
 from peer.cli.inspect import TIMEOUT_DEFAULT_S
-from peer.cli.options import PEER_PORT, AddressType, DurationType, NetworkOptions, with_network
+from peer.cli.options import PEER_PORT, AddressType, DurationType, NetworkOptions, PathType, with_network
 from peer.cli.run import Stop, run
 from peer.ids import Address
 
 
 @click.command("verify", short_help="Tell which pieces and files of a share are good on disk.")
 @click.argument("share", metavar="LINK|PATH")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PathType())
 @click.option(
     "--peer",
     "peers",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from peer.control.protocol import Share
 from peer.daemon.context import Context
@@ -29,7 +30,7 @@ class Hashed:
 async def hash_source(context: Context, request: Share, progress: Callable[[int, int], None]) -> Hashed:
     """Hash what a request names. Raises UsageError, StorageError."""
     path = request.path.rstrip("/")
-    name = path.rpartition("/")[2]
+    name = normalize("NFC", path.rpartition("/")[2])
     try:
         check_component(name)
     except ValueError as error:

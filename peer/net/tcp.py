@@ -59,8 +59,8 @@ def socket_errors() -> Iterator[None]:
 
 
 def observed_address(name: tuple[object, ...]) -> Address:
-    """A socket's name as an address; IPv4 in IPv6's clothes (``::ffff:1.2.3.4``) is undressed. A link-local one
-    keeps its zone (``fe80::1%eth0``), without which nobody can dial it."""
+    """A socket's name as an address; IPv4 in IPv6's clothes (``::ffff:1.2.3.4``) is undressed. A link-local
+    one keeps its zone (``fe80::1%eth0``), without which nobody can dial it."""
     host, port = str(name[0]), int(str(name[1]))
     if ":" in host:
         mapped = ipaddress.IPv6Address(host).ipv4_mapped

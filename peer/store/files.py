@@ -43,7 +43,10 @@ def open_folder(path: str, *, create: bool = False) -> Folder:
     """
     if create and not os.path.isdir(path):
         parent = os.path.dirname(os.path.abspath(path))
-        above = open_folder(parent, create=True)
+        try:
+            above = open_folder(parent, create=True)
+        except FileExistsError as error:  # of the parent: no folder
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), parent) from error
         os.makedirs(path, exist_ok=True)
         above.sync_folder(())
         above.close()
