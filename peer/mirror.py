@@ -79,8 +79,8 @@ class _MirroredTarget(Target):
 
     async def recall(self, share: ShareId) -> tuple[Manifest, bytes] | None:
         workers = self._mirror.node.services.workers
-        manifest = await workers.run(Lane.DISK, self._mirror.state.manifest, share)
-        return await super().recall(share) if manifest is None else (manifest, manifest.encode())
+        kept = await workers.run(Lane.DISK, self._mirror.state.manifest, share)
+        return await super().recall(share) if kept is None else kept
 
     async def prepare(self, manifest: Manifest, data: bytes) -> tuple[Holding, Bitfield]:
         if manifest.total_bytes not in self._keeper.sizes:

@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -336,7 +337,7 @@ async def test_a_free_port_that_is_taken_on_one_family_is_tried_again(
 ) -> None:
     real, calls = tcp._listen_on_all, 0
 
-    async def once_taken(names: list[tuple[int, str | int]], port: int) -> list[Listener]:
+    async def once_taken(names: list[tuple[int, tuple[Any, ...]]], port: int) -> list[Listener]:
         nonlocal calls
         calls += 1
         if calls == 1:
