@@ -81,7 +81,7 @@ async def hand_share(
                 bodies.append(await client.ask(request, progress))
             nursery.cancel_scope.cancel()
         if not bodies:
-            return ExitCode.DONE
+            return ExitCode.INTERRUPTED
         body = bodies[0]
         for skipped in body["skipped"][:SKIPPED_SHOWN_MAX]:
             display.say(f"left out: {skipped}")

@@ -4,13 +4,15 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import click
 import trio
 
 from peer.errors import ExitCode, ManyhandsError
 from peer.paths import printable
+
+T = TypeVar("T")
 
 DEBUG_VARIABLE = "MANYHANDS_DEBUG"
 """Set to anything, it lets tracebacks through."""
@@ -34,6 +36,16 @@ class Stop:
         """Cancel a scope as soon as it is requested."""
         await self.requested.wait()
         scope.cancel()
+
+
+async def unless_stopped(stop: Stop, work: Callable[[], Awaitable[T]]) -> T | None:
+    """What the work gives; None, at once, if a stop is requested before it is done."""
+    result: T | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop.cancel, nursery.cancel_scope)
+        result = await work()
+        nursery.cancel_scope.cancel()
+    return result
 
 
 def say(text: str) -> None:

@@ -2,13 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from peer.cli.display import Display
 from peer.cli.options import NetworkOptions
-from peer.cli.run import Stop
+from peer.cli.run import Stop, unless_stopped
 from peer.cli.start import start
 from peer.errors import ManifestError, NoSourceError, UsageError
 from peer.home import Home, home_path
@@ -52,7 +53,7 @@ async def subject_of(
     Raises ManyhandsError: a path that cannot be read, a link that is malformed or that nobody answers for.
     """
     if not is_link(text):
-        return await _from_disk(text, display)
+        return await unless_stopped(stop, partial(_from_disk, text, display))
     link = parse(text)
     name = link.name or f"share-{link.share.hex()[:16]}"
     home = Home(home_path(network.home), exclusive=False)

@@ -6,7 +6,7 @@ import click
 
 from peer.cli.inspect import TIMEOUT_DEFAULT_S
 from peer.cli.options import PEER_PORT, AddressType, DurationType, NetworkOptions, PathType, with_network
-from peer.cli.run import Stop, run
+from peer.cli.run import Stop, run, unless_stopped
 from peer.ids import Address
 
 
@@ -43,6 +43,8 @@ def command(
     """
 
     async def work(stop: Stop) -> int:
+        from functools import partial
+
         from peer.cli.display import make_display
         from peer.cli.subject import subject_of
         from peer.cli.verifying import verify
@@ -52,7 +54,10 @@ def command(
             subject = await subject_of(share, network, peers, timeout, display, stop)
             if subject is None:
                 return ExitCode.INTERRUPTED
-            lines, good = await verify(subject, folder, display)
+            verified = await unless_stopped(stop, partial(verify, subject, folder, display))
+        if verified is None:
+            return ExitCode.INTERRUPTED
+        lines, good = verified
         for line in lines:
             click.echo(line)
         return ExitCode.DONE if good else ExitCode.NOT_VERIFIED

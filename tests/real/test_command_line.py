@@ -283,6 +283,22 @@ def wait_for_progress(process: subprocess.Popen[str], count: int) -> None:
     pytest.fail("the transfer ended before it was interrupted")
 
 
+@pytest.mark.parametrize("words", [["inspect", "PATH"], ["share", "PATH"], ["verify", "PATH", "."]])
+def test_hashing_ends_with_the_first_interruption(words: list[str], tmp_path: Path) -> None:
+    """`inspect` and `verify` went on to the end; `share` ended as if all were done."""
+    source = tmp_path / "large"
+    with source.open("wb") as file:
+        file.truncate(1 << 40)
+    arguments = [str(source) if word == "PATH" else word for word in words]
+    process = begin("peer", *arguments, "--home", tmp_path / "home", "--progress", "json")
+    assert process.stderr is not None
+    while '"hashing"' not in process.stderr.readline():
+        assert process.poll() is None
+    result = end(process, signal.SIGINT)
+    assert result.code == 130
+    assert result.out == ""
+
+
 def test_seeding_on_after_completion(tmp_path: Path) -> None:
     (tmp_path / "file.bin").write_bytes(b"data" * 5000)
     with sharing(tmp_path / "file.bin", tmp_path / "h1") as link:
