@@ -18,6 +18,7 @@ from peer.magnet import MagnetLink, parse
 from peer.manifest import Manifest
 from peer.member import Member
 from peer.member_statistics import member_statistics, why_no_progress
+from peer.paths import landing_name
 from peer.store.scan import open_source, scan
 from peer.swarm.known import Source
 from peer.units import format_duration
@@ -55,7 +56,7 @@ async def subject_of(
     if not is_link(text):
         return await unless_stopped(stop, partial(_from_disk, text, display))
     link = parse(text)
-    name = link.name or f"share-{link.share.hex()[:16]}"
+    name = landing_name(link.name, link.share)
     home = Home(home_path(network.home), exclusive=False)
     data = home.recall_manifest(link.share)
     if data is not None:

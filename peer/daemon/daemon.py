@@ -37,6 +37,7 @@ from peer.limits import (
 from peer.magnet import parse
 from peer.member import Member
 from peer.node import Node
+from peer.paths import landing_name
 from peer.swarm.known import Source
 from peer.workers import Lane, Workers
 
@@ -263,7 +264,7 @@ class Daemon:
         record = ShareRecord(
             link.share,
             Role.GET,
-            link.name or f"share-{link.share.hex()[:16]}",
+            landing_name(link.name, link.share),
             request.folder,
             0,
             trackers=tuple(trackers),

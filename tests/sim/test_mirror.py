@@ -390,7 +390,7 @@ async def test_a_dangerous_name_leads_nowhere(name: str, autojump_clock: MockClo
         place.mirror(getter)
         await trio.sleep(60)
         there = set(files(getter))
-        assert there <= {f".manyhands.{link.share.hex()[:8]}"}
+        assert there <= {f"share-{link.share.hex()[:16]}"}
 
 
 @pytest.mark.parametrize("seed", range(4))
