@@ -195,3 +195,14 @@ async def test_a_silent_crowd_larger_than_the_descriptors_locks_nobody_out() -> 
         assert (await ask(address, 1)).leechers == 1
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize(("home", "code", "what"), [("/proc/nowhere", 5, "/proc/nowhere"), ("", 2, "empty")])
+def test_a_home_that_cannot_be_is_said_in_a_line(home: str, code: int, what: str) -> None:
+    """It was a traceback, or the key in the working folder."""
+    done = subprocess.run(
+        command("--port", "0", "--home", home), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert what in done.stderr.splitlines()[-1]
