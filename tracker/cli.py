@@ -139,6 +139,11 @@ def _summary(statistics: ServerStatistics) -> str:
 def main() -> None:
     """Entry point of the `tracker` program."""
     from peer import streams
+    from peer.errors import ManyhandsError
 
     streams.settle()
-    command.main(prog_name="tracker")
+    try:
+        command.main(prog_name="tracker")
+    except ManyhandsError as error:  # a help text that nobody takes
+        click.echo(f"tracker: {error}", err=True)
+        sys.exit(error.exit_code)
