@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from peer import streams
 from peer.errors import ExitCode, ManyhandsError
 
 COMMANDS: Final = {
@@ -72,6 +73,7 @@ def lab() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 not here, 2 usage, 5 storage, 130 interrupted."""
+    streams.settle()
     signal.signal(signal.SIGTERM, stop)
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 

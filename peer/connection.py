@@ -85,7 +85,7 @@ class Handler(Protocol):
         """Return when there is room for what may arrive next: how many bytes, or None for any."""
 
     def received(self, count: int) -> None:
-        """So many bytes have arrived, headers included."""
+        """So many bytes have arrived, headers included. May raise RemoteProtocolError."""
 
 
 class Connection:

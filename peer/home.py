@@ -21,13 +21,23 @@ MANIFESTS = "manifests"
 
 
 def home_path(option: str | None) -> Path:
-    """Where the home is: ``--home``, else the environment, else the platform's folder for user data."""
+    """Where the home is: ``--home``, else the environment, else the platform's folder for user data.
+
+    Raises UsageError where there is none."""
+    if option == "":
+        raise UsageError("--home is empty: name a folder, or leave it out")
     chosen = option or os.environ.get(ENVIRONMENT_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        try:
+            return Path(chosen).expanduser().absolute()
+        except RuntimeError:
+            raise UsageError(f"{chosen}: there is no such user's folder; write the path in full") from None
     import platformdirs  # noqa: PLC0415 - rarely needed, and start-up should feel instant
 
-    return Path(platformdirs.user_data_dir("manyhands"))
+    usual = Path(platformdirs.user_data_dir("manyhands"))
+    if not usual.is_absolute():  # no HOME, and a user whom the system does not know: many a container's
+        raise UsageError("this user has no folder for data: name one with --home DIR or MANYHANDS_HOME")
+    return usual
 
 
 SWARM_KEY_ASK = Path("-")

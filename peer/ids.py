@@ -1,6 +1,7 @@
 """The names of things: small types that keep one kind of number from being taken for another."""
 
 from dataclasses import dataclass
+from string import hexdigits
 from typing import NewType
 
 ShareId = NewType("ShareId", bytes)
@@ -50,9 +51,10 @@ class Address:
             if default_port is None:
                 raise ValueError(f"{text!r} has no port: write HOST:PORT")
             return cls(host, default_port)
-        if not (port_text.isascii() and port_text.isdigit() and 1 <= int(port_text[:6]) <= PORT_MAX):
+        digits = port_text.lstrip("0") if port_text.isascii() and port_text.isdigit() else ""
+        if not 1 <= len(digits) <= len(str(PORT_MAX)) or int(digits) > PORT_MAX:
             raise ValueError(f"{text!r} has no valid port: a port is 1 to {PORT_MAX}")
-        return cls(host, int(port_text))
+        return cls(host, int(digits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,14 @@ class KnownPeer:
 
     def __str__(self) -> str:
         return f"{self.node.hex()}@{self.address}" if self.node is not None else str(self.address)
+
+    @classmethod
+    def parse(cls, text: str) -> "KnownPeer":
+        """Read ``HOST:PORT`` or ``NODEID@HOST:PORT``. Raises ValueError with a sentence for the user."""
+        digits, at, address = text.rpartition("@")
+        if at and not (len(digits) == 2 * ID_BYTES and all(digit in hexdigits for digit in digits)):
+            raise ValueError(f"{text!r} is not NODEID@HOST:PORT: an id has {2 * ID_BYTES} hexadecimal digits")
+        return cls(Address.parse(address), NodeId(bytes.fromhex(digits)) if at else None)
 
 
 def _split_host_port(text: str) -> tuple[str, str]:

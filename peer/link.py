@@ -136,6 +136,7 @@ class Link:
         self._open: dict[PieceIndex | None, RequestId] = {}
         self._data_at = self._moved_at = now
         self._talk = TalkBudget(now)
+        self._unknown = 0
         self.news: list[PieceIndex] = []
         """What we hold since we last told."""
         self.news_due = inf
@@ -353,6 +354,10 @@ class Link:
         return await self._owner.link_wait_room(self)
 
     def received(self, count: int) -> None:
+        unknown = self.session.unknown_frames
+        while self._unknown < unknown:  # of the reads before
+            self._unknown += 1
+            self.charge()
         self._owner.link_received(self, count)
 
     def statistics(self) -> LinkStatistics:

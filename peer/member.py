@@ -76,7 +76,7 @@ class Member:
         self.dialler = Dialler(
             self.book, services.transport, hello=self.hello, session=self.session, serve=self.serve
         )
-        self._finding = Finding(share, self.links)
+        self._finding = Finding(share, self.links, services.workers)
         self.holding: Holding | None = None
         self.intake: Intake | None = None
         self.outflow: Outflow | None = None
@@ -176,7 +176,7 @@ class Member:
 
     async def _fetch(self) -> None:
         target = self._target
-        if target is not None and (known := await target.recall(self.share)) and not self.found.is_set():
+        if target is not None and (known := await target.recall(self.share)):
             self._finding.know(*known)
         manifest = await self._finding.wait()
         if target is None:  # the manifest was all that was wanted

@@ -79,8 +79,8 @@ class _MirroredTarget(Target):
 
     async def recall(self, share: ShareId) -> tuple[Manifest, bytes] | None:
         workers = self._mirror.node.services.workers
-        manifest = await workers.run(Lane.DISK, self._mirror.state.manifest, share)
-        return await super().recall(share) if manifest is None else (manifest, manifest.encode())
+        kept = await workers.run(Lane.DISK, self._mirror.state.manifest, share)
+        return await super().recall(share) if kept is None else kept
 
     async def prepare(self, manifest: Manifest, data: bytes) -> tuple[Holding, Bitfield]:
         if manifest.total_bytes not in self._keeper.sizes:
@@ -185,8 +185,8 @@ class Mirror:
                     answered = await client.search(
                         Question(node=self._wish.node), place=place, most=limits.MIRROR_LISTINGS_MAX
                     )
-                    place, more = answered.place, answered.more
                     quiet = 0 if await self._take_up(answered.listings) else quiet + 1
+                    place, more = answered.place, answered.more
                 # After news there may be more soon, and at the start a publisher may just be starting, too.
                 pause = min(limits.TRACKER_BACKOFF_S_MIN * 2.0 ** min(quiet, 30), self._interval_s)
                 failures, said = 0, ""
@@ -215,6 +215,9 @@ class Mirror:
             elif verdict is Verdict.KEPT:
                 self._ledger.renewed(entry)
                 self._hear_of_size(entry)
+                kept = self._ledger.get(entry.share)
+                if kept is not None and entry.share not in self._keepers:
+                    new.append(kept)  # the ledger could not be saved when it was new
             elif verdict is Verdict.OLD:
                 self._say(f"{shortened(entry.name)}: left out, {verdict.value} ({entry.node.hex()})")
             elif verdict is Verdict.TOO_LARGE:
@@ -245,6 +248,8 @@ class Mirror:
     # --- one share
 
     def _start(self, kept: Kept) -> None:
+        if kept.share in self._keepers:  # another tracker listed it at the same time
+            return
         keeper = self._keepers[kept.share] = _Keeper(kept)
         self._nursery.start_soon(self._keep, keeper)
 

@@ -72,6 +72,15 @@ def _check_unusual(name: str) -> None:
         raise ValueError(f"the name {shown!r} is not in Unicode normal form NFC")
 
 
+def landing_name(name: str | None, share: bytes) -> str:
+    """What a share is called where it is put: as its link or its publisher says, unless that would be hidden.
+
+    Whoever made the link chose the name, and often the folder is the user's own: `.ssh` or `.bashrc` there is
+    obeyed by programs and looked at by nobody (croc, CVE-2023-43619).
+    """
+    return name if name and not name.startswith(".") else f"share-{share.hex()[:16]}"
+
+
 def check_path(parts: Parts) -> None:
     """Check the path of a file or folder below its share. Raises ValueError with a sentence."""
     if not parts:

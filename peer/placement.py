@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from peer.ids import ID_BYTES, NodeId, ShareId
 from peer.limits import MIRROR_LEDGER_BYTES_MAX, MIRROR_REMEMBERED_MAX, MIRROR_SHARES_MAX, NAME_BYTES_MAX
-from peer.paths import check_component, fold
+from peer.paths import check_component, fold, landing_name
 from peer.published import PublishedShare
 
 STATE_FOLDER: Final = ".manyhands"
@@ -140,11 +140,11 @@ class Ledger:
         return kept
 
     def _free_folder(self, entry: PublishedShare, there: Collection[str]) -> str:
-        digits = entry.share.hex()
+        digits, name = entry.share.hex(), landing_name(entry.name, entry.share)
         for tail in ("", *(f".{digits[:count]}" for count in (8, 16, 32, 64))):
-            folder = _clipped(entry.name, NAME_BYTES_MAX - len(tail)) + tail
+            folder = _clipped(name, NAME_BYTES_MAX - len(tail)) + tail
             both = (fold(folder), fold(folder + PART))
-            if not any(name in self._taken or name in there for name in both):
+            if not any(one in self._taken or one in there for one in both):
                 return folder
         raise ValueError(f"every name for {entry.name!r} is taken: move away {folder!r}")
 

@@ -74,8 +74,7 @@ class Target:
 
     async def recall(self, share: ShareId) -> tuple[Manifest, bytes] | None:
         """The manifest that an earlier run left here: then nobody need be asked for it."""
-        manifest = await self._workers.run(Lane.DISK, stored_manifest, self._folder, self._name, share)
-        return None if manifest is None else (manifest, manifest.encode())
+        return await self._workers.run(Lane.DISK, stored_manifest, self._folder, self._name, share)
 
     async def prepare(self, manifest: Manifest, data: bytes) -> tuple[Holding, Bitfield]:
         """Look what is here, and make ready to write the rest.

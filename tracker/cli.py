@@ -17,13 +17,20 @@ if TYPE_CHECKING:
     from tracker.server import ServerLimits, ServerStatistics, TrackerServer
 
 
+def _folder(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
+    """A path; an empty one is not the working folder."""
+    if value == "":
+        raise click.BadParameter("it is empty: name a folder, or leave it out", ctx, param)
+    return None if value is None else Path(value)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--host", metavar="H", help="Listen on this address only.  [default: every address]")
 @click.option("--port", type=click.IntRange(0, 65535), default=7700, show_default=True, help="0: a free one.")
 @click.option(
     "--home",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    callback=_folder,
     envvar="MANYHANDS_HOME",
     help="Folder of the tracker's key (default: a new key each time).  [env: MANYHANDS_HOME]",
 )
@@ -68,7 +75,6 @@ def build_transport(home: Path | None, swarm_key: Path | None = None) -> Transpo
 
     identity = Identity.generate()
     if home is not None:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         identity = load_or_create_identity(home)
     secret = swarm_secret(swarm_key)
     if secret is not None:
@@ -132,4 +138,12 @@ def _summary(statistics: ServerStatistics) -> str:
 
 def main() -> None:
     """Entry point of the `tracker` program."""
-    command.main(prog_name="tracker")
+    from peer import streams
+    from peer.errors import ManyhandsError
+
+    streams.settle()
+    try:
+        command.main(prog_name="tracker")
+    except ManyhandsError as error:  # a help text that nobody takes
+        click.echo(f"tracker: {error}", err=True)
+        sys.exit(error.exit_code)

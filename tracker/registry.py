@@ -75,23 +75,27 @@ class Registry:
         self._members = 0
         self._seeders = 0
         self._per_network: dict[str, int] = {}
-        self._per_node: dict[NodeId, int] = {}
+        self._per_node: tuple[dict[NodeId, int], dict[NodeId, int]] = ({}, {})  # claimed, proven
         self._counters = _Counters()
 
-    def announce(self, announce: Announce, host: str, now: float, rng: Random) -> Announced:
+    def announce(
+        self, announce: Announce, host: str, now: float, rng: Random, *, proven: bool = False
+    ) -> Announced:
         """Take in one announce from the observed ``host`` and answer it.
 
         A node is in a swarm once: announcing from another address or port moves it. A member without a port
         (0: it does not listen) is answered but not listed. ``stopped`` removes, and is told nobody.
+        proven: the connection has shown whose node id it is. A mere claim neither moves nor removes who has
+        proved it, nor uses up what that node may have listed.
         """
         self.expire(now)
         self._counters.announces[announce.event] += 1
         seen = observe(host)
         stopped = announce.event is AnnounceEvent.STOPPED
         if stopped or announce.port == 0:
-            self._forget(announce.share, announce.node)
+            self._forget(announce.share, announce.node, proven=proven)
         else:
-            self._record(announce, seen, now, rng)
+            self._record(announce, seen, now, rng, proven=proven)
         swarm = self._swarms.get(announce.share)
         if swarm is None:
             return Announced(self.interval, 0, 0, ())
@@ -142,30 +146,38 @@ class Registry:
 
     # --- recording
 
-    def _record(self, announce: Announce, seen: Observed, now: float, rng: Random) -> None:
-        address = Address(seen.host, announce.port)
+    def _record(self, announce: Announce, seen: Observed, now: float, rng: Random, *, proven: bool) -> None:
+        known = KnownPeer(Address(seen.host, announce.port), announce.node)
         seeder = announce.left == 0
         swarm = self._swarms.get(announce.share)
         member = swarm.get(announce.node) if swarm else None
-        if member is None or member.known.address != address or member.seeder != seeder:
+        if member is not None and member.proven and not proven and member.deadline > now:
+            self._counters.unlisted += 1
+            return
+        if member is None or member.known != known or member.seeder != seeder or member.proven != proven:
             if member is not None:
                 self._remove(member)
-            if not self._may_be_listed(announce, seen):
+            if not self._may_be_listed(announce, seen, proven):
                 self._counters.unlisted += 1
                 return
             self._make_room(announce.share, rng)
-            known = KnownPeer(address, announce.node)
             member = Member(
-                announce.share, announce.node, known, seen.network, seeder=seeder, loopback=seen.loopback
+                announce.share,
+                announce.node,
+                known,
+                seen.network,
+                seeder=seeder,
+                loopback=seen.loopback,
+                proven=proven,
             )
             self._add(member)
         self._wheel.put(member, now + limits.MEMBER_INTERVALS * self.interval)
 
-    def _may_be_listed(self, announce: Announce, seen: Observed) -> bool:
+    def _may_be_listed(self, announce: Announce, seen: Observed, proven: bool) -> bool:
         swarm = self._swarms.get(announce.share)
         return (
             self._per_network.get(seen.network, 0) < self._bounds.members_per_address
-            and self._per_node.get(announce.node, 0) < self._bounds.members_per_node
+            and self._per_node[proven].get(announce.node, 0) < self._bounds.members_per_node
             and (swarm is None or swarm.crowd(seen.network) < self._bounds.swarm_members_per_address)
         )
 
@@ -187,10 +199,10 @@ class Registry:
         self._remove(member)
         self._counters.evicted += 1
 
-    def _forget(self, share: ShareId, node: NodeId) -> None:
+    def _forget(self, share: ShareId, node: NodeId, *, proven: bool) -> None:
         swarm = self._swarms.get(share)
         member = swarm.get(node) if swarm else None
-        if member is not None:
+        if member is not None and (proven or not member.proven):
             self._remove(member)
 
     def _add(self, member: Member) -> None:
@@ -203,14 +215,14 @@ class Registry:
         self._members += 1
         self._seeders += member.seeder
         count_up(self._per_network, member.network)
-        count_up(self._per_node, member.node)
+        count_up(self._per_node[member.proven], member.node)
 
     def _remove(self, member: Member) -> None:
         self._wheel.discard(member)
         self._members -= 1
         self._seeders -= member.seeder
         count_down(self._per_network, member.network)
-        count_down(self._per_node, member.node)
+        count_down(self._per_node[member.proven], member.node)
         swarm = self._swarms[member.share]
         swarm.remove(member)
         if not swarm:
@@ -236,7 +248,8 @@ class Registry:
         assert len(self._array) <= bounds.swarms
         assert len(members) == self._members == len(self._wheel) <= bounds.members
         assert self._seeders == sum(member.seeder for member in members)
-        assert sum(self._per_network.values()) == sum(self._per_node.values()) == self._members
+        assert sum(self._per_network.values()) == self._members
+        assert sum(sum(counts.values()) for counts in self._per_node) == self._members
         for member in members:
             assert 1 <= self._per_network[member.network] <= bounds.members_per_address
-            assert 1 <= self._per_node[member.node] <= bounds.members_per_node
+            assert 1 <= self._per_node[member.proven][member.node] <= bounds.members_per_node

@@ -282,7 +282,8 @@ class TrackerServer:
         match message:
             case Announce():
                 self._check_sender(stream, message.node, "an announce")
-                return self._registry.announce(message, stream.remote.host, trio.current_time(), self._rng)
+                now, proven = trio.current_time(), stream.peer is not None
+                return self._registry.announce(message, stream.remote.host, now, self._rng, proven=proven)
             case Publish():
                 return self._publish(message, stream)
             case Search():

@@ -16,14 +16,25 @@ from tracker.counting import count_down, count_up
 
 class Member:
     """One node in one swarm. ``known`` is what others are told; at ``deadline`` (seconds) it is forgotten.
+    ``proven``: its connection has shown that the node id is its own.
 
     ``slot`` belongs to the swarm and ``bucket`` to the wheel: nobody else changes them.
     """
 
-    __slots__ = ("bucket", "deadline", "known", "loopback", "network", "node", "seeder", "share", "slot")
+    __slots__ = (
+        "bucket", "deadline", "known", "loopback", "network", "node", "proven", "seeder", "share", "slot",
+    )  # fmt: skip
 
     def __init__(
-        self, share: ShareId, node: NodeId, known: KnownPeer, network: str, *, seeder: bool, loopback: bool
+        self,
+        share: ShareId,
+        node: NodeId,
+        known: KnownPeer,
+        network: str,
+        *,
+        seeder: bool,
+        loopback: bool,
+        proven: bool = False,
     ) -> None:
         self.share = share
         self.node = node
@@ -31,6 +42,7 @@ class Member:
         self.network = network
         self.seeder = seeder
         self.loopback = loopback
+        self.proven = proven
         self.deadline = 0.0
         self.slot = -1
         self.bucket: int | None = None

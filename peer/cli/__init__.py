@@ -97,4 +97,12 @@ def group() -> None:
 
 def main() -> None:
     """Entry point of the console script ``peer``."""
-    sys.exit(group(prog_name="peer"))
+    from peer import streams
+    from peer.errors import ManyhandsError
+
+    streams.settle()
+    try:
+        group(prog_name="peer")
+    except ManyhandsError as error:  # a help text that nobody takes
+        click.echo(f"peer: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -21,7 +21,7 @@ from peer.ids import KnownPeer
 from peer.magnet import MagnetLink, parse
 from peer.member import Member, Phase
 from peer.member_statistics import MemberStatistics, member_statistics, why_no_progress
-from peer.paths import printable
+from peer.paths import landing_name, printable
 from peer.published import PublishedShare
 from peer.store.files import open_folder
 from peer.store.filesystem import Folder
@@ -91,7 +91,9 @@ class Fetching:
                 nursery.cancel_scope.cancel()
             if self._entry is None:
                 return Outcome(ExitCode.INTERRUPTED)
-        self._name = self._link.name or f"share-{self._link.share.hex()[:16]}"
+        self._name = landing_name(self._link.name, self._link.share)
+        if self._link.name is not None and self._name != self._link.name:
+            display.say(f"{printable(self._link.name)} would be hidden: it is put into {self._name}")
         folder = await started.workers.run(Lane.DISK, make_folder, str(self._options.folder))
         target = Target(
             folder,

@@ -11,6 +11,7 @@ from peer.cli.options import (
     AddressType,
     DurationType,
     NetworkOptions,
+    PathType,
     publisher_option,
     with_network,
 )
@@ -50,7 +51,7 @@ class GetOptions:
     "-o",
     "--output",
     "folder",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     default=Path(),
     metavar="DIR",
     help="Folder to put it in (default: here; made if it is missing).",

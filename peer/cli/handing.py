@@ -24,7 +24,7 @@ from peer.errors import ExitCode, UsageError
 from peer.home import Home, home_path
 from peer.identity import load_or_create_identity
 from peer.magnet import MagnetLink, parse
-from peer.paths import printable
+from peer.paths import landing_name, printable
 from peer.units import format_bytes, format_duration, format_rate
 
 NODE_FLAGS = {
@@ -81,7 +81,7 @@ async def hand_share(
                 bodies.append(await client.ask(request, progress))
             nursery.cancel_scope.cancel()
         if not bodies:
-            return ExitCode.DONE
+            return ExitCode.INTERRUPTED
         body = bodies[0]
         for skipped in body["skipped"][:SKIPPED_SHOWN_MAX]:
             display.say(f"left out: {skipped}")
@@ -148,7 +148,7 @@ class _Following:
     """What the display shows of the daemon's transfer."""
 
     def __init__(self, link: MagnetLink, options: GetOptions, display: Display) -> None:
-        self._name = printable(link.name or f"share-{link.share.hex()[:16]}")
+        self._name = printable(landing_name(link.name, link.share))
         self._options = options
         self._display = display
         self._explained_at = -EXPLAIN_EVERY_S

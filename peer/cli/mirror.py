@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from peer.cli.options import PEER_PORT, DurationType, NetworkOptions, SizeType, publisher_option, with_network
+from peer.cli.options import (
+    PEER_PORT,
+    DurationType,
+    NetworkOptions,
+    PathType,
+    SizeType,
+    publisher_option,
+    with_network,
+)
 from peer.cli.run import Stop, run
 from peer.ids import NodeId
 
@@ -17,7 +25,7 @@ INTERVAL_S_MIN = 1.0
     "-o",
     "--output",
     "folder",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     default=Path(),
     metavar="DIR",
     help="Folder to put it in, each share in one of its own (default: here; made if it is missing).",

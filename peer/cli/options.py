@@ -1,6 +1,7 @@
 """Option types and options that several commands share. Each mistake is one line that says what is meant."""
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,20 @@ class NetworkOptions:
     swarm_secret: bytes | None = None
     connections: int | None = None
     lan: bool = False
+
+
+class PathType(click.Path):
+    """A path. An empty one, as an unset variable gives, is a mistake and not the working folder."""
+
+    name = "path"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("it is empty: name a file or folder, '.' for this one", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class AddressType(click.ParamType[Address]):
@@ -155,7 +170,7 @@ def swarm_key_option(command: Command) -> Command:
     return click.option(
         "--swarm-key",
         "swarm_secret",
-        type=click.Path(path_type=Path),
+        type=PathType(),
         callback=_read_secret,
         metavar="FILE",
         help="Secret of a private swarm, in a file; '-' asks for it (or set MANYHANDS_SWARM_KEY).",
@@ -196,7 +211,7 @@ def network_options(command: Command) -> Command:
         ),
         click.option(
             "--trace",
-            type=click.Path(path_type=Path),
+            type=PathType(),
             metavar="FILE",
             help="Write an event trace (JSON lines): who sent which piece to whom, when.",
         ),

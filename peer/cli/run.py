@@ -4,13 +4,15 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import click
 import trio
 
 from peer.errors import ExitCode, ManyhandsError
 from peer.paths import printable
+
+T = TypeVar("T")
 
 DEBUG_VARIABLE = "MANYHANDS_DEBUG"
 """Set to anything, it lets tracebacks through."""
@@ -34,6 +36,16 @@ class Stop:
         """Cancel a scope as soon as it is requested."""
         await self.requested.wait()
         scope.cancel()
+
+
+async def unless_stopped(stop: Stop, work: Callable[[], Awaitable[T]]) -> T | None:
+    """What the work gives; None, at once, if a stop is requested before it is done."""
+    result: T | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop.cancel, nursery.cancel_scope)
+        result = await work()
+        nursery.cancel_scope.cancel()
+    return result
 
 
 def say(text: str) -> None:
@@ -69,12 +81,11 @@ async def _with_stop(command: Callable[[Stop], Awaitable[int]]) -> int:
 
 def _guarded(command: Callable[[], int]) -> int:
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has gone; that is not for us to report
-        sys.stderr.close()
-        return ExitCode.DONE
     except BaseException as error:
         return _report(error)
 
@@ -90,6 +101,8 @@ def _report(error: BaseException) -> int:
         if isinstance(leaf, ManyhandsError):
             say(f"peer: {leaf}")
             return leaf.exit_code
+    if any(isinstance(leaf, BrokenPipeError) for leaf in leaves):
+        return ExitCode.DONE  # whoever read our output has gone; that is not for us to report
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         return ExitCode.INTERRUPTED
     leaf = leaves[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from peer.cli.options import PEER_PORT, AddressType, NetworkOptions, with_network
+from peer.cli.options import PEER_PORT, AddressType, NetworkOptions, PathType, with_network
 from peer.cli.run import Stop, run
 from peer.cli.serve_options import flags_of
 from peer.ids import Address
@@ -23,7 +23,7 @@ class ShareOptions:
 
 
 @click.command("share", short_help="Share a file or folder.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PathType())
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),

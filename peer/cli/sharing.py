@@ -2,7 +2,9 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from unicodedata import normalize
 
 import click
 import trio
@@ -10,11 +12,11 @@ import trio
 from peer.bitfield import Bitfield
 from peer.cli.display import Display, make_display
 from peer.cli.options import NetworkOptions
-from peer.cli.run import Stop
+from peer.cli.run import Stop, unless_stopped
 from peer.cli.share import ShareOptions
 from peer.cli.start import Started, start
 from peer.discovery.publishing import Publisher
-from peer.errors import UsageError
+from peer.errors import ExitCode, UsageError
 from peer.holding import Holding
 from peer.ids import KnownPeer
 from peer.magnet import MagnetLink
@@ -53,7 +55,7 @@ class Sharing:
         self._options = options
         self._stop = stop
         self._path = Path(os.path.abspath(options.path))  # not resolved: the name is the one that was given
-        self._name = self._path.name
+        self._name = normalize("NFC", self._path.name)  # as names in the share are
         self._root: Folder | None = None
         try:
             check_component(self._name)
@@ -67,16 +69,13 @@ class Sharing:
         started = await start(self._network, self._options.port)
         try:
             with make_display(self._network.progress) as display:
-                result: Scan | None = None
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
-                    result = await self._hash(started, display)
-                    nursery.cancel_scope.cancel()
-                if result is not None:
-                    await self._seed(started, result, display)
+                result = await unless_stopped(self._stop, partial(self._hash, started, display))
+                if result is None:  # stopped, and nothing was shared
+                    return ExitCode.INTERRUPTED
+                await self._seed(started, result, display)
         finally:
             started.home.close()
-        return 0
+        return ExitCode.DONE
 
     async def _hash(self, started: Started, display: Display) -> Scan:
         """Make the manifest, with a bar."""
@@ -167,7 +166,3 @@ class Sharing:
             trackers=self._network.trackers,
             peers=tuple(KnownPeer(address) for address in addresses),
         )
-
-    async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
-        await self._stop.requested.wait()
-        scope.cancel()

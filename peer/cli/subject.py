@@ -2,13 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from peer.cli.display import Display
 from peer.cli.options import NetworkOptions
-from peer.cli.run import Stop
+from peer.cli.run import Stop, unless_stopped
 from peer.cli.start import start
 from peer.errors import ManifestError, NoSourceError, UsageError
 from peer.home import Home, home_path
@@ -17,6 +18,7 @@ from peer.magnet import MagnetLink, parse
 from peer.manifest import Manifest
 from peer.member import Member
 from peer.member_statistics import member_statistics, why_no_progress
+from peer.paths import landing_name
 from peer.store.scan import open_source, scan
 from peer.swarm.known import Source
 from peer.units import format_duration
@@ -52,9 +54,9 @@ async def subject_of(
     Raises ManyhandsError: a path that cannot be read, a link that is malformed or that nobody answers for.
     """
     if not is_link(text):
-        return await _from_disk(text, display)
+        return await unless_stopped(stop, partial(_from_disk, text, display))
     link = parse(text)
-    name = link.name or f"share-{link.share.hex()[:16]}"
+    name = landing_name(link.name, link.share)
     home = Home(home_path(network.home), exclusive=False)
     data = home.recall_manifest(link.share)
     if data is not None:
@@ -70,6 +72,8 @@ async def subject_of(
 
 
 async def _from_disk(text: str, display: Display) -> Subject:
+    if not text:
+        raise UsageError("the path is empty: name a file or folder, '.' for this one")
     path = Path(os.path.abspath(text))  # noqa: ASYNC240 - no disk is touched; not resolved: links keep their name
     if not path.name:
         raise UsageError(f"{text} has no name to share it by: name a file or folder in it")

@@ -5,14 +5,14 @@ from pathlib import Path
 import click
 
 from peer.cli.inspect import TIMEOUT_DEFAULT_S
-from peer.cli.options import PEER_PORT, AddressType, DurationType, NetworkOptions, with_network
-from peer.cli.run import Stop, run
+from peer.cli.options import PEER_PORT, AddressType, DurationType, NetworkOptions, PathType, with_network
+from peer.cli.run import Stop, run, unless_stopped
 from peer.ids import Address
 
 
 @click.command("verify", short_help="Tell which pieces and files of a share are good on disk.")
 @click.argument("share", metavar="LINK|PATH")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PathType())
 @click.option(
     "--peer",
     "peers",
@@ -43,6 +43,8 @@ def command(
     """
 
     async def work(stop: Stop) -> int:
+        from functools import partial
+
         from peer.cli.display import make_display
         from peer.cli.subject import subject_of
         from peer.cli.verifying import verify
@@ -52,7 +54,10 @@ def command(
             subject = await subject_of(share, network, peers, timeout, display, stop)
             if subject is None:
                 return ExitCode.INTERRUPTED
-            lines, good = await verify(subject, folder, display)
+            verified = await unless_stopped(stop, partial(verify, subject, folder, display))
+        if verified is None:
+            return ExitCode.INTERRUPTED
+        lines, good = verified
         for line in lines:
             click.echo(line)
         return ExitCode.DONE if good else ExitCode.NOT_VERIFIED

@@ -37,6 +37,7 @@ from peer.limits import (
 from peer.magnet import parse
 from peer.member import Member
 from peer.node import Node
+from peer.paths import landing_name
 from peer.swarm.known import Source
 from peer.workers import Lane, Workers
 
@@ -132,12 +133,17 @@ class Daemon:
         while True:
             await trio.sleep(AWAKE_LOOK_S)
             now = trio.current_time()
-            for record in [
-                record for record in self._registry if record.complete and record.seed_s is not None
-            ]:
-                if now - self.residents[record.share].complete_since >= (record.seed_s or 0):
-                    logger.info("seeded for its time: %s", record.name, extra={"share": record.share.hex()})
-                    await self._forget(record.share)
+            for resident in list(self._all()):
+                record = resident.record
+                if not record.complete or record.seed_s is None or resident.removed:
+                    continue
+                if now - resident.complete_since >= record.seed_s:
+                    extra = {"share": record.share.hex()}
+                    logger.info("seeded for its time: %s", record.name, extra=extra)
+                    try:
+                        await self._forget(record.share)
+                    except StorageError as error:  # it is known as long as the shelf has it
+                        logger.error("%s cannot be forgotten: %s", record.name, error, extra=extra)
 
     async def recheck(self) -> None:
         """Look whether the files of complete shares are as they were, without hashing. A share with a file
@@ -247,25 +253,25 @@ class Daemon:
         trackers = dict.fromkeys(
             (*map(str, link.trackers), *request.trackers, *map(str, self.context.trackers))
         )
-        peers = dict.fromkeys((*(str(peer.address) for peer in link.peers), *request.peers))
-        for text in (*trackers, *peers):
-            try:
+        peers = dict.fromkeys((*map(str, link.peers), *request.peers))
+        try:
+            for text in trackers:
                 Address.parse(text)
-            except ValueError as error:
-                raise UsageError(str(error)) from error
+            for text in peers:
+                KnownPeer.parse(text)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         record = ShareRecord(
             link.share,
             Role.GET,
-            link.name or f"share-{link.share.hex()[:16]}",
+            landing_name(link.name, link.share),
             request.folder,
             0,
             trackers=tuple(trackers),
             peers=tuple(peers),
             only=request.only,
-            up=request.up,
-            down=request.down,
             seed_s=None if request.seed_s == math.inf else request.seed_s,
-        )
+        ).with_limits(request.up, request.down)
         resident, _ = await self._admit(record, None)
         if resident.record.complete and resident.record.rests and await self._is_changed(resident):
             await resident.close()
@@ -286,7 +292,7 @@ class Daemon:
         async with self._admitting:
             admission = self._registry.consider(replace(record, order=self._registry.next_order))
             for share in admission.replaces:
-                await self._forget(share)
+                await self._drop(share)
             for other in list(self._all()):  # a name stands for one share: the one that was given it last
                 named = record.publish is not None and other.record.publish == record.publish
                 if named and other.record.share != record.share:
@@ -309,7 +315,11 @@ class Daemon:
         return resident, admission.known
 
     async def _forget(self, share: ShareId) -> None:
-        """A share is no longer known. Its files stay."""
+        """A share is no longer known. Its files stay. Raises StorageError; it is known then as before."""
+        async with self._admitting:  # or what removes it would take a new one of the same id from the shelf
+            await self._drop(share)
+
+    async def _drop(self, share: ShareId) -> None:
         resident = self.residents.pop(share, None)
         self._registry.remove(share)
         self._herald.remove(share)
@@ -317,9 +327,13 @@ class Daemon:
             self.publishing.drop(share)
         self._packed = (-math.inf, b"")
         if resident is not None:
-            resident.removed = True
-            await resident.close()
-        await self.context.workers.run(Lane.DISK, self.context.shelf.remove, share)
+            await resident.retire()
+        try:
+            await self.context.workers.run(Lane.DISK, self.context.shelf.remove, share)
+        except StorageError:
+            if resident is not None:
+                self._take_in(resident.record)
+            raise
 
     async def _each(self, share: str | None, deed: Callable[[Resident], Awaitable[None]]) -> Body:
         chosen = list(self._all()) if share is None else [self.residents[self._registry.find(share).share]]

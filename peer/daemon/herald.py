@@ -76,8 +76,8 @@ class _Beat:
 
 
 class Herald:
-    """See the module. ``wanted`` is told of a share that somebody is fetching, and of whom the tracker names;
-    it must not block or raise."""
+    """See the module. ``wanted`` is told of a share that somebody is fetching, of whom the tracker names, and
+    of the address where the socket saw the tracker; it must not block or raise."""
 
     def __init__(
         self, services: Services, wanted: Callable[[ShareId, list[KnownPeer], Address], None]
@@ -197,7 +197,7 @@ class Herald:
                         asked = beat.take_due(trio.current_time())
                         if asked is None:
                             break
-                        await self._announce(channel, beat, asked)
+                        await self._announce(channel, beat, asked, stream.remote)
                         asked = None
                 finally:
                     await trio.aclose_forcefully(stream)
@@ -218,7 +218,9 @@ class Herald:
             beat.schedule(asked, trio.current_time())
         return pause * self._rng.uniform(0.75, 1.0)
 
-    async def _announce(self, channel: MessageChannel, beat: _Beat, share: ShareId) -> None:
+    async def _announce(
+        self, channel: MessageChannel, beat: _Beat, share: ShareId, informant: Address
+    ) -> None:
         event = AnnounceEvent.PROGRESS if beat.told.get(share) else AnnounceEvent.STARTED
         answer = await self._exchange(channel, share, event)
         if share not in beat.told:  # removed meanwhile
@@ -229,7 +231,7 @@ class Herald:
         beat.schedule(share, trio.current_time() + interval * self._rng.uniform(0.85, 1.0))
         if answer.leechers:
             peers = [peer for peer in answer.peers if peer.node != self._services.node]
-            self._wanted(share, peers, beat.tracker)
+            self._wanted(share, peers, informant)
 
     async def _stop(self, channel: MessageChannel, beat: _Beat) -> None:
         """Leave many shares at once: all is said before the first answer is waited for, time is short."""

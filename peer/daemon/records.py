@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgpack  # type: ignore[import-untyped]
 
 from peer.errors import StorageError
-from peer.ids import ID_BYTES, ShareId
+from peer.ids import ID_BYTES, Address, KnownPeer, ShareId
 from peer.limits import FILES_MAX, PATH_DEPTH_MAX, SHARE_RECORD_BYTES_MAX
 from peer.store.filesystem import FileState, PathParts
 
@@ -112,11 +112,23 @@ class ShareRecord:
             and bool(self.name)
             and "/" not in self.name
             and all(text is None or type(text) is str for text in (self.announce, self.publish))
+            and self._are_addresses()
             and all(rate is None or (_is_number(rate) and 0 <= rate < math.inf) for rate in rates)
             and {type(self.complete), type(self.paused)} == {bool}
             and {type(number) for number in (self.order, self.total_bytes, self.files)} == {int}
             and min(self.total_bytes, self.files) >= 0
         )
+
+    def _are_addresses(self) -> bool:
+        """Whether every address in it is one: who reads them later does not ask."""
+        try:
+            for text in (*self.trackers, *filter(None, [self.announce])):
+                Address.parse(text)
+            for text in self.peers:
+                KnownPeer.parse(text)
+        except ValueError:
+            return False
+        return True
 
     def with_limits(self, up: float | None, down: float | None) -> "ShareRecord":
         """None leaves a limit as it is; infinity takes it away."""

@@ -80,7 +80,7 @@ class Resident:
         while self._scope is not None and self._scope.cancel_called:
             await self._closed.wait()
         if self._scope is None:
-            if self.record.paused or self._context.nursery is None:
+            if self.record.paused or self.removed or self._context.nursery is None:
                 return None
             if not again and trio.current_time() - self._failed_at < REOPEN_S:
                 return None
@@ -100,9 +100,18 @@ class Resident:
             with trio.CancelScope(shield=True):
                 await self._closed.wait()
 
+    async def retire(self) -> None:
+        """Close it for good: it is removed, and nothing is put on the shelf for it from now on."""
+        self.removed = True
+        await self.close()
+        async with self._amending:  # whoever was at it has ended
+            pass
+
     async def amend(self, amended: Callable[[ShareRecord], ShareRecord]) -> None:
-        """Put a changed record on the shelf, and go by it from now on."""
+        """Put a changed record on the shelf, and go by it from now on. Without effect once it is removed."""
         async with self._amending:
+            if self.removed:
+                return
             record = amended(self.record)
             await self._context.workers.run(Lane.DISK, self._context.shelf.put, record)
             self.record = record
@@ -191,7 +200,7 @@ class Resident:
         target = self.target = Target(folder, record.name, record.only, context.workers)
         trackers = [Address.parse(text) for text in record.trackers]
         member = Member(record.share, context.node.services, target=target, trackers=trackers)
-        member.learned([KnownPeer(Address.parse(text)) for text in record.peers], Source.OPTION)
+        member.learned(map(KnownPeer.parse, record.peers), Source.OPTION)
         self.speaks = True
         try:
             async with trio.open_nursery() as nursery:

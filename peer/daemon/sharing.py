@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from peer.control.protocol import Share
 from peer.daemon.context import Context
@@ -29,7 +30,7 @@ class Hashed:
 async def hash_source(context: Context, request: Share, progress: Callable[[int, int], None]) -> Hashed:
     """Hash what a request names. Raises UsageError, StorageError."""
     path = request.path.rstrip("/")
-    name = path.rpartition("/")[2]
+    name = normalize("NFC", path.rpartition("/")[2])
     try:
         check_component(name)
     except ValueError as error:
@@ -41,6 +42,8 @@ async def hash_source(context: Context, request: Share, progress: Callable[[int,
     trackers = dict.fromkeys((*_addresses(request.trackers), *context.trackers))
     if request.publish is not None and not trackers:
         raise UsageError("--publish needs a tracker that keeps the catalogue: name it with --tracker HOST")
+    if request.announce is not None:
+        _addresses((request.announce,))
     root, top = await context.workers.run(Lane.DISK, context.places.source, path)
     try:
         result = await scan(root, top, context.workers, progress=progress)
@@ -57,11 +60,9 @@ async def hash_source(context: Context, request: Share, progress: Callable[[int,
         trackers=tuple(map(str, trackers)),
         announce=request.announce,
         publish=request.publish,
-        up=request.up,
-        down=request.down,
         total_bytes=manifest.total_bytes,
         files=len(manifest.files),
-    )
+    ).with_limits(request.up, request.down)
     return Hashed(record, manifest, Stamps(root.describe(), result.paths, result.states), result.skipped)
 
 

@@ -21,6 +21,7 @@ from peer.limits import (
 )
 from peer.link import Link
 from peer.swarm.peerbook import PeerBook
+from peer.wire.codec import can_travel
 from peer.wire.messages import Peers
 
 
@@ -89,7 +90,7 @@ class Exchange:
         news = tuple(
             peer
             for peer in self._book.tell(EXCHANGE_TOLD_MAX, but=link.id)
-            if peer.address not in talk.told and peer.address.host.isascii()
+            if peer.address not in talk.told and can_travel(peer.address.host)
         )
         if len(news) <= PEERS_PER_MESSAGE_MAX:
             talk.told_of = arrivals

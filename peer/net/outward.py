@@ -23,8 +23,11 @@ def outward_hosts() -> list[str]:
 
 
 def reachable(announce: Address | None, host: str | None, port: int) -> list[Address]:
-    """The addresses for a link: the one that the user names, else the one listened on, else all outward."""
+    """The addresses for a link: the one that the user names, else the one listened on, else all outward. None
+    for a link-local one: its zone (``%eth0``) is this machine's own word for its network."""
     if announce is not None:
         return [announce]
+    if host is not None and "%" in host:
+        return []
     hosts = [host] if host is not None else outward_hosts() or ["127.0.0.1"]
     return [Address(name, port) for name in hosts]

@@ -16,6 +16,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import trio
 
@@ -58,11 +59,16 @@ def socket_errors() -> Iterator[None]:
 
 
 def observed_address(name: tuple[object, ...]) -> Address:
-    """A socket's name as an address; IPv4 in IPv6's clothes (``::ffff:1.2.3.4``) is undressed."""
+    """A socket's name as an address; IPv4 in IPv6's clothes (``::ffff:1.2.3.4``) is undressed. A link-local
+    one keeps its zone (``fe80::1%eth0``), without which nobody can dial it."""
     host, port = str(name[0]), int(str(name[1]))
     if ":" in host:
         mapped = ipaddress.IPv6Address(host).ipv4_mapped
         host = str(mapped) if mapped is not None else host
+        zone = name[3] if len(name) > 3 and "%" not in host else 0
+        if mapped is None and isinstance(zone, int) and zone:
+            with suppress(OSError):  # the interface is gone
+                host = f"{host}%{socket.if_indextoname(zone)}"
     return Address(host, port)
 
 
@@ -306,7 +312,7 @@ class TcpTransport:
         except (OSError, ValueError, OverflowError) as error:
             raise UsageError(f"cannot listen on {host or 'this machine'}: {_reason(error)}") from error
         # IPv6 first: where it is switched off, the machine says so only when it is tried.
-        names = sorted({(family, name[0]) for family, _, _, _, name in found}, reverse=True)
+        names = sorted({(family, name) for family, _, _, _, name in found}, reverse=True)
         for attempt in range(1, LISTEN_TRIES_MAX + 1):
             try:
                 return await _listen_on_all(names, port)
@@ -338,20 +344,20 @@ def _peer_name(stream: trio.SocketStream) -> object:
         return None
 
 
-async def _listen_on_all(names: Sequence[tuple[int, str | int]], port: int) -> list[Listener]:
+async def _listen_on_all(names: Sequence[tuple[int, tuple[Any, ...]]], port: int) -> list[Listener]:
     """One listener for each name, all on one port. Raises OSError, with nothing left open."""
     listeners: list[Listener] = []
     sockets: list[trio.socket.SocketType] = []
     lacking: OSError | None = None
     try:
-        for family, host in names:
+        for family, (host, _, *zone) in names:
             try:
                 sock = trio.socket.socket(family, socket.SOCK_STREAM)
                 sockets.append(sock)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                await sock.bind((host, port))
+                await sock.bind((host, port, *zone))
             except OSError as error:
                 if error.errno not in NO_FAMILY_ERRNOS:
                     raise

@@ -43,7 +43,10 @@ def open_folder(path: str, *, create: bool = False) -> Folder:
     """
     if create and not os.path.isdir(path):
         parent = os.path.dirname(os.path.abspath(path))
-        above = open_folder(parent, create=True)
+        try:
+            above = open_folder(parent, create=True)
+        except FileExistsError as error:  # of the parent: no folder
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), parent) from error
         os.makedirs(path, exist_ok=True)
         above.sync_folder(())
         above.close()
@@ -336,11 +339,17 @@ def _rename_after_look(source: int, old: str, target: int, new: str) -> None:
 def _state_of(status: os.stat_result) -> FileState:
     return FileState(
         status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
+        _in_64_bits(status.st_mtime_ns),
+        _in_64_bits(status.st_ctime_ns),
         status.st_ino,
         bool(status.st_mode & stat.S_IXUSR),
     )
+
+
+def _in_64_bits(time_ns: int) -> int:
+    """Wrapped around like a machine's integer: journals and stamps hold 64 bits, which end in 1677 and 2262,
+    and file systems know times beyond. (1601 is what Windows writes for none.) Times are only compared."""
+    return (time_ns + 2**63) % 2**64 - 2**63
 
 
 def _kind_of(entry: os.DirEntry[str]) -> Kind:

@@ -65,13 +65,13 @@ class MirrorState:
         with trouble(printable(self._folder.describe())):
             return frozenset(fold(entry.name) for entry in self._folder.entries(()))
 
-    def manifest(self, share: ShareId) -> Manifest | None:
-        """A share's manifest, if it was kept and is whole."""
+    def manifest(self, share: ShareId) -> tuple[Manifest, bytes] | None:
+        """A share's manifest and its bytes, if it was kept and is whole."""
         path = (STATE_FOLDER, share.hex())
         with trouble(self._folder.describe(path)):
             data = read_whole(self._folder, path, MANIFEST_BYTES_MAX)
         try:
-            return None if data is None else Manifest.decode(data, share)
+            return None if data is None else (Manifest.decode(data, share), data)
         except ManifestError:
             return None
 

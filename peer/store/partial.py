@@ -146,11 +146,11 @@ class Partial:
             return read_whole(self.folder, self.manifest, MANIFEST_BYTES_MAX)
 
 
-def stored_manifest(folder: Folder, name: str, share: ShareId) -> Manifest | None:
-    """The manifest that an earlier run left in NAME.part, if it is the one of this share."""
+def stored_manifest(folder: Folder, name: str, share: ShareId) -> tuple[Manifest, bytes] | None:
+    """The manifest that an earlier run left in NAME.part, and its bytes, if it is the one of this share."""
     try:
         data = Partial(folder, name)._read_manifest()
-        return None if data is None else Manifest.decode(data, share)
+        return None if data is None else (Manifest.decode(data, share), data)
     except (StorageError, ManifestError):
         return None
 

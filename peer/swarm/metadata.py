@@ -5,7 +5,7 @@ bitfield has the manifest. We ask a few at once, because it is small and everyth
 first answer whose hash is the share id is the manifest, whoever sent it. Who is slow keeps its request, and
 others are asked beside it. A peer whose answer has another hash lied and is expelled. An answer that has the
 right hash and is still no legal manifest is the link's fault, not the peer's: then there is nothing to be had
-anywhere, and `ManifestError` says so.
+anywhere. Reading it takes long, and is the caller's.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ from blake3 import blake3
 from peer.errors import ManifestError
 from peer.ids import LinkId, ShareId
 from peer.limits import MANIFEST_ASKS_MAX, MANIFEST_PATIENCE_S, MANIFEST_PROGRESS_BYTES
-from peer.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +74,13 @@ class ManifestQuest:
                 self._slow.add(link)
         return self._ask(now)
 
-    def answered(self, link: LinkId, data: bytes) -> tuple[Manifest | None, list[WithdrawManifest]]:
-        """The whole answer of a link: the manifest and whom to cancel, or None for a lie.
-
-        Raises ManifestError when the bytes are what the link names and still no legal manifest.
-        """
+    def answered(self, link: LinkId, data: bytes) -> list[WithdrawManifest] | None:
+        """The whole answer of a link: whom to cancel, or None for a lie."""
         self._forget(link)
         if blake3(data).digest() != self._share:
             self.liars += 1
-            return None, []
-        manifest = Manifest.decode(data, self._share)
-        others = [WithdrawManifest(other) for other in self._asked]
-        return manifest, others
+            return None
+        return [WithdrawManifest(other) for other in self._asked]
 
     def _ask(self, now: float) -> list[AskManifest]:
         asks = []

@@ -2,7 +2,8 @@
 
 Every message costs its receiver a wake-up, a decoding and a look around. Most are paid for: a have by the
 piece that is new, a request by the answer that we chose to give. The others (a have of what is known, choke
-and unchoke, interest and none, a ping, a cancel of nothing, a request that is refused) are rare among honest
+and unchoke, interest and none, a ping, a cancel of nothing, a request that is refused, a kind that we do not
+know) are rare among honest
 peers and free for those who only want to keep us busy. They share one budget for each link; who overdraws it
 breaks the protocol and is sent away. Honest bursts fit: when a link is choked a whole window of requests is
 refused, and an endgame cancels as many.

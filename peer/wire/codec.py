@@ -172,11 +172,16 @@ def _known_peers(value: object) -> tuple[KnownPeer, ...]:
     )
 
 
+def can_travel(host: str) -> bool:
+    """Whether a message may carry this host. A user or a link may name others, and a resolver take them."""
+    return len(host) <= HOST_BYTES_MAX and _HOST.fullmatch(host) is not None
+
+
 def _known_peer(value: object) -> KnownPeer:
     if type(value) is not list:
         raise ValueError
     host, port, node = value
-    if type(host) is not str or len(host) > HOST_BYTES_MAX or not _HOST.fullmatch(host):
+    if type(host) is not str or not can_travel(host):
         raise ValueError
     return KnownPeer(Address(host, _PORT(port)), None if node is None else NodeId(_id(node)))
 

@@ -144,6 +144,11 @@ class Session:
     # --- what we send: whole frames, for the stream in the order of the calls. All raise LocalProtocolError.
 
     @property
+    def unknown_frames(self) -> int:
+        """Frames of unknown kind that were skipped so far."""
+        return self._reader.unknown_frames
+
+    @property
     def inside_header(self) -> bool:
         """Whether the other side has begun a message and not finished its header."""
         return self._reader.inside_header

@@ -289,10 +289,10 @@ async def test_a_bug_of_ours_ends_one_conversation_only(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Registry):
-        def announce(self, announce, host, now, rng):  # type: ignore[no-untyped-def]
+        def announce(self, announce, host, now, rng, *, proven=False):  # type: ignore[no-untyped-def]
             if announce.port == 666:
                 raise ZeroDivisionError
-            return super().announce(announce, host, now, rng)
+            return super().announce(announce, host, now, rng, proven=proven)
 
     async with running(registry=Broken()) as house:
         with pytest.raises(ConnectionLost):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.ids import Address
+from peer.ids import Address, KnownPeer
 from peer.swarm.addresses import canonical, is_loopback, may_tell, usable
 
 
@@ -89,3 +89,27 @@ def test_any_text_is_judged(host: str, informant: str, port: int) -> None:
     usable(address)
     may_tell(informant, address)
     assert canonical(canonical(address)) == canonical(address)
+
+
+@pytest.mark.parametrize(
+    "port", ["0", "65536", "0000019999999", "1" * 5000, "-1", "+1", "1_0", "\u0661", " 1", ""]
+)
+def test_what_is_no_port(port: str) -> None:
+    """Of a long one only the first digits were looked at, and the whole of it was taken."""
+    with pytest.raises(ValueError, match="port"):
+        Address.parse(f"example.org:{port}")
+
+
+def test_a_port_may_have_zeros_before_it() -> None:
+    assert Address.parse("example.org:000007701") == Address("example.org", 7701)
+
+
+@pytest.mark.parametrize("text", ["192.0.2.7:7701", f"{'ab' * 32}@[2001:db8::1]:7701"])
+def test_a_known_peer_is_read_as_it_is_written(text: str) -> None:
+    assert str(KnownPeer.parse(text)) == text
+
+
+@pytest.mark.parametrize("node", ["", "ab", "zz" * 32, "ab" * 33, " " + "ab" * 31 + "a"])
+def test_what_is_no_known_peer(node: str) -> None:
+    with pytest.raises(ValueError, match="NODEID"):
+        KnownPeer.parse(f"{node}@192.0.2.7:7701")

@@ -17,6 +17,8 @@ SHARE = ShareId(bytes(range(32)))
 TEXTS = st.text(
     st.characters(blacklist_characters="\0/", blacklist_categories=["Cs"]), min_size=1, max_size=12
 )
+ADDRESSES = st.sampled_from(["192.0.2.7:7701", "[2001:db8::1]:1", "example.org:65535"])
+PEERS = ADDRESSES | ADDRESSES.map(f"{'ab' * 32}@".__add__)
 RATES = st.none() | st.floats(0, 1e12)
 RECORDS = st.builds(
     ShareRecord,
@@ -27,10 +29,10 @@ RECORDS = st.builds(
     order=st.integers(0, 10**6),
     complete=st.booleans(),
     paused=st.booleans(),
-    trackers=st.lists(TEXTS, max_size=3).map(tuple),
-    peers=st.lists(TEXTS, max_size=3).map(tuple),
+    trackers=st.lists(ADDRESSES, max_size=3).map(tuple),
+    peers=st.lists(PEERS, max_size=3).map(tuple),
     only=st.lists(TEXTS, max_size=3).map(tuple),
-    announce=st.none() | TEXTS,
+    announce=st.none() | ADDRESSES,
     up=RATES,
     down=RATES,
     seed_s=RATES,
@@ -70,6 +72,10 @@ def test_a_cut_record_is_damaged(record: ShareRecord, data: st.DataObject) -> No
         {"share": "00"},
         {"share": 7},
         {"role": "thief"},
+        {"announce": "no address"},
+        {"trackers": ["no address"]},
+        {"trackers": [f"{'ab' * 32}@192.0.2.7:7700"]},
+        {"peers": ["abcd@192.0.2.7:7701"]},
         {"name": ""},
         {"name": "a/b"},
         {"name": 7},

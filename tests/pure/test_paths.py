@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.limits import NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX
-from peer.paths import check_component, check_path, check_paths, fold, printable, shortened, shown_path
+from peer.paths import (
+    check_component,
+    check_path,
+    check_paths,
+    fold,
+    landing_name,
+    printable,
+    shortened,
+    shown_path,
+)
 
 LEGAL = [
     "a",
@@ -222,3 +231,18 @@ def test_clash_check_agrees_with_its_definition(
         assert not legal
     else:
         assert legal
+
+
+@pytest.mark.parametrize(
+    ("name", "lands"),
+    [
+        ("film.bin", "film.bin"),
+        ("a.b", "a.b"),
+        (".ssh", "share-abababababababab"),
+        ("...", "share-abababababababab"),
+        ("", "share-abababababababab"),
+        (None, "share-abababababababab"),
+    ],
+)
+def test_what_a_share_is_called_where_it_is_put(name: str | None, lands: str) -> None:
+    assert landing_name(name, b"\xab" * 32) == lands

@@ -51,9 +51,11 @@ class Desk:
         event: AnnounceEvent = PROGRESS,
         left: int = 1,
         want: int = 50,
+        proven: bool = False,
     ) -> Announced:
         message = Announce(1, share, node_id(node), port, event, left, want)
-        answer = self.registry.announce(message, host or f"10.0.0.{node}", self.now, self.rng)
+        host = host or f"10.0.0.{node}"
+        answer = self.registry.announce(message, host, self.now, self.rng, proven=proven)
         self.registry.check_invariants()
         return answer
 
@@ -76,6 +78,34 @@ def test_first_is_told_nobody_and_second_is_told_first(desk: Desk) -> None:
     assert [peer.address for peer in second.peers] == [Address("10.0.0.1", PORT)]
     assert [peer.node for peer in second.peers] == [node_id(1)]
     assert (second.seeders, second.leechers) == (0, 2)
+
+
+def test_who_has_proved_it_is_not_moved_by_who_only_claims_it(desk: Desk) -> None:
+    """A tracker takes plain connections beside encrypted ones: there anybody could be anybody's node."""
+    desk.announce(1, proven=True)
+    desk.announce(1, host="10.6.6.6")
+    desk.announce(1, event=STOPPED)
+    desk.announce(1, port=0)
+    assert [peer.address for peer in desk.announce(2).peers] == [Address("10.0.0.1", PORT)]
+    desk.announce(1, host="10.0.0.7", proven=True)
+    assert [peer.address for peer in desk.announce(2).peers] == [Address("10.0.0.7", PORT)]
+    desk.announce(2, host="10.6.6.6")
+    desk.announce(2, proven=True)
+    assert [peer.address for peer in desk.announce(1, proven=True).peers] == [Address("10.0.0.2", PORT)]
+    desk.announce(2, event=STOPPED, proven=True)
+    assert desk.told(1, proven=True) == set()
+    desk.now += 10_000
+    desk.announce(1, host="10.0.0.9")
+    assert [peer.address for peer in desk.announce(3).peers] == [Address("10.0.0.9", PORT)]
+
+
+def test_claims_do_not_use_up_what_a_node_may_have_listed() -> None:
+    desk = Desk(RegistryLimits(members_per_node=2))
+    for number in range(5):
+        desk.announce(1, share=share_id(number), host="10.6.6.6")
+    for number in range(5, 8):
+        desk.announce(1, share=share_id(number), proven=True)
+    assert [len(desk.told(2, share=share_id(number))) for number in range(8)] == [1, 1, 0, 0, 0, 1, 1, 0]
 
 
 def test_seeder_is_told_leechers_only(desk: Desk) -> None:
@@ -370,6 +400,8 @@ class RegistryMachine(RuleBasedStateMachine):
         self.rng = Random(seed)
         self.now = 0.0
         self.model: dict[tuple[ShareId, NodeId], tuple[Address, bool, float]] = {}
+        self.proven: dict[tuple[ShareId, NodeId], float] = {}
+        self.ignored = 0
 
     @rule(
         share=SHARES,
@@ -379,16 +411,24 @@ class RegistryMachine(RuleBasedStateMachine):
         event=st.sampled_from(AnnounceEvent),
         left=st.sampled_from([0, 1, 2**40]),
         want=st.sampled_from([0, 1, 3, 50]),
+        proven=st.booleans(),
     )
-    def announce(self, host: str, port: int, event: AnnounceEvent, **fields: Any) -> None:
+    def announce(self, host: str, port: int, event: AnnounceEvent, proven: bool, **fields: Any) -> None:
         message = Announce(1, port=port, event=event, **fields)
         share, node = message.share, message.node
-        answer = self.registry.announce(message, host, self.now, self.rng)
-        if event is STOPPED or port == 0:
+        swarm = self.registry._swarms.get(share)
+        is_there = swarm is not None and swarm.get(node) is not None  # not evicted
+        answer = self.registry.announce(message, host, self.now, self.rng, proven=proven)
+        removes = event is STOPPED or port == 0
+        if is_there and not proven and self.proven.get((share, node), 0.0) > self.now:
+            self.ignored += not removes
+        elif removes:
             self.model.pop((share, node), None)
+            self.proven.pop((share, node), None)
         else:
             deadline = self.now + limits.MEMBER_INTERVALS * answer.interval
             self.model[share, node] = (Address(host, port), message.left == 0, deadline)
+            self.proven[share, node] = deadline if proven else 0.0
         self.check_answer(message, host, answer)
 
     def check_answer(self, asked: Announce, host: str, answer: Announced) -> None:
@@ -413,7 +453,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     def unlimited(self) -> bool:
         statistics = self.registry.statistics()
-        return statistics.evicted == statistics.unlisted == 0
+        return statistics.evicted == 0 and statistics.unlisted == self.ignored
 
     @rule(step=st.sampled_from([0.5, limits.EXPIRY_GRAIN_S, 60.0, 149.0, 10_000.0]))
     def wait(self, step: float) -> None:

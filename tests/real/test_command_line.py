@@ -116,6 +116,10 @@ def test_a_link_that_cannot_be_read(link: str, what: str, tmp_path: Path) -> Non
         (["share"], "PATH"),
         (["fetch"], "fetch"),
         (["verify", NOBODY], "DIR"),
+        (["share", ""], "empty"),
+        (["inspect", ""], "empty"),
+        (["get", NOBODY, "-o", ""], "empty"),
+        (["id", "--home", ""], "empty"),
     ],
 )
 def test_a_mistake_in_an_argument(arguments: list[str], what: str) -> None:
@@ -184,6 +188,24 @@ def test_a_path_that_cannot_be_shared(name: str, tmp_path: Path) -> None:
     assert result.code in {2, 5}
     assert result.out == ""
     assert len(result.err.strip().splitlines()) == 1
+
+
+def test_a_file_where_a_folder_of_the_path_should_be(tmp_path: Path) -> None:
+    """It was said that something was in the way at a place where nothing was."""
+    (tmp_path / "file").write_bytes(b"")
+    result = get(NOBODY, tmp_path / "file" / "below" / "it", tmp_path / "h")
+    assert result.code == 5
+    assert "a part of this path is a file" in result.err
+    result = get(NOBODY, tmp_path / "file", tmp_path / "h")
+    assert "something with this name is already there" in result.err
+
+
+def test_a_name_that_a_mac_has_written_is_shared_as_others_write_it(tmp_path: Path) -> None:
+    """Its letters were in Unicode form NFD, and it was refused; below the top it was not."""
+    (tmp_path / "zlut\u030c\u00fd.txt").write_bytes(b"horse")
+    with sharing(tmp_path / "zlut\u030c\u00fd.txt", tmp_path / "sharer") as link:
+        assert get(link, tmp_path / "in", tmp_path / "getter").code == 0
+    assert (tmp_path / "in" / "zlu\u0165\u00fd.txt").read_bytes() == b"horse"
 
 
 def test_two_processes_in_one_home(tmp_path: Path) -> None:
@@ -259,6 +281,22 @@ def wait_for_progress(process: subprocess.Popen[str], count: int) -> None:
         if json.loads(line).get("done", 0) >= count:
             return
     pytest.fail("the transfer ended before it was interrupted")
+
+
+@pytest.mark.parametrize("words", [["inspect", "PATH"], ["share", "PATH"], ["verify", "PATH", "."]])
+def test_hashing_ends_with_the_first_interruption(words: list[str], tmp_path: Path) -> None:
+    """`inspect` and `verify` went on to the end; `share` ended as if all were done."""
+    source = tmp_path / "large"
+    with source.open("wb") as file:
+        file.truncate(1 << 40)
+    arguments = [str(source) if word == "PATH" else word for word in words]
+    process = begin("peer", *arguments, "--home", tmp_path / "home", "--progress", "json")
+    assert process.stderr is not None
+    while '"hashing"' not in process.stderr.readline():
+        assert process.poll() is None
+    result = end(process, signal.SIGINT)
+    assert result.code == 130
+    assert result.out == ""
 
 
 def test_seeding_on_after_completion(tmp_path: Path) -> None:

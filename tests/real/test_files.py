@@ -12,10 +12,12 @@ from typing import NoReturn
 
 import pytest
 
+from peer.daemon.records import Stamps
 from peer.limits import FOLDERS_OPEN_MAX
 from peer.store import native
 from peer.store.files import open_folder
 from peer.store.filesystem import Entry, Folder, Kind
+from peer.store.records import Clean, encode
 from tests.folder_kit import CHECKS, read, refused, write
 
 
@@ -261,3 +263,16 @@ def test_permission_and_read_only(folder: Folder, root: Path) -> None:
     with pytest.raises(PermissionError):
         folder.create(("d", "f"))
     os.chmod(root / "d", 0o700)
+
+
+@pytest.mark.parametrize("year", [1601, 2400, 5000])
+def test_a_time_far_away_fits_into_what_is_kept_of_it(year: int, folder: Folder, root: Path) -> None:
+    """A daemon could not share a file of 1601, which is what Windows writes where it knows no time."""
+    write(folder, ("f",), b"data")
+    seconds = (year - 1970) * 31_556_952
+    os.utime(root / "f", ns=(0, seconds * 10**9))  # a file system that cannot takes its nearest
+    state = folder.state(("f",))
+    assert folder.open(("f",)).state() == state
+    assert Stamps.decode(Stamps("/root", (("f",),), (state,)).encode()).states == (state,)
+    journal, _ = encode(Clean((state.mtime_ns,)))
+    assert len(journal) == 1 + 4 + 8 + 4

@@ -123,3 +123,19 @@ def test_croc_GHSA_ppjh_xp5v_46wc_a_name_in_the_link_leads_outside(tmp_path: Pat
         result = get(evil, tmp_path / "out", tmp_path / "h2")
     assert result.code == 2
     assert not list(tmp_path.rglob("evil"))
+
+
+def test_CVE_2023_43619_a_link_that_adds_to_a_hidden_folder_of_the_home(tmp_path: Path) -> None:
+    """croc: whoever sent could put .ssh/authorized_keys where the receiver happened to be."""
+    (tmp_path / "source" / ".ssh").mkdir(parents=True)
+    (tmp_path / "source" / ".ssh" / "authorized_keys").write_bytes(b"evil")
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "known_hosts").write_bytes(b"example.org")
+    with sharing(tmp_path / "source" / ".ssh", tmp_path / "h1") as link:
+        assert "dn=.ssh" in link
+        result = get(link, home, tmp_path / "h2", "--json")
+    assert result.code == 0
+    assert [path.name for path in (home / ".ssh").iterdir()] == ["known_hosts"]
+    assert result.json["name"].startswith("share-")
+    assert (home / result.json["name"] / "authorized_keys").read_bytes() == b"evil"

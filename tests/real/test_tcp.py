@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from peer.errors import DialError, UsageError
 from peer.ids import Address
 from peer.limits import UNSENT_BYTES, UNSENT_BYTES_MAX, UNSENT_BYTES_MIN
 from peer.net import tcp
+from peer.net.outward import reachable
 from peer.net.sendqueue import unsent_bytes_for
 from peer.net.tcp import TcpStream, TcpTransport, observed_address
 from peer.net.transport import Listener
@@ -335,7 +337,7 @@ async def test_a_free_port_that_is_taken_on_one_family_is_tried_again(
 ) -> None:
     real, calls = tcp._listen_on_all, 0
 
-    async def once_taken(names: list[tuple[int, str | int]], port: int) -> list[Listener]:
+    async def once_taken(names: list[tuple[int, tuple[Any, ...]]], port: int) -> list[Listener]:
         nonlocal calls
         calls += 1
         if calls == 1:
@@ -346,6 +348,35 @@ async def test_a_free_port_that_is_taken_on_one_family_is_tried_again(
     (listener,) = await TRANSPORT.listen("127.0.0.1", 0)
     assert calls == 2
     await listener.aclose()
+
+
+def test_an_address_that_means_something_on_one_interface_keeps_its_name() -> None:
+    number, name = socket.if_nameindex()[0]
+    assert observed_address(("fe80::1", 7701, 0, number)) == Address(f"fe80::1%{name}", 7701)
+    assert observed_address(("fe80::1", 7701, 0, 0)) == Address("fe80::1", 7701)
+    assert observed_address(("::ffff:192.0.2.7", 7701, 0, number)) == Address("192.0.2.7", 7701)
+
+
+def link_local() -> str | None:
+    """Such an address of this machine, with its zone."""
+    table = Path("/proc/net/if_inet6")
+    for line in table.read_text().splitlines() if table.exists() else ():
+        digits, _, _, scope, _, name = line.split()
+        if scope == "20":
+            return f"{socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits))}%{name}"
+    return None
+
+
+async def test_listening_at_a_link_local_address() -> None:
+    """The zone got lost on the way to the socket: "invalid argument"."""
+    host = link_local()
+    if host is None:
+        pytest.skip("this machine has no link-local address")
+    dialled, accepted = await connected(host)
+    assert dialled.remote.host == accepted.remote.host == host
+    assert reachable(None, host, 7701) == []
+    await trio.aclose_forcefully(dialled)
+    await trio.aclose_forcefully(accepted)
 
 
 async def test_an_address_of_another_machine_cannot_be_listened_on() -> None:

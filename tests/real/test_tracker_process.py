@@ -124,7 +124,8 @@ def test_help_is_there_without_loading_the_machinery() -> None:
         "from tracker.cli import main\n"
         "try: main()\n"
         "except SystemExit as end: code = end.code\n"
-        "print(code, sorted({'trio', 'msgpack', 'cryptography', 'rich', 'peer'} & set(sys.modules)))"
+        "heavy = {'trio', 'msgpack', 'cryptography', 'rich', 'peer.limits', 'peer.net'}\n"
+        "print(code, sorted(heavy & set(sys.modules)))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
@@ -195,3 +196,14 @@ async def test_a_silent_crowd_larger_than_the_descriptors_locks_nobody_out() -> 
         assert (await ask(address, 1)).leechers == 1
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize(("home", "code", "what"), [("/proc/nowhere", 5, "/proc/nowhere"), ("", 2, "empty")])
+def test_a_home_that_cannot_be_is_said_in_a_line(home: str, code: int, what: str) -> None:
+    """It was a traceback, or the key in the working folder."""
+    done = subprocess.run(
+        command("--port", "0", "--home", home), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert what in done.stderr.splitlines()[-1]

@@ -1,5 +1,7 @@
 """The daemon in virtual time: it remembers, opens what is wanted, closes what is not, and loses nothing."""
 
+import errno
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from random import Random
@@ -17,6 +19,7 @@ from peer.daemon.daemon import Daemon
 from peer.daemon.shelf import Shelf
 from peer.errors import ConnectionLost, ExitCode
 from peer.limits import CONTROL_PENDING_MAX, DORMANT_S
+from peer.sim.disk import Operation
 from peer.sim.files import SimFolder
 from peer.sim.network import mbit
 from peer.sim.places import SimPlaces
@@ -526,3 +529,87 @@ async def test_only_so_many_are_open_at_once(
             assert a.open_members() <= 3, "one may still be closing"
         await trio.sleep(5)
         assert a.open_members() <= 2
+
+
+async def test_a_peer_whose_id_the_link_names_is_nobody_else(autojump_clock: MockClock) -> None:
+    """The daemon forgot the id, and fetched from whoever answered there."""
+    async with machines("a", "b") as (_, [a, b]):
+        link = await a.share("film.bin")
+        bare, _, address = link.partition("&x.pe=")
+        with pytest.raises(DaemonError) as caught:
+            await b.ask(Get(f"{bare}&x.pe={'77' * 32}@{address}", "/in", timeout_s=30.0))
+        assert caught.value.exit_code == ExitCode.NO_SOURCE
+        await b.crash()
+        await trio.sleep(60)
+        assert not (await b.ask(Status("film.bin")))["held"], "nor after a restart"
+        await b.ask(Remove("film.bin"))
+        named = f"{bare}&x.pe={a.peer.node_id.hex()}@{address}"
+        assert (await b.ask(Get(named, "/in")))["bytes"] == len(DATA)
+
+
+async def test_a_share_with_an_address_that_is_none_is_refused(autojump_clock: MockClock) -> None:
+    """It was kept, and from then on no list of the shares could be made."""
+    async with machines("a") as (_, [a]):
+        write_file(a.files, ("data", "film.bin"), DATA)
+        for request in (
+            Share("/data/film.bin", announce="no address"),
+            Share("/data/film.bin", trackers=("no address",)),
+            Share("/data/film.bin", up=math.inf),
+        ):
+            with suppress(DaemonError):
+                await a.ask(request)
+            assert len((await a.ask(List()))["shares"]) <= 1
+        await a.crash()
+        assert not (await a.ask(List()))["damaged"]
+
+
+async def test_shares_whose_time_is_over_at_once_are_all_forgotten(autojump_clock: MockClock) -> None:
+    """While one was being forgotten, somebody removed the other: the daemon died of it."""
+    async with slow_machines() as (a, b):
+        for number in range(3):
+            link = await a.share(f"film{number}.bin", DATA[: 1000 + number])
+            await b.ask(Get(link, "/in", seed_s=50.0))
+        residents = b.daemon.residents
+        for resident in residents.values():
+            resident.complete_since = trio.current_time()
+        with trio.fail_after(100):
+            while len(residents) == 3:  # noqa: ASYNC110 - virtual time, and no event for this
+                await trio.sleep(0.001)
+        await b.ask(Remove(list(residents)[-1].hex()))
+        await trio.sleep(30)
+        assert not (await b.ask(List()))["shares"]
+
+
+async def test_a_share_that_cannot_be_taken_from_the_disk_does_not_end_the_daemon(
+    autojump_clock: MockClock,
+) -> None:
+    """Its time of seeding was over while the disk had an error."""
+    async with machines("a", "b") as (_, [a, b]):
+        link = await a.share("film.bin")
+        await b.ask(Get(link, "/in", seed_s=50.0))
+        await trio.sleep(30)
+        b.peer.disk.fail(errno.EROFS, Operation.REMOVE, times=math.inf)
+        await trio.sleep(100)
+        b.peer.disk.heal()
+        await trio.sleep(100)
+        assert not (await b.ask(List()))["shares"]
+        await b.crash()
+        assert not (await b.ask(List()))["shares"], "it is tried again until it is forgotten for good"
+
+
+async def test_what_is_removed_stays_removed_whatever_changes_meanwhile(autojump_clock: MockClock) -> None:
+    """Limits that were being changed put the record back on the shelf: after a restart the share was back."""
+    async with slow_machines() as (_, b):
+        await b.share("film.bin", DATA[:1000])
+        async with trio.open_nursery() as nursery:
+
+            async def limit() -> None:
+                with suppress(DaemonError):
+                    await b.ask(Limits("film.bin", up=1000.0))
+
+            for _ in range(4):
+                nursery.start_soon(limit)
+            await trio.sleep(0.001)
+            await b.ask(Remove("film.bin"))
+        await b.crash()
+        assert not (await b.ask(List()))["shares"]

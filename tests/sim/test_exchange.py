@@ -101,3 +101,18 @@ async def test_who_tells_too_often_is_closed(autojump_clock: MockClock) -> None:
         assert len(fetch.member.links) == 2
         await trio.sleep(0.2 * EXCHANGE_EARLY_MAX + 3)
         assert len(fetch.member.links) == 1
+
+
+async def test_a_host_name_that_cannot_travel_is_told_to_nobody(autojump_clock: MockClock) -> None:
+    """A link named a peer by a name that a resolver takes and no message may carry: whoever was connected to
+    it, and to anybody else, ended with an internal error."""
+    async with open_world(4) as world:
+        odd = await world.add_peer("seed!of*evil.example", up=mbit(1))
+        other = await world.add_peer("other", up=mbit(1))
+        getter = await world.add_peer("getter")
+        link = await odd.share("file.bin", {(): DATA})
+        await other.share("file.bin", {(): DATA})
+        fetch = getter.fetch(link, peers=[Address("seed!of*evil.example", PORT), other.address])
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        assert fetch.read() == DATA

@@ -226,12 +226,12 @@ def test_the_manifest_can_be_had_without_asking_anybody(folder: SimFolder) -> No
     store = begin(folder)
     fetch(store, SHARE, [0])
     store.close()
-    assert stored_manifest(folder, NAME, share_id) == SHARE.manifest
+    assert stored_manifest(folder, NAME, share_id) == (SHARE.manifest, SHARE.manifest.encode())
     file = folder.open((PART, "manifest"), write=True)
     file.write(b"!", 50)
     assert stored_manifest(folder, NAME, share_id) is None
     begin(folder).close()  # the journal still says whose it is
-    assert stored_manifest(folder, NAME, share_id) == SHARE.manifest
+    assert stored_manifest(folder, NAME, share_id) == (SHARE.manifest, SHARE.manifest.encode())
 
 
 # --- what is in the way

@@ -1,5 +1,7 @@
 """Mirrors over the simulated network: what is published reaches them, whatever happens meanwhile."""
 
+import errno
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,6 +19,7 @@ from peer.ids import Address
 from peer.magnet import MagnetLink
 from peer.mirror import Mirror, Wish
 from peer.placement import STATE_FOLDER
+from peer.sim.disk import Operation
 from peer.sim.files import SimFolder
 from peer.sim.network import mbit
 from peer.sim.world import DOWNLOADS, SimPeer, World, open_world, read_file
@@ -264,6 +267,23 @@ async def test_no_more_than_there_is_room_for(autojump_clock: MockClock) -> None
         assert place.said["getter"].count("large: left out, 200.0 KiB do not fit --max-size") == 1
 
 
+async def test_what_is_listed_while_the_disk_is_full_is_kept_later(autojump_clock: MockClock) -> None:
+    """The ledger could not be written, and the share was never fetched before a restart."""
+    async with town(17) as place:
+        origin = await place.world.add_peer("origin")
+        getter = await place.world.add_peer("getter")
+        await place.publish(origin, "first", b"1")
+        mirror = place.mirror(getter)
+        await seeding(mirror, 1)
+        getter.disk.fail(errno.ENOSPC, Operation.WRITE, times=math.inf)
+        await place.publish(origin, "second", b"22")
+        await trio.sleep(3 * INTERVAL_S)
+        assert set(files(getter)) == {"first"}
+        getter.disk.heal()
+        await seeding(mirror, 2)
+        assert files(getter) == {"first": b"1", "second": b"22"}
+
+
 async def test_names_alike_of_two_publishers_lie_in_two_folders(autojump_clock: MockClock) -> None:
     """Two trackers, each with a name of its own, and one mirror of both."""
     async with town(7) as place:
@@ -370,7 +390,7 @@ async def test_a_dangerous_name_leads_nowhere(name: str, autojump_clock: MockClo
         place.mirror(getter)
         await trio.sleep(60)
         there = set(files(getter))
-        assert there <= {f".manyhands.{link.share.hex()[:8]}"}
+        assert there <= {f"share-{link.share.hex()[:16]}"}
 
 
 @pytest.mark.parametrize("seed", range(4))

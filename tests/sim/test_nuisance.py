@@ -5,10 +5,12 @@ Each nuisance is met both ways: it dials every honest node, and every honest get
 
 from random import Random
 
+import msgpack  # type: ignore[import-untyped]
 import pytest
 import trio
 from trio.testing import MockClock
 
+from peer.greeting import Greeted
 from peer.ids import Address
 from peer.limits import KNOWN_PEERS_MAX, OUTBOX_BYTES_MAX
 from peer.member import Member
@@ -82,3 +84,33 @@ async def test_a_crowd_of_nuisances_costs_an_honest_swarm_a_tenth_at_most(
     assert beside <= SLOWER_MAX * alone
     if name == FLOOD:
         assert all(member.book.statistics().banned for member in members), "the flooded have put an end to it"
+
+
+@pytest.mark.parametrize("payload", [0, 1000])
+async def test_who_sends_unknown_kinds_without_end_is_sent_away(
+    payload: int, autojump_clock: MockClock
+) -> None:
+    """They are skipped, so that later versions may add some; a million of them were skipped as well."""
+    header = msgpack.packb({"kind": "x", "payload": payload})
+    frame = len(header).to_bytes(4, "big") + header + bytes(payload)
+    async with open_world(8) as world:
+        origin = await world.add_peer("origin", up=mbit(0.1))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file.bin", {(): DATA})
+
+        async def few(greeted: Greeted) -> None:
+            await greeted.stream.send_all(frame * 1000)
+            await trio.sleep(10_000)
+
+        async def many(greeted: Greeted) -> None:
+            while True:
+                await greeted.stream.send_all(frame * 1000)
+                await trio.sleep(0.1)
+
+        hosts = [await hostile.live(world, name, link, how) for name, how in (("few", few), ("many", many))]
+        peers = [Address(host.address, PORT) for host in hosts]
+        fetch = getter.fetch(link, peers=peers)
+        await trio.sleep(0.05)
+        assert len(fetch.member.links) == 2
+        await trio.sleep(5)
+        assert [link.address for link in fetch.member.links.values()] == peers[:1]

@@ -1,18 +1,26 @@
 """Whole nodes in virtual time: the main job, and what people and machines do to it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import TypeVar, TypeVarTuple
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from peer.errors import ContentError, StorageError
-from peer.ids import Address
+from peer.ids import Address, ShareId
+from peer.manifest import Manifest
 from peer.member import Member, Phase
 from peer.member_statistics import member_statistics
 from peer.sim.network import mbit
+from peer.sim.workers import InlineWorkers
 from peer.sim.world import SimPeer, World, open_world
+from peer.workers import Lane
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 KIB = 1024
 PATIENCE_S = 600
@@ -39,6 +47,45 @@ async def test_one_file_from_one_peer(autojump_clock: MockClock) -> None:
         statistics = member_statistics(fetch.member)
         assert statistics.sources == {origin.node_id: len(data)}
         assert statistics.wasted_bytes == 0
+
+
+class BusyWorkers(InlineWorkers):
+    """Notes when it is at work."""
+
+    at_work = False
+
+    async def run(self, lane: Lane, job: Callable[[*Ts], T], *args: *Ts) -> T:
+        await trio.lowlevel.checkpoint()
+        self.at_work = True
+        try:
+            return job(*args)
+        finally:
+            self.at_work = False
+
+
+async def test_a_manifest_is_not_read_on_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """One with 100,000 files took more than a second, in which no other share of the node went on."""
+    workers = BusyWorkers()
+    decode = Manifest.decode
+    read: list[bool] = []
+
+    def watched(data: bytes, expected: ShareId | None = None) -> Manifest:
+        read.append(workers.at_work)
+        return decode(data, expected)
+
+    async with open_world(1) as world:
+        origin = await world.add_peer("origin")
+        getter = await world.add_peer("getter")
+        getter.workers = getter.node.services.workers = workers
+        link = await origin.share("file.bin", {(): noise(KIB)})
+        monkeypatch.setattr(Manifest, "decode", staticmethod(watched))
+        fetch = getter.fetch(link, peers=[origin.address])
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        assert read
+        assert all(read)
 
 
 async def test_a_folder_with_everything_in_it(autojump_clock: MockClock) -> None:
