@@ -20,8 +20,8 @@ import time
 from math import log
 
 from benchmarks.machine import describe
-from lab.large.policies import by_name
 from lab.large.run import Run
+from lab.simulate.policies import by_name
 from lab.simulate.scenario import parse
 
 TEXT = """

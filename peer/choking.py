@@ -1,7 +1,6 @@
 """Applies the choker's decisions to a member's links."""
 
 from collections.abc import Callable, Mapping
-from random import Random
 
 import trio
 
@@ -10,7 +9,8 @@ from peer.ids import LinkId
 from peer.link import Link
 from peer.outflow import Outflow
 from peer.swarm.accounts import Accounts
-from peer.swarm.choker import Choker, PeerView
+from peer.swarm.choker import PeerView
+from peer.swarm.policies import ChokePolicy
 from peer.swarm.slots import UplinkView
 
 
@@ -19,15 +19,14 @@ class Choking:
 
     def __init__(
         self,
-        rng: Random,
-        piece_bytes: int,
+        choker: ChokePolicy,
         links: Mapping[LinkId, Link],
         outflow: Outflow,
         *,
         seeding: Callable[[], bool],
         limit: Callable[[], float | None],
     ) -> None:
-        self.choker = Choker(rng, piece_bytes)
+        self.choker = choker
         self._links = links
         self._outflow = outflow
         self._seeding = seeding

@@ -183,9 +183,9 @@ class Member:
             await trio.sleep_forever()
         self._enter(Phase.CHECKING)
         holding, wanted = await target.prepare(*manifest)
-        download = Download(
-            holding.layout.piece_length, holding.have, wanted, self.services.rng, target.make_picker
-        )
+        services = self.services
+        make_picker = services.policies.make_picker
+        download = Download(holding.layout.piece_length, holding.have, wanted, services.rng, make_picker)
         self.intake = Intake(
             holding.manifest,
             holding.layout,
@@ -238,8 +238,7 @@ class Member:
             lost=self._lost,
         )
         self._choking = Choking(
-            services.rng,
-            holding.manifest.piece_bytes,
+            services.policies.make_choker(services.rng, holding.manifest.piece_bytes),
             self.links,
             self.outflow,
             seeding=lambda: self.complete.is_set() or self._given is not None,

@@ -23,6 +23,7 @@ from peer.net.transport import Listener, Stream, Transport
 from peer.pacing import Pacer
 from peer.services import Services
 from peer.swarm.door import Admitted, Door, DoorBounds, Guest
+from peer.swarm.policies import Policies
 from peer.trace import EventTrace, NoTrace
 from peer.wire.messages import Hello
 from peer.wire.session import Session
@@ -35,6 +36,7 @@ class Node:
     """One node: an identity, a transport, and the swarms that it takes part in.
 
     up, down: bytes a second for the whole node, None for no limit. links_max: connected peers of one share.
+    policies: others than those that users run, for an experiment.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Node:
         alarm: Alarm | None = None,
         bounds: DoorBounds | None = None,
         links_max: int = LINKS_MAX,
+        policies: Policies | None = None,
     ) -> None:
         alarm = alarm or Alarm()
         self.services = Services(
@@ -64,6 +67,7 @@ class Node:
             down=Pacer(down, alarm),
             trace=trace or NoTrace(),
             lan=lan or NoLan(),
+            policies=policies or Policies(),
             links_max=links_max,
         )
         self.members: dict[ShareId, Member] = {}

@@ -10,6 +10,7 @@ from peer.limits import LINKS_MAX
 from peer.net.lan import Lan
 from peer.net.transport import Transport
 from peer.pacing import Pacer
+from peer.swarm.policies import Policies
 from peer.trace import EventTrace
 from peer.workers import Workers
 
@@ -30,5 +31,6 @@ class Services:
     down: Pacer
     trace: EventTrace
     lan: Lan
+    policies: Policies
     links_max: int = LINKS_MAX
     port: int = 0

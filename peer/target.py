@@ -19,8 +19,6 @@ from peer.store.incoming import IncomingStore, open_incoming
 from peer.store.layout import Layout
 from peer.store.partial import stored_manifest
 from peer.store.trouble import trouble
-from peer.swarm.orders import MakePicker
-from peer.swarm.picker import Picker
 from peer.workers import Lane, Workers
 
 
@@ -28,7 +26,6 @@ class Target:
     """NAME in a folder. Lives on the event loop; everything that blocks goes through the workers.
 
     expected_bytes: the size that was promised with the share's name; another is refused.
-    make_picker: the order in which pieces are asked for.
     """
 
     def __init__(
@@ -39,14 +36,12 @@ class Target:
         workers: Workers,
         *,
         expected_bytes: int | None = None,
-        make_picker: MakePicker = Picker,
     ) -> None:
         self._folder = folder
         self._name = name
         self._only = only
         self._workers = workers
         self._expected_bytes = expected_bytes
-        self.make_picker = make_picker
         self._store: IncomingStore | None = None
         self._manifest: Manifest | None = None
         self.progress: tuple[int, int] = (0, 0)

@@ -34,8 +34,9 @@ SILENT_S = 10.0
 @click.option(
     "--policy",
     metavar="POLICY",
-    help="large world: another policy, such as random, in-order, even, none, random+even, or FILE.py:Class"
-    " (docs/scenarios.md).",
+    help="Another policy than the node's: of pieces (random, in-order), of whom to serve (even, none), of"
+    " whom newcomers are told of (complete-first), several as random+even, or FILE.py:Class, a class of yours"
+    " with one short method (docs/scenarios.md). With --world real only the first kind.",
 )
 @click.option("--size", metavar="SIZE", help="Another size of the share than the scenario says.")
 @click.option(
@@ -75,8 +76,8 @@ def simulate(
     where = World(world)
     policies = None
     if policy is not None:
-        from lab.large.policies import by_name
-        from lab.large.policies import parse as parse_policy
+        from lab.simulate.policies import by_name
+        from lab.simulate.policies import parse as parse_policy
 
         policies = parse_policy(policy, by_name(dict(parsed.policies)))
     if traces is not None and where is not World.SMALL:
@@ -87,8 +88,8 @@ def simulate(
         raise UsageError(f"--seed names {len(numbers)} seeds: at most {SEEDS_MAX} at once")
     if output.quick:
         numbers = numbers[:1]
-    if where is World.LARGE and work(parsed) > SILENT_S:
-        output.say(f"this takes about {units.seconds(len(numbers) * work(parsed))}")
+    if where is not World.REAL and work(parsed, where) > SILENT_S:
+        output.say(f"this takes about {units.seconds(len(numbers) * work(parsed, where))}")
     runs: list[SeedRun] = []
     watched = where is World.SMALL and (traces or output.folder)
     lines: dict[str, list[str]] | None = {} if watched else None

@@ -1,41 +1,21 @@
 """One peer of the large world: the policy objects that users run, and what the model knows of its links."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from random import Random
-from typing import Protocol
 
 from lab.large.fluid import Downlink, Flow, Uplink
 from peer.bitfield import Bitfield
 from peer.ids import Address, LinkId, NodeId
 from peer.swarm.choker import PeerView
 from peer.swarm.download import Download
-from peer.swarm.orders import MakePicker
 from peer.swarm.peerbook import PeerBook
+from peer.swarm.policies import Policies
 from peer.swarm.slots import UplinkView
 from peer.swarm.uplink import UplinkGauge
 from peer.swarm.upload import Upload
 
 PORT = 7701
-
-
-class ChokePolicy(Protocol):
-    """What the engine needs of `Choker`, or of an alternative to it."""
-
-    @property
-    def slots(self) -> int: ...
-
-    def round(
-        self, now: float, peers: list[PeerView], seeding: bool, uplink: UplinkView | None = None
-    ) -> tuple[LinkId, ...]: ...
-
-    def refill(self, now: float, peers: list[PeerView], seeding: bool) -> tuple[LinkId, ...]: ...
-
-    def next_round(self, now: float) -> float: ...
-
-
-MakeChoker = Callable[[Random, int], ChokePolicy]
 
 
 class FluidGauge(UplinkGauge):
@@ -156,8 +136,7 @@ class Peer:
         now: float,
         *,
         neighbours: int,
-        make_picker: MakePicker,
-        make_choker: MakeChoker,
+        policies: Policies,
     ) -> None:
         self.number = number
         self.access = access
@@ -167,7 +146,7 @@ class Peer:
         self.uplink = Uplink(access.up, now)
         self.downlink = Downlink(access.down)
         everything = Bitfield(len(lengths), full=True)
-        self.download = Download(lengths, have, everything, Random(rng.getrandbits(64)), make_picker)
+        self.download = Download(lengths, have, everything, Random(rng.getrandbits(64)), policies.make_picker)
         self.upload = Upload(
             lengths.__getitem__,
             len(lengths),
@@ -176,7 +155,7 @@ class Peer:
             chunk_bytes_min=share.piece_bytes,
             gauge=FluidGauge(self.uplink),
         )
-        self.choker = make_choker(Random(rng.getrandbits(64)), share.piece_bytes)
+        self.choker = policies.make_choker(Random(rng.getrandbits(64)), share.piece_bytes)
         self.book = PeerBook(
             node_id(number),
             Random(rng.getrandbits(64)),

@@ -1,13 +1,13 @@
 """How many are there: the population of an open swarm over time."""
 
-from lab.large.policies import Policies, by_name
 from lab.large.run import Run
 from lab.simulate.outcome import Outcome
+from lab.simulate.policies import Chosen, by_name
 from lab.simulate.scenario import Scenario
 
 
 def population(
-    scenario: Scenario, seed: int, every: float, policies: Policies | None = None
+    scenario: Scenario, seed: int, every: float, policies: Chosen | None = None
 ) -> tuple[Outcome, list[tuple[float, int, int]]]:
     """Run it and look every so many seconds: (time, downloaders, seeds without the origin)."""
     run = Run(scenario, seed, policies or by_name(dict(scenario.policies)))

@@ -5,9 +5,10 @@ from random import Random
 from typing import Final
 
 from lab.large.peers import Access, Peer, Share
-from lab.large.policies import Policies, by_name
 from lab.large.swarm import NEIGHBOURS, Swarm
 from lab.simulate.outcome import PATIENCE, PATIENCE_S, Member, Outcome
+from lab.simulate.policies import Chosen, by_name
+from lab.simulate.rule import errors_are_usage
 from lab.simulate.scenario import Group, Scenario
 from peer.bitfield import Bitfield
 from peer.manifest import piece_bytes_for
@@ -16,15 +17,19 @@ UNLIMITED: Final = 1.25e9
 """Bytes a second of an uplink without a limit: 10 Gbit/s."""
 
 
-def simulate(scenario: Scenario, seed: int, policies: Policies | None = None) -> Outcome:
-    """Run a scenario. The same seed and the same program give the same outcome and hash."""
-    return Run(scenario, seed, policies or by_name(dict(scenario.policies))).run()
+def simulate(scenario: Scenario, seed: int, policies: Chosen | None = None) -> Outcome:
+    """Run a scenario. The same seed and the same program give the same outcome and hash.
+
+    policies: instead of those that the scenario names. Raises UsageError for what they do wrong.
+    """
+    with errors_are_usage():
+        return Run(scenario, seed, policies or by_name(dict(scenario.policies))).run()
 
 
 class Run:
     """One run of one scenario."""
 
-    def __init__(self, scenario: Scenario, seed: int, policies: Policies) -> None:
+    def __init__(self, scenario: Scenario, seed: int, policies: Chosen) -> None:
         self._scenario = scenario
         self._rng = Random(seed)
         share = Share(scenario.size, scenario.piece_bytes or piece_bytes_for(scenario.size))

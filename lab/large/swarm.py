@@ -11,8 +11,9 @@ from typing import Final
 
 from lab.large.agenda import Agenda
 from lab.large.peers import Access, Link, Peer, Share, node_id, number_of
-from lab.large.policies import Candidate, Policies
 from lab.large.transfer import Transfer
+from lab.simulate.policies import LOTTERY, Chosen, by_name
+from lab.simulate.rule import Candidate
 from peer.bitfield import Bitfield
 from peer.ids import LinkId
 from peer.swarm.known import Source
@@ -27,9 +28,6 @@ HANDSHAKE_TRIPS: Final = 4
 TRACKER_S: Final = 30.0
 """A peer that has lost links asks the tracker again at most so often."""
 
-LOTTERY: Final = 4
-"""A policy of whom to introduce chooses among so many times the peers that are told."""
-
 ORIGIN_LINKS: Final = 200
 """The origin takes more links than others: as many as a node does."""
 
@@ -43,7 +41,7 @@ class Swarm:
         seed: int,
         *,
         neighbours: int = NEIGHBOURS,
-        policies: Policies | None = None,
+        policies: Chosen | None = None,
     ) -> None:
         self.share = share
         self.agenda = Agenda()
@@ -53,7 +51,8 @@ class Swarm:
         self.rng = Random(seed)
         self._place: dict[int, int] = {}  # of each peer in `present`
         self._neighbours = neighbours
-        self._policies = policies or Policies()
+        self._policies = policies or by_name({})
+        self._tracker = self._policies.of_the_tracker()
         self._lengths = share.lengths()
         self._origin_gave: dict[int, int] = {}
         self.callbacks: list[Callable[[Peer], None]] = []
@@ -80,8 +79,7 @@ class Swarm:
             self.rng,
             self.agenda.now,
             neighbours=ORIGIN_LINKS // 2 if origin else self._neighbours,
-            make_picker=self._policies.make_picker,
-            make_choker=self._policies.make_choker,
+            policies=self._policies.of_a_node(),
         )
         self.peers.append(peer)
         self._place[peer.number] = len(self.present)
@@ -163,21 +161,25 @@ class Swarm:
         now = self.agenda.now
         origin = self.peers[0]
         told = [origin] if origin.present else []
-        told += self._told(max(1, self._neighbours // 2) + 1)
+        told += self._told(peer, max(1, self._neighbours // 2) + 1)
         for other in dict.fromkeys(told):
             if other is not peer:
                 peer.book.add(other.address, Source.TRACKER, now, informant="10.255.0.1")
         self._dial(peer)
 
-    def _told(self, count: int) -> list[Peer]:
+    def _told(self, newcomer: Peer, count: int) -> list[Peer]:
         """Peers that the tracker names."""
-        policy = self._policies.introduce
-        if policy is None:
+        if self._tracker is None:
             return self.rng.sample(self.present, min(count, len(self.present)))
         some = self.rng.sample(self.present, min(LOTTERY * count, len(self.present)))
         pieces = self.share.pieces
-        offered = [Candidate(p.number, p.download.bits.count / pieces, len(p.links)) for p in some]
-        return [self.peers[one.number - 1] for one in policy(offered, min(count, len(offered)), self.rng)]
+        offered = [
+            Candidate(p.number, p.download.bits.count / pieces, len(p.links))
+            for p in some
+            if p is not newcomer
+        ]
+        chosen = self._tracker(offered, min(count, len(offered)), self.rng)
+        return [self.peers[one.number - 1] for one in chosen]
 
     def _dial(self, peer: Peer) -> None:
         if not peer.present:

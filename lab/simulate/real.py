@@ -16,20 +16,22 @@ from lab.simulate.outcome import Member, Outcome
 from lab.simulate.scenario import Group, Scenario
 
 
-def simulate(scenario: Scenario, seed: int) -> Outcome:
-    """Run a scenario. Raises LabError where a process fails."""
+def simulate(scenario: Scenario, seed: int, order: str) -> Outcome:
+    """Run a scenario. order: of pieces, as `peer get --order` has it. Raises LabError where a process
+    fails."""
     with tempfile.TemporaryDirectory(prefix="manyhands-real-") as folder:
         work = Path(folder)
         source = work / "file"
         source.write_bytes(Random(seed).randbytes(scenario.size))
         link = share_link(source, work)
         with local_swarm(work) as swarm:
-            return _Run(scenario, seed, swarm, link).run(source)
+            return _Run(scenario, seed, swarm, link, order).run(source)
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, seed: int, swarm: LocalSwarm, link: str) -> None:
+    def __init__(self, scenario: Scenario, seed: int, swarm: LocalSwarm, link: str, order: str) -> None:
         self._scenario = scenario
+        self._order = order
         self._swarm = swarm
         self._link = link
         self._members: list[tuple[Member, Getter]] = []
@@ -56,7 +58,9 @@ class _Run:
         """Start those whose time has come."""
         while self._coming and self._coming[0][0] <= passed:
             joined, number, index, group = self._coming.pop(0)
-            getter = self._swarm.get(f"{number}-{index}", self._link, *_options(group))
+            getter = self._swarm.get(
+                f"{number}-{index}", self._link, "--order", self._order, *_options(group)
+            )
             self._members.append((Member(number, index, joined), getter))
 
     def _follow(self, begun: float, origin: "subprocess.Popen[str]") -> None:

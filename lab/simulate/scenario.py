@@ -16,7 +16,7 @@
     [network]                 # large world only
     neighbours = 20           # links that each peer looks for; it takes in as many again
 
-    [policies]                # large world only; the node's own are the first of each
+    [policies]                # the node's own are the first of each
     piece = "rarest"          # random, in-order
     choke = "reciprocation"   # even, none
     peer = "anybody"          # complete-first: whom the tracker tells of
@@ -58,9 +58,7 @@ POLICIES: Final = {
     "choke": ("reciprocation", "even", "none"),
     "peer": ("anybody", "complete-first"),
 }
-"""By kind; the node's own first. `lab.large.policies` has them."""
-
-NODE_POLICIES: Final = tuple(names[0] for names in POLICIES.values())
+"""By kind; the node's own first. `lab.simulate.policies` has them."""
 
 PEERS_MAX: Final = 500
 """In the small world: whole nodes, each some hundred kilobytes and a task for every connection."""
@@ -182,7 +180,6 @@ class Scenario:
         only_large = {
             "[share] piece": self.piece_bytes,
             "[network] neighbours": self.neighbours,
-            "[policies]": [name for _, name in self.policies if name not in NODE_POLICIES] or None,
             "ends_at": self.ends_at,
             "arrivals": [g for g in self.groups if g.arrivals is not Arrivals.REGULAR] or None,
         }

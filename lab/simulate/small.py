@@ -6,6 +6,8 @@ from random import Random
 import trio
 
 from lab.simulate.outcome import PATIENCE, PATIENCE_S, Member, Outcome
+from lab.simulate.policies import LOTTERY, Chosen, by_name
+from lab.simulate.rule import Candidate, errors_are_usage
 from lab.simulate.scenario import Group, Scenario
 from lab.simulate.worlds import Lines
 from peer.ids import NodeId
@@ -19,23 +21,32 @@ INTRODUCED = 20
 """Earlier peers that a newcomer is told of, at random, as a tracker would."""
 
 
-def simulate(scenario: Scenario, seed: int, lines: Lines | None = None) -> Outcome:
+def simulate(
+    scenario: Scenario, seed: int, lines: Lines | None = None, policies: Chosen | None = None
+) -> Outcome:
     """Run a scenario. The same seed and the same program give the same outcome and hash.
 
-    lines: is filled with the event trace of each machine (`peer.trace`), the origin's first.
+    lines: is filled with the event trace of each machine (`peer.trace`), the origin's first. policies:
+    instead of those that the scenario names. Raises UsageError for what they do wrong.
     """
-    return run(seed, partial(_Run(scenario, seed, lines).run))
+    chosen = policies or by_name(dict(scenario.policies))
+    with errors_are_usage():
+        return run(seed, partial(_Run(scenario, seed, chosen, lines).run))
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, seed: int, lines: Lines | None = None) -> None:
+    def __init__(self, scenario: Scenario, seed: int, policies: Chosen, lines: Lines | None = None) -> None:
         self._scenario = scenario
+        self._policies = policies
+        self._tracker = policies.of_the_tracker()
         self._lines = lines
         self._rng = Random(seed)
         self._data = self._rng.randbytes(scenario.size)
         self._trace = Trace()
         self._members: list[Member] = []
         self._machines: list[SimPeer] = []
+        self._numbers = {"origin": 1}
+        """By name, in the order of coming: as the tracker knows them."""
         self._left = trio.Event()
         self._open = scenario.peers
         self._wrong = 0
@@ -45,7 +56,9 @@ class _Run:
         patience = PATIENCE * (scenario.bound() or 0) + PATIENCE_S
         traces = None if self._lines is None else self._event_trace
         async with open_world(self._rng.getrandbits(32), self._trace, traces) as world:
-            origin = await world.add_peer("origin", latency=scenario.origin.latency)
+            origin = await world.add_peer(
+                "origin", latency=scenario.origin.latency, make_policies=self._policies.of_a_node
+            )
             origin.node.services.up.set_rate(scenario.origin.up)
             link = await origin.share("file", {(): self._data})
             begun = trio.current_time()
@@ -85,7 +98,13 @@ class _Run:
         await trio.sleep(group.joins_at + index * group.every)
         member = Member(number, index, trio.current_time() - begun)
         self._members.append(member)
-        machine = await world.add_peer(f"peer-{number}-{index}", down=group.down, latency=group.latency)
+        machine = await world.add_peer(
+            f"peer-{number}-{index}",
+            down=group.down,
+            latency=group.latency,
+            make_policies=self._policies.of_a_node,
+        )
+        self._numbers[machine.name] = len(self._numbers) + 1
         fetch = self._fetch(machine, group, origin, link)
         self._machines.append(machine)
         if group.crashes_at is not None:
@@ -115,9 +134,26 @@ class _Run:
 
     def _fetch(self, machine: SimPeer, group: Group, origin: SimPeer, link: MagnetLink) -> SimFetch:
         machine.node.services.up.set_rate(group.given)
-        others = self._rng.sample(self._machines, min(INTRODUCED, len(self._machines)))
-        known = [other.address for other in others if other is not machine]
-        return machine.fetch(link, peers=[origin.address, *known])
+        told = [origin, *self._told(machine, origin)]
+        return machine.fetch(link, peers=[one.address for one in dict.fromkeys(told)])
+
+    def _told(self, newcomer: SimPeer, origin: SimPeer) -> list[SimPeer]:
+        """Whom the tracker tells a newcomer of."""
+        if self._tracker is None:
+            others = self._rng.sample(self._machines, min(INTRODUCED, len(self._machines)))
+            return [other for other in others if other is not newcomer]
+        there = [origin, *self._machines]
+        some = self._rng.sample(there, min(LOTTERY * INTRODUCED, len(there)))
+        offered = {self._candidate(one): one for one in some if one is not newcomer and one.node.members}
+        count = min(INTRODUCED, len(offered))
+        return [offered[one] for one in self._tracker(list(offered), count, self._rng)]
+
+    def _candidate(self, machine: SimPeer) -> Candidate:
+        """As the tracker sees it."""
+        (member,) = machine.node.members.values()
+        have = None if member.holding is None else member.holding.have
+        share = have.count / len(have) if have else 0.0
+        return Candidate(self._numbers[machine.name], share, len(member.links))
 
     def _gone(self) -> None:
         """One fewer to wait for."""

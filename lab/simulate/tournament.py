@@ -1,4 +1,4 @@
-"""Policies against each other: each on the same scenario and the same seeds, in the large world."""
+"""Policies against each other: each on the same scenario and the same seeds, in virtual time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from lab import units
 from lab.figures import ORANGE, Plot, Theme, tag, theory
 from lab.report import Column, Result, Table
 from lab.simulate.outcome import Outcome
-from lab.simulate.scenario import Behaviour, Scenario
+from lab.simulate.scenario import Behaviour, Scenario, World
+from lab.simulate.worlds import DESCRIBED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,19 +28,22 @@ class Entry:
     outcomes: tuple[Outcome, ...]
 
 
-def result(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> Result:
+def result(
+    scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry], world: World = World.LARGE
+) -> Result:
     """The table and the figure."""
     return Result(
         command="lab tournament",
         title=f"Policies compared: {scenario.title}",
         parameters={
+            "world": world.value,
             "share": units.size(8 * scenario.size),
             "origin_up": "unlimited" if scenario.origin.up is None else units.rate(8 * scenario.origin.up),
             "peers": scenario.peers,
             "seeds": list(seeds),
         },
         tables=[_table(scenario, seeds, entries), _runs(seeds, entries)],
-        plots=[_plot(scenario, seeds, entries)],
+        plots=[_plot(scenario, seeds, entries, world)],
         summary=_summary(scenario, seeds, entries),
     )
 
@@ -141,7 +145,7 @@ def _runs(seeds: Sequence[int], entries: Sequence[Entry]) -> Table:
     return Table("runs", "Each run", columns, rows, shown=False)
 
 
-def _plot(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> Plot:
+def _plot(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry], world: World) -> Plot:
     def draw(figure: "Figure", theme: Theme) -> None:
         axes = figure.subplots()
         bound = scenario.bound()
@@ -162,7 +166,7 @@ def _plot(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) ->
         axes.set_xlim(left=0)
 
     caption = (
-        f"{scenario.peers} peers in the large world, share {units.size(8 * scenario.size)}: a dot for each of"
+        f"{scenario.peers} {DESCRIBED[world]}, share {units.size(8 * scenario.size)}: a dot for each of"
         f" {len(seeds)} seeds, the same for all; the bar is their mean. Dashed: Kumar & Ross's bound."
     )
     return Plot("tournament", f"Policies compared: {scenario.title}", caption, draw)

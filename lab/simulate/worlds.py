@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Final
 
 from lab.simulate.outcome import Outcome
 from lab.simulate.scenario import Scenario, World
-from peer.errors import UsageError
 from peer.manifest import piece_bytes_for
 
 if TYPE_CHECKING:
-    from lab.large.policies import Policies
+    from lab.simulate.policies import Chosen
 
 DESCRIBED: Final = {
     World.SMALL: "whole nodes in virtual time",
@@ -18,14 +17,14 @@ DESCRIBED: Final = {
 }
 
 
-PIECE_S: Final = 150e-6
-"""What a delivered piece costs in the large world, about."""
+PIECE_S: Final = {World.SMALL: 1.5e-3, World.LARGE: 150e-6}
+"""What a delivered piece costs in virtual time, about."""
 
 
-def work(scenario: Scenario) -> float:
-    """Seconds that one seed will take in the large world, about."""
+def work(scenario: Scenario, world: World) -> float:
+    """Seconds that one seed will take in a world of virtual time, about."""
     pieces = -(-scenario.size // (scenario.piece_bytes or piece_bytes_for(scenario.size)))
-    return PIECE_S * scenario.peers * pieces
+    return PIECE_S[world] * scenario.peers * pieces
 
 
 Lines = dict[str, list[str]]
@@ -35,22 +34,24 @@ RunSeed = Callable[[int, "Lines | None"], Outcome]
 """Runs a seed; fills the lines with the event trace of each machine, in the small world."""
 
 
-def runner(world: World, scenario: Scenario, policies: "Policies | None" = None) -> RunSeed:
+def runner(world: World, scenario: Scenario, policies: "Chosen | None" = None) -> RunSeed:
     """What runs the scenario with a seed. Raises UsageError, at once, for what this world has not.
 
-    policies: instead of those that the scenario names; for the large world.
+    policies: instead of those that the scenario names.
     """
+    from lab.simulate.policies import by_name
+
     scenario.check(world)
+    chosen = policies or by_name(dict(scenario.policies))
     if world is World.LARGE:
         from lab.large.run import simulate as large
 
-        return lambda seed, _: large(scenario, seed, policies)
-    if policies is not None:
-        raise UsageError(f"--policy is for --world large: the {world} world runs the node as it is")
+        return lambda seed, _: large(scenario, seed, chosen)
     if world is World.REAL:
         from lab.simulate.real import simulate as real
 
-        return lambda seed, _: real(scenario, seed)
+        order = chosen.order_of_pieces()
+        return lambda seed, _: real(scenario, seed, order)
     from lab.simulate.small import simulate as small
 
-    return lambda seed, lines: small(scenario, seed, lines)
+    return lambda seed, lines: small(scenario, seed, lines, chosen)

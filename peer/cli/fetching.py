@@ -28,6 +28,7 @@ from peer.store.filesystem import Folder
 from peer.store.trouble import trouble
 from peer.swarm.known import Source
 from peer.swarm.orders import ORDERS
+from peer.swarm.policies import Policies
 from peer.target import Target
 from peer.units import format_bytes, format_duration, format_rate
 from peer.workers import Lane
@@ -66,7 +67,8 @@ class Fetching:
 
     async def run(self) -> Outcome:
         """Fetch, report, perhaps seed. Raises ManyhandsError for what ends it early."""
-        started = await start(self._network, self._options.port)
+        policies = Policies(make_picker=ORDERS[self._options.order])
+        started = await start(self._network, self._options.port, policies)
         try:
             with make_display(self._network.progress) as display:
                 return await self._run(started, display)
@@ -101,7 +103,6 @@ class Fetching:
             self._options.only,
             started.workers,
             expected_bytes=self._entry.size if self._entry is not None else None,
-            make_picker=ORDERS[self._options.order],
         )
         trackers = tuple(dict.fromkeys((*self._link.trackers, *self._network.trackers)))
         member = Member(self._link.share, started.node.services, target=target, trackers=trackers)

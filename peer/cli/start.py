@@ -25,6 +25,7 @@ from peer.net.transport import Transport
 from peer.node import Node
 from peer.store.trouble import trouble
 from peer.swarm.door import DoorBounds
+from peer.swarm.policies import Policies
 from peer.trace import EventTrace, LineTrace
 from peer.workers import ThreadWorkers, Workers
 
@@ -100,7 +101,7 @@ def _open_trace(path: Path, node: NodeId) -> EventTrace:
     return LineTrace(write, time.time(), node.hex())
 
 
-async def start(options: NetworkOptions, port: int | None) -> Started:
+async def start(options: NetworkOptions, port: int | None, policies: Policies | None = None) -> Started:
     """Open the home and listen. port None: the well-known one if it is free, else any.
 
     Raises StorageError (home) and UsageError (port taken).
@@ -119,6 +120,7 @@ async def start(options: NetworkOptions, port: int | None) -> Started:
         bounds=DoorBounds.fitting(claim_descriptors(), options.connections or CONNECTIONS_MAX),
         links_max=options.connections or LINKS_MAX,
         lan=make_lan(options, identity),
+        policies=policies,
     )
     if port is not None:
         await node.listen(options.host, port)

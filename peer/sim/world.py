@@ -38,14 +38,16 @@ from peer.store.layout import Layout
 from peer.store.outgoing import SourceStore
 from peer.store.scan import scan
 from peer.swarm.known import Source
-from peer.swarm.orders import MakePicker
-from peer.swarm.picker import Picker
+from peer.swarm.policies import Policies
 from peer.target import Target
 from peer.trace import EventTrace
 from peer.workers import Workers
 
 TraceMaker = Callable[[str, NodeId], EventTrace]
 """Gives a machine of that name its event trace."""
+
+MakePolicies = Callable[[], Policies]
+"""Gives a machine what its node decides by, each time that it is switched on."""
 
 PORT = 7701
 SHARES: PathParts = ("shares",)
@@ -101,7 +103,13 @@ class SimPeer:
     """A machine with a disk and one node."""
 
     def __init__(
-        self, world: "World", name: str, host: SimHost, rng: Random, segment: SimSegment | None
+        self,
+        world: "World",
+        name: str,
+        host: SimHost,
+        rng: Random,
+        segment: SimSegment | None,
+        make_policies: MakePolicies = Policies,
     ) -> None:
         self.name = name
         self.host = host
@@ -116,6 +124,7 @@ class SimPeer:
         self._nursery: trio.Nursery
         self._world = world
         self._rng = rng
+        self._make_policies = make_policies
 
     async def boot(self, *, up: float | None = None, down: float | None = None) -> None:
         """Start the node. up, down: limits of its own, in bytes a second."""
@@ -131,6 +140,7 @@ class SimPeer:
             trace=self._world.traces(self.name, self.node_id) if self._world.traces else None,
             lan=None if self.segment is None else SimLan(self.segment, self.host.address),
             alarm=SimAlarm(self._world.network.agenda),
+            policies=self._make_policies(),
         )
         await self.node.listen(None, PORT)
         self.start_soon(self.node.run)
@@ -185,12 +195,11 @@ class SimPeer:
         peers: Iterable[Address] = (),
         trackers: Sequence[Address] = (),
         only: Sequence[str] = (),
-        make_picker: MakePicker = Picker,
     ) -> SimFetch:
         """Fetch a share into this machine's downloads, and seed it on."""
         folder = SimFolder(self.disk, DOWNLOADS, label=f"/{self.name}/downloads")
         name = link.name or "share"
-        target = Target(folder, name, only, self.workers, make_picker=make_picker)
+        target = Target(folder, name, only, self.workers)
         member = Member(link.share, self.node.services, target=target, trackers=(*link.trackers, *trackers))
         member.learned([KnownPeer(address) for address in peers], Source.OPTION)
         fetch = SimFetch(member, target, folder, name)
@@ -246,12 +255,16 @@ class World:
         down: float | None = None,
         latency: float = 0.005,
         segment: SimSegment | None = None,
+        make_policies: MakePolicies = Policies,
     ) -> SimPeer:
         """A machine behind an access link (bytes a second, seconds), with its node running.
 
-        segment: the local network on which it announces what it takes part in.
+        segment: the local network on which it announces what it takes part in. make_policies: what its node
+        decides by, if not as users' nodes do.
         """
-        peer = self.add_machine(name, up=up, down=down, latency=latency, segment=segment)
+        peer = self.add_machine(
+            name, up=up, down=down, latency=latency, segment=segment, make_policies=make_policies
+        )
         await peer.boot()
         return peer
 
@@ -263,10 +276,11 @@ class World:
         down: float | None = None,
         latency: float = 0.005,
         segment: SimSegment | None = None,
+        make_policies: MakePolicies = Policies,
     ) -> SimPeer:
         """One that has an address, and nothing running until its `boot`."""
         host = self.network.add_host(name, up=up, down=down, latency=latency)
-        peer = SimPeer(self, name, host, Random(self.rng.getrandbits(64)), segment)
+        peer = SimPeer(self, name, host, Random(self.rng.getrandbits(64)), segment, make_policies)
         self.peers[name] = peer
         return peer
 

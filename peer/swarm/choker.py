@@ -58,6 +58,12 @@ class ChokerStatistics:
     rounds: int
 
 
+def round_after(now: float, rounds: int, slots: Slots) -> float:
+    """When the next round is due, after so many: sooner while little is known, or slots are on trial."""
+    soon = rounds <= CHOKE_ROUNDS_EARLY or slots.on_trial
+    return now + (CHOKE_ROUND_EARLY_S if soon else CHOKE_ROUND_S)
+
+
 class Choker:
     """The slots of one share on one node."""
 
@@ -117,8 +123,7 @@ class Choker:
 
     def next_round(self, now: float) -> float:
         """When `round` is due after one at ``now``."""
-        soon = self._rounds <= CHOKE_ROUNDS_EARLY or self._slots.on_trial
-        return now + (CHOKE_ROUND_EARLY_S if soon else CHOKE_ROUND_S)
+        return round_after(now, self._rounds, self._slots)
 
     def statistics(self) -> ChokerStatistics:
         return ChokerStatistics(self.slots, len(self._unchoked), len(self._optimistic), self._rounds)

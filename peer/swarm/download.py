@@ -31,10 +31,10 @@ from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished
 from peer.swarm.endgame import Endgame, expected_end
 from peer.swarm.hints import Hints
 from peer.swarm.interest import Interest
-from peer.swarm.orders import MakePicker
 from peer.swarm.picker import Picker
 from peer.swarm.pieces import Pieces
 from peer.swarm.piecesets import Block, in_blocks
+from peer.swarm.policies import MakePicker
 from peer.swarm.progress import DownloadStatistics, PieceState, Received
 from peer.swarm.supplier import Asked, Supplier
 

@@ -42,7 +42,7 @@ from peer.limits import (
     RESCUE_GAIN,
     RESCUE_S,
 )
-from peer.swarm.picker import Picker
+from peer.swarm.policies import PiecePolicy
 from peer.swarm.supplier import Asked, Flight, Supplier
 
 _PRIOR_RACES = 4
@@ -88,7 +88,7 @@ class Endgame:
     def late_piece(
         self,
         supplier: Supplier,
-        picker: Picker,
+        picker: PiecePolicy,
         flights: Collection[Flight],
         now: float,
         *,

@@ -9,15 +9,15 @@ wants only a few pieces one round trip. The other side gives it once for each pi
 """
 
 from peer.ids import PieceIndex
-from peer.swarm.picker import Picker
 from peer.swarm.piecesets import in_blocks
+from peer.swarm.policies import PiecePolicy
 from peer.swarm.supplier import Supplier
 
 
 class Hints:
     """The hints that all links gave, as the picker sees them."""
 
-    def __init__(self, picker: Picker) -> None:
+    def __init__(self, picker: PiecePolicy) -> None:
         self._picker = picker
 
     def follow(self, supplier: Supplier, piece: PieceIndex) -> bool:

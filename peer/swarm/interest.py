@@ -8,14 +8,14 @@ the links that it was not the witness of.
 from peer.ids import PieceIndex
 from peer.swarm.commands import Command, Express
 from peer.swarm.hints import Hints
-from peer.swarm.picker import Picker
+from peer.swarm.policies import PiecePolicy
 from peer.swarm.supplier import Supplier
 
 
 class Interest:
     """The witnesses of all links."""
 
-    def __init__(self, picker: Picker, hints: Hints) -> None:
+    def __init__(self, picker: PiecePolicy, hints: Hints) -> None:
         self._picker = picker
         self._hints = hints
         self._watched: dict[PieceIndex, list[Supplier]] = {}

@@ -5,17 +5,12 @@ while the rest comes: it is dear in a swarm, since everybody holds the same piec
 (`lab scale --order in-order` shows it). *Random* is between the two, and there for comparison.
 """
 
-from collections.abc import Callable
-from random import Random
 from typing import Final
 
-from peer.bitfield import Bitfield
 from peer.ids import LinkId, PieceIndex
 from peer.limits import PICKER_BLOCK_PIECES
 from peer.swarm.picker import Picker
-
-MakePicker = Callable[[int, Bitfield, Random], Picker]
-"""From the number of pieces, what is needed, and a source of randomness."""
+from peer.swarm.policies import MakePicker
 
 
 class RandomPicker(Picker):
@@ -28,7 +23,9 @@ class RandomPicker(Picker):
 class InOrderPicker(Picker):
     """The first piece that is missing, as a plain download or a player would."""
 
-    takes_hints = False
+    @property
+    def takes_hints(self) -> bool:
+        return False
 
     def choose(self, link: LinkId) -> PieceIndex | None:
         for at, (held, open_) in enumerate(zip(self._holdings(link).blocks, self._open, strict=True)):

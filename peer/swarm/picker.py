@@ -34,7 +34,7 @@ by block, not by piece.
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from random import Random
-from typing import ClassVar, Final
+from typing import Final
 
 from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError
@@ -46,6 +46,7 @@ from peer.swarm.piecesets import (
     BLOCK_SHIFT,
     Block,
     add_to,
+    bits_of,
     blocks_of,
     least_held,
     random_bit,
@@ -84,9 +85,6 @@ class Picker:
     it; the caller (`Download`) moves pieces between these with `take`, `reopen`, `need` and `settle`. Raises
     LocalProtocolError for a link that it does not know.
     """
-
-    takes_hints: ClassVar[bool] = True
-    """Whether it does as well to choose another piece than this one, if a link says so."""
 
     __slots__ = (
         "_block_bits", "_changes", "_departures", "_epoch", "_floors", "_floors_due", "_full",
@@ -254,6 +252,11 @@ class Picker:
     # --- questions
 
     @property
+    def takes_hints(self) -> bool:
+        """Whether it does as well to choose another piece than this one, if a link says so."""
+        return True
+
+    @property
     def in_order(self) -> bool:
         """Whether ties go to the first piece: everybody here holds everything, so there is nobody to spread
         different pieces among, and disks and the hash of a whole file like what comes in order."""
@@ -291,6 +294,16 @@ class Picker:
             if both:
                 return PieceIndex((at << BLOCK_SHIFT) + both.bit_length() - 1)
         return None
+
+    def candidates(self, link: LinkId) -> list[PieceIndex]:
+        """All open pieces that the link holds, ascending. Costs as much as there are: for choices that look
+        at each of them."""
+        held = self._holdings(link).blocks
+        return [
+            PieceIndex((at << BLOCK_SHIFT) + bit)
+            for at, (block, open_) in enumerate(zip(held, self._open, strict=True))
+            for bit in bits_of(block & open_)
+        ]
 
     def choose(self, link: LinkId) -> PieceIndex | None:
         """The open piece to ask this link for: one of the rarest that it holds. None: it has none."""

@@ -18,7 +18,7 @@ from typing import Final
 from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError
 from peer.ids import PieceIndex
-from peer.swarm.picker import Picker
+from peer.swarm.policies import PiecePolicy
 from peer.swarm.progress import PieceState
 from peer.swarm.supplier import Asked, Flight
 
@@ -32,7 +32,7 @@ class Pieces:
         "_picker", "_state", "_verifying", "bits", "flights",
     )  # fmt: skip
 
-    def __init__(self, have: Bitfield, needed: Bitfield, picker: Picker) -> None:
+    def __init__(self, have: Bitfield, needed: Bitfield, picker: PiecePolicy) -> None:
         """``picker`` has been made for the same ``needed``; ``have`` is kept and changed."""
         self.bits = have
         self.flights: dict[PieceIndex, Flight] = {}

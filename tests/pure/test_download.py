@@ -28,8 +28,9 @@ from peer.swarm.download import (
     PieceState,
     Withdraw,
 )
-from peer.swarm.orders import InOrderPicker, MakePicker
+from peer.swarm.orders import InOrderPicker
 from peer.swarm.picker import Picker
+from peer.swarm.policies import MakePicker
 
 SIZE = 1000
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from benchmarks.large import calls
 from lab.large.peers import Access, Share
-from lab.large.policies import by_name
 from lab.large.run import simulate
 from lab.large.swarm import Swarm
+from lab.simulate.policies import by_name
 from lab.simulate.scenario import parse
 from peer.bitfield import Bitfield
 from peer.errors import UsageError

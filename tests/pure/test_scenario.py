@@ -81,14 +81,10 @@ def test_each_world_has_its_limits() -> None:
         parse(SMALL.replace("1MiB", "1GiB")).check(World.SMALL)
     with pytest.raises(UsageError, match="pieces are too many"):
         parse(SMALL.replace('"1MiB"', '"1GiB"\npiece = "1KiB"')).check(World.LARGE)
-    for extra, name in (
-        ('[policies]\npiece = "random"', "policies"),
-        ("[network]\nneighbours = 5", "neighbours"),
-    ):
-        parse(SMALL + extra).check(World.LARGE)
-        with pytest.raises(UsageError, match=f"{name}.* is for --world large"):
-            parse(SMALL + extra).check(World.SMALL)
-    parse(SMALL + '[policies]\npiece = "rarest"').check(World.SMALL)
+    neighbours = parse(SMALL + "[network]\nneighbours = 5")
+    neighbours.check(World.LARGE)
+    with pytest.raises(UsageError, match=r"neighbours.* is for --world large"):
+        neighbours.check(World.SMALL)
 
 
 def test_arrivals_at_random_are_so_many_on_average() -> None:

@@ -12,6 +12,8 @@ SCENARIO = """
 size = "512KiB"
 [origin]
 up = "16mbit"
+[policies]
+piece = "random"
 [[peers]]
 count = 2
 up = "4mbit"
@@ -40,20 +42,33 @@ def test_the_same_file_in_each_world(scenario: str, world: str, capsys: pytest.C
     assert (seed["trace"] is None) == (world == "real")
 
 
-def test_a_tournament(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("world", ["small", "large"])
+def test_a_tournament(scenario: str, world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(
         "class Mine:\n    def choose_piece(self, pieces, copies, rng):\n        return pieces[-1]\n",
         encoding="utf-8",
     )
     names = ["rarest", "random+even", f"{mine}:Mine"]
-    arguments = ["tournament", scenario, "--policies", ",".join(names), "--seeds", "3", "--json"]
+    arguments = [
+        "tournament",
+        scenario,
+        "--policies",
+        ",".join(names),
+        "--seeds",
+        "3",
+        "--world",
+        world,
+        "--json",
+    ]
     assert run([*arguments, "--out", str(tmp_path / "out")]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["parameters"]["world"] == world
     rows = [row for row in found["rows"] if row["table"] == "tournament"]
     assert [row["policy"] for row in rows] == names
     assert sum(row["wins"] for row in rows) == 3
-    assert len([row for row in found["rows"] if row["table"] == "runs"]) == 9
+    traces = {row["trace"] for row in found["rows"] if row["table"] == "runs"}
+    assert len(traces) == 9, "no run is like another"
     assert (tmp_path / "out" / "report.html").is_file()
 
 
@@ -62,7 +77,8 @@ def test_a_tournament(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (["simulate", "thousand"], "too many for whole nodes"),
         (["simulate", "open"], "--world large has thousands"),
-        (["simulate", "textbook", "--policy", "random"], "--policy is for --world large"),
+        (["simulate", "textbook", "--world", "real", "--policy", "even"], "policy even is for the simulated"),
+        (["simulate", "textbook", "--policy", "best"], "there is no policy 'best'"),
         (["simulate", "textbook", "--world", "large", "--policy", "best"], "there is no policy 'best'"),
         (["simulate", "textbook", "--world", "large", "--trace", "x"], "--trace is for --world small"),
         (["simulate", "comings-and-goings", "--world", "real"], "crashes_at is for the simulated worlds"),
@@ -78,3 +94,21 @@ def test_what_cannot_be_is_one_line(
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("world", ["small", "large"])
+@pytest.mark.parametrize("command", ["simulate", "tournament"])
+def test_a_wrong_policy_is_one_line(
+    scenario: str, command: str, world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "class Mine:\n    def choose_piece(self, pieces, copies, rng):\n        return -1\n", encoding="utf-8"
+    )
+    option = "--policies" if command == "tournament" else "--policy"
+    assert run([command, scenario, option, f"{mine}:Mine", "--world", world]) == 2
+    said = capsys.readouterr()
+    assert said.err == (
+        f"lab: policy {mine}:Mine: choose_piece returned -1: it must return one of the pieces it was given\n"
+    )
+    assert not said.out

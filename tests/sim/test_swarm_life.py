@@ -12,6 +12,7 @@ from peer.magnet import MagnetLink
 from peer.sim.network import mbit
 from peer.sim.world import SimFetch, SimPeer, World, open_world
 from peer.swarm.orders import ORDERS
+from peer.swarm.policies import Policies
 
 FILE_BYTES = 4 << 20
 DATA = Random(1).randbytes(FILE_BYTES)
@@ -82,8 +83,10 @@ async def test_in_order_brings_the_beginning_first(autojump_clock: MockClock) ->
     async with open_world(3) as world:
         origin = await world.add_peer("origin", up=mbit(20))
         link = await origin.share("file", {(): DATA})
-        getter, other = [await world.add_peer(name) for name in ("getter", "other")]
-        fetch = getter.fetch(link, peers=[origin.address, other.address], make_picker=ORDERS["in-order"])
+        in_order = Policies(make_picker=ORDERS["in-order"])
+        getter = await world.add_peer("getter", make_policies=lambda: in_order)
+        other = await world.add_peer("other")
+        fetch = getter.fetch(link, peers=[origin.address, other.address])
         other.fetch(link, peers=[origin.address])  # while all links are seeds' every picker goes in order
         with trio.fail_after(60):
             while fetch.member.intake is None or fetch.member.holding is None:  # noqa: ASYNC110
