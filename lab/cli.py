@@ -101,11 +101,20 @@ def run(arguments: list[str]) -> int:
     except ManyhandsError as error:
         click.echo(f"lab: {_one_line(str(error))}", err=True)
         return int(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("lab: interrupted", err=True)
-        return ExitCode.INTERRUPTED
+    except (KeyboardInterrupt, click.Abort, BaseExceptionGroup) as error:
+        return _interrupted(error)
     except OSError as error:  # what nobody closer to it could say better
         return _refused(error)
+
+
+def _interrupted(error: BaseException) -> int:
+    where = str(error.__cause__ or error)
+    if isinstance(error, BaseExceptionGroup):  # somewhere among the tasks of a simulation
+        if error.subgroup(KeyboardInterrupt) is None:
+            raise error
+        where = ""
+    click.echo(f"lab: interrupted{f' in {_one_line(where)}' if where else ''}", err=True)
+    return ExitCode.INTERRUPTED
 
 
 def _refused(error: OSError) -> int:

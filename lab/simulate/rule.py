@@ -29,6 +29,7 @@ own, made without arguments, and a new one when it comes back from a crash; the 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from inspect import iscoroutinefunction, signature
 from random import Random
 from reprlib import repr as short
@@ -65,18 +66,22 @@ class PolicyError(Exception):
     in a node may take it for something that a peer or a disk did."""
 
 
+class PolicyInterruptedError(PolicyError):
+    """The user interrupted the program while the policy was deciding, perhaps for ever."""
+
+
 @contextmanager
 def errors_are_usage() -> Iterator[None]:
     """Around the run of a world: what is wrong with a policy comes out as a UsageError, however deep in whose
-    tasks it happened, and whatever else fell over it."""
+    tasks it happened, and whatever else fell over it; an interruption as a KeyboardInterrupt."""
     try:
         yield
-    except PolicyError as error:
-        raise UsageError(str(error)) from None
-    except BaseExceptionGroup as group:
-        found = _first_error(group)
+    except (PolicyError, BaseExceptionGroup) as error:
+        found = _first_error(error)
         if found is None:
             raise
+        if isinstance(found, PolicyInterruptedError):
+            raise KeyboardInterrupt(str(found)) from None
         raise UsageError(str(found)) from None
 
 
@@ -84,6 +89,18 @@ def _first_error(error: BaseException) -> PolicyError | None:
     if isinstance(error, BaseExceptionGroup):
         return next((found for one in error.exceptions if (found := _first_error(one))), None)
     return error if isinstance(error, PolicyError) else None
+
+
+@cache
+def _interruptible() -> Callable[[Callable[[], T]], T]:
+    """Calls what is given; Ctrl-C has its effect there at once, also where trio keeps it off its own loop."""
+    from trio.lowlevel import disable_ki_protection
+
+    @disable_ki_protection
+    def call(method: Callable[[], T]) -> T:
+        return method()
+
+    return call
 
 
 class Rule:
@@ -158,12 +175,12 @@ class Rule:
 
     def _asked(self, method: str, call: Callable[[], T]) -> T:
         try:
-            return call()
-        except (Exception, SystemExit) as error:
-            path = self._name.rpartition(":")[0]
-            raise PolicyError(
-                f"policy {self._name}: {method}{line_of(error, path)}: {reason(error)}"
-            ) from None
+            return _interruptible()(call)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            where = f"policy {self._name}: {method}{line_of(error, self._name.rpartition(':')[0])}"
+            if isinstance(error, KeyboardInterrupt):
+                raise PolicyInterruptedError(where) from None
+            raise PolicyError(f"{where}: {reason(error)}") from None
 
 
 def line_of(error: BaseException, path: str) -> str:

@@ -28,6 +28,13 @@ class Entry:
     outcomes: tuple[Outcome, ...]
 
 
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Without the files that own policies are in, where that leaves them apart: paths are longer than a table
+    has room for."""
+    short = ["+".join(part.rpartition(":")[2] for part in name.split("+")) for name in names]
+    return dict(zip(names, short if len(set(short)) == len(short) else names, strict=True))
+
+
 def result(
     scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry], world: World = World.LARGE
 ) -> Result:
@@ -75,11 +82,12 @@ def _summary(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry])
     best = ranked[0]
     bound = scenario.bound()
     lines = []
+    shown = short_names([entry.name for entry in entries])
     for entry in ranked:
         last = mean(score(outcome) for outcome in entry.outcomes)
         first = mean(score(outcome) for outcome in best.outcomes)
         missing = sum(scenario.peers - len(_done(outcome)) for outcome in entry.outcomes)
-        text = f"{entry.name}: the last is complete after {units.seconds(last)} on average"
+        text = f"{shown[entry.name]}: the last is complete after {units.seconds(last)} on average"
         text += f", {last / bound:.3f} x the bound" if bound else ""
         text += "" if entry is best else f", {last / first - 1:+.1%}"
         text += f"; {missing} never were complete" if missing else ""
@@ -114,7 +122,7 @@ def _table(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -
             }
         )
     columns = [
-        Column("policy", "policy"),
+        Column("policy", "policy", short_names([entry.name for entry in entries]).__getitem__),
         Column("wins", f"best of {len(seeds)} seeds"),
         Column("last_s", "last done, mean", units.seconds),
         Column("worst_s", "worst seed", units.seconds),
@@ -160,7 +168,8 @@ def _plot(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry], wo
         if bound:
             theory(axes, [bound, bound], [0.4, len(entries) + 0.6], theme.series[ORANGE])
             tag(axes, bound, 0.45, "bound", theme.series[ORANGE], xytext=(6, 2), ha="left")
-        axes.set_yticks(range(len(entries), 0, -1), [entry.name for entry in entries])
+        shown = short_names([entry.name for entry in entries])
+        axes.set_yticks(range(len(entries), 0, -1), list(shown.values()))
         axes.set(xlabel="until the last peer is complete (virtual seconds)")
         axes.set_ylim(0.4, len(entries) + 0.6)
         axes.set_xlim(left=0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lab.simulate.own import OwnChoker, OwnPicker
 from lab.simulate.policies import KINDS, Chosen, by_name, parse
 from lab.simulate.rule import PolicyError, Rule, errors_are_usage
+from lab.simulate.tournament import short_names
 from peer.bitfield import Bitfield
 from peer.errors import UsageError
 from peer.ids import LinkId, PieceIndex
@@ -90,6 +91,13 @@ def test_real_processes_know_the_order_of_pieces_only(other: str, mine: str) -> 
     for name in (other, f"random+{other}", f"{mine}:Piece"):
         with pytest.raises(UsageError, match="is for the simulated worlds"):
             parse(name, OWN).order_of_pieces()
+
+
+def test_tables_have_room_for_the_class_alone() -> None:
+    names = ["rarest", "a/b/mine.py:One", "a/b/mine.py:Two+even"]
+    assert short_names(names) == dict(zip(names, ["rarest", "One", "Two+even"], strict=True))
+    names = ["mine.py:One", "yours.py:One"]
+    assert short_names(names) == dict(zip(names, names, strict=True))
 
 
 # --- what the user's object is asked

@@ -112,3 +112,25 @@ def test_a_wrong_policy_is_one_line(
         f"lab: policy {mine}:Mine: choose_piece returned -1: it must return one of the pieces it was given\n"
     )
     assert not said.out
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        (KeyboardInterrupt("policy x"), "interrupted in policy x"),
+        (BaseExceptionGroup("all", [KeyboardInterrupt()]), "interrupted"),
+    ],
+)
+def test_an_interrupted_world_is_one_line(
+    raised: BaseException,
+    says: str,
+    scenario: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("lab.simulate.small.simulate", interrupted)
+    assert run(["simulate", scenario]) == 130
+    assert capsys.readouterr().err.strip() == f"lab: {says}"

@@ -208,6 +208,12 @@ def test_mistakes_are_one_line(play: Play, tmp_path: Path, text: str, says: str)
     assert "\n" not in str(caught.value)
 
 
+@both_worlds
+def test_who_interrupts_a_policy_is_told_where_it_was(play: Play, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match="choose_piece, line 3"):
+        play(written(tmp_path, METHOD.format(PIECE, "raise KeyboardInterrupt")), 1)
+
+
 def test_the_small_world_has_nothing_real_for_a_policy_either(tmp_path: Path) -> None:
     text = "import time\n" + METHOD.format(PIECE, "time.time(); return pieces[0]")
     with pytest.raises(UsageError, match=r"choose_piece, line 4: SealedError: time\.time was called"):
