@@ -818,8 +818,6 @@ EXCHANGE_EARLY_MAX: Final = 8
 EXCHANGE_TOLD_MAX: Final = 256
 """Addresses remembered as told on one link; more connected peers than that are told again."""
 
-# --- relations
-
 # --- local network
 
 LAN_KEY_BYTES: Final = 16
