@@ -19,11 +19,12 @@ BitTorrent clients send each have at once, or never to those that hold the piece
 from peer.limits import NEWS_DELAY_S, NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_WAITING_S
 
 
-def told_within(*, known: bool, wants_us: bool, served: bool, waiting: bool, pace: float = 0.0) -> float:
-    """Seconds. known: it holds the piece. waiting: some of its requests are open here. pace: seconds from one
-    of our pieces to the next of late, since news that waits for no other news waits for nothing."""
+def told_within(*, known: bool, can_wait: bool, pace: float = 0.0) -> float:
+    """Seconds. known: it holds the piece. can_wait: it wants us, but is choked or has requests open here.
+    pace: seconds from one of our pieces to the next of late, since news that waits for no other news waits
+    for nothing."""
     if known:
         return NEWS_KNOWN_S
-    if wants_us and (waiting or not served):
+    if can_wait:
         return NEWS_WAITING_S
     return min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)

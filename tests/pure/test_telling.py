@@ -9,9 +9,7 @@ from tests.pure.swarm_model import SwarmModel
 
 MBIT = 1e6 / 8
 
-STATES = st.fixed_dictionaries(
-    {"known": st.booleans(), "wants_us": st.booleans(), "served": st.booleans(), "waiting": st.booleans()}
-)
+STATES = st.fixed_dictionaries({"known": st.booleans(), "can_wait": st.booleans()})
 
 
 @given(STATES, st.floats(min_value=0, max_value=1e6))
@@ -28,10 +26,10 @@ def test_who_could_ask_at_once_is_told_first(state: dict[str, bool]) -> None:
     seconds = told_within(**state)
     if state["known"]:
         assert seconds == NEWS_KNOWN_S
-    elif not state["wants_us"] or (state["served"] and not state["waiting"]):
-        assert seconds == NEWS_DELAY_S
-    else:
+    elif state["can_wait"]:
         assert seconds == NEWS_WAITING_S
+    else:
+        assert seconds == NEWS_DELAY_S
 
 
 def test_most_news_costs_no_message_of_its_own() -> None:
