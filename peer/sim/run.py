@@ -123,6 +123,9 @@ class _TrioLoop:
     def is_watched(self) -> bool:
         return bool(trio_run.GLOBAL_RUN_CONTEXT.runner.waiting_for_idle)
 
+    def next_deadline(self) -> float:
+        return trio_run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+
 
 def run(
     seed: int,
