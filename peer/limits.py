@@ -220,6 +220,9 @@ OUTBOX_BYTES_MAX: Final = 1 * MIB
 TICK_S: Final = 0.5
 """How often a swarm looks for what is overdue."""
 
+LINK_TICK_S: Final = 2.0
+"""How often each of its links is looked at, for silence: what is waited for there takes half a minute."""
+
 LINKS_ENOUGH: Final = 8
 """A getter with fewer connected peers asks its trackers for more before the interval is over."""
 
@@ -947,6 +950,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     ),
     (GREETINGS_PER_NETWORK_BURST < GREETINGS_BURST, "one network alone must not use up the handshakes"),
     (LINKS_MAX < CONNECTIONS_MAX, "one share alone must leave connections for others"),
+    (4 * LINK_TICK_S < FRAME_S, "links must be looked at much more often than they become overdue"),
     (FRAME_S < IDLE_S, "half a header gets less patience than silence"),
     (
         FOLDERS_OPEN_MAX + FILES_OPEN_MAX + LINKS_DIALLED_MAX + HALF_OPEN_MAX < DESCRIPTORS_RESERVED,
