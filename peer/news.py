@@ -37,7 +37,7 @@ class News:
         self._pace += PACE_WEIGHT * (gap - self._pace)
         self._held_at = now
         soon = now + told_within(known=False, can_wait=False, pace=self._pace)
-        later = now + told_within(known=False, can_wait=True)
+        later = now + told_within(known=False, can_wait=True, pace=self._pace)
         at_leisure = now + told_within(known=True, can_wait=True)
         due: dict[float, list[Link]] = {}
         for link in self._links.values():  # for every piece: no call that makes no difference

@@ -10,13 +10,14 @@ whatever is sent on the link anyway (a chunk, a request), and is not needed at o
   piece at once, being served and having nothing open with us;
 * one that wants us but has to wait anyway (it is choked, or its requests stand in our queue) is told with
   what comes next on the link, an unchoke for one, at the latest after NEWS_WAITING_S: its count of copies,
-  by which it chooses rarest first, is that old;
+  by which it chooses rarest first, is that old. Where our pieces come seldom that would be a message for every
+  few: then after the next NEWS_WAITING_PIECES;
 * for one that holds those pieces too it is bookkeeping (NEWS_KNOWN_S).
 
 BitTorrent clients send each have at once, or never to those that hold the piece; then counts go wrong.
 """
 
-from peer.limits import NEWS_DELAY_S, NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_WAITING_S
+from peer.limits import NEWS_DELAY_S, NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_WAITING_PIECES, NEWS_WAITING_S
 
 
 def told_within(*, known: bool, can_wait: bool, pace: float = 0.0) -> float:
@@ -26,5 +27,5 @@ def told_within(*, known: bool, can_wait: bool, pace: float = 0.0) -> float:
     if known:
         return NEWS_KNOWN_S
     if can_wait:
-        return NEWS_WAITING_S
+        return min(max(NEWS_WAITING_S, NEWS_WAITING_PIECES * pace), NEWS_KNOWN_S)
     return min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.limits import NEWS_DELAY_S, NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_WAITING_S
+from peer.limits import NEWS_DELAY_S, NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_WAITING_PIECES, NEWS_WAITING_S
 from peer.swarm.telling import told_within
 from tests.pure.swarm_model import SwarmModel
 
@@ -13,12 +13,14 @@ STATES = st.fixed_dictionaries({"known": st.booleans(), "can_wait": st.booleans(
 
 
 @given(STATES, st.floats(min_value=0, max_value=1e6))
-def test_news_waits_for_the_next_piece_but_not_for_long(state: dict[str, bool], pace: float) -> None:
+def test_news_waits_for_the_next_pieces_but_not_for_long(state: dict[str, bool], pace: float) -> None:
     at_once, seconds = told_within(**state), told_within(**state, pace=pace)
-    if at_once == NEWS_DELAY_S:
-        assert seconds == min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)
-    else:
+    if state["known"]:
         assert seconds == at_once
+    elif state["can_wait"]:
+        assert seconds == min(max(NEWS_WAITING_S, NEWS_WAITING_PIECES * pace), NEWS_KNOWN_S)
+    else:
+        assert seconds == min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)
 
 
 @given(STATES)
