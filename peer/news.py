@@ -38,7 +38,7 @@ class News:
         self._held_at = now
         soon = now + told_within(known=False, can_wait=False, pace=self._pace)
         later = now + told_within(known=False, can_wait=True, pace=self._pace)
-        at_leisure = now + told_within(known=True, can_wait=True)
+        at_leisure = now + told_within(known=True, can_wait=True, pace=self._pace)
         due: dict[float, list[Link]] = {}
         for link in self._links.values():  # for every piece: no call that makes no difference
             link.news.append(piece)

@@ -3,7 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.limits import NEWS_DELAY_S, NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_WAITING_PIECES, NEWS_WAITING_S
+from peer.limits import (
+    NEWS_DELAY_S,
+    NEWS_DELAY_SLOW_S,
+    NEWS_GATHERED,
+    NEWS_KNOWN_S,
+    NEWS_LATEST_S,
+    NEWS_WAITING_S,
+)
 from peer.swarm.telling import told_within
 from tests.pure.swarm_model import SwarmModel
 
@@ -15,10 +22,8 @@ STATES = st.fixed_dictionaries({"known": st.booleans(), "can_wait": st.booleans(
 @given(STATES, st.floats(min_value=0, max_value=1e6))
 def test_news_waits_for_the_next_pieces_but_not_for_long(state: dict[str, bool], pace: float) -> None:
     at_once, seconds = told_within(**state), told_within(**state, pace=pace)
-    if state["known"]:
-        assert seconds == at_once
-    elif state["can_wait"]:
-        assert seconds == min(max(NEWS_WAITING_S, NEWS_WAITING_PIECES * pace), NEWS_KNOWN_S)
+    if state["known"] or state["can_wait"]:
+        assert seconds == min(max(at_once, NEWS_GATHERED * pace), NEWS_LATEST_S)
     else:
         assert seconds == min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)
 

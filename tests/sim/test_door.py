@@ -9,7 +9,15 @@ from trio.testing import MockClock
 from peer.buffers import BufferPool
 from peer.greeting import greet
 from peer.ids import Address, NodeId, ShareId
-from peer.limits import FRAME_S, GREETINGS_MAX, IDLE_S, LINK_TICK_S, OPENING_S, PROTOCOL_VERSION, WINDOW_DEFAULT
+from peer.limits import (
+    FRAME_S,
+    GREETINGS_MAX,
+    IDLE_S,
+    LINK_TICK_S,
+    OPENING_S,
+    PROTOCOL_VERSION,
+    WINDOW_DEFAULT,
+)
 from peer.net.transport import Stream
 from peer.sim.network import mbit
 from peer.sim.world import PORT, SimPeer, World, open_world
