@@ -21,8 +21,7 @@ class Alarm:
     def at(self, when: float, callback: Callable[[], None]) -> None:
         """Call back at ``when`` (seconds of trio's clock), or at once if that has passed."""
         heapq.heappush(self._heap, (when, next(self._numbers), callback))
-        if when < self._scope.deadline:  # it sleeps, and for too long
-            self._scope.deadline = when
+        self._scope.deadline = min(when, self._scope.deadline)  # if it sleeps, and for too long
 
     async def sleep(self, seconds: float) -> None:
         """As `trio.sleep`, at less than the price of a cancel scope; not without `run`."""

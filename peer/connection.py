@@ -79,8 +79,8 @@ class Handler(Protocol):
         """The file could not give the bytes that were promised; the connection is closed."""
 
     def room(self, received: int) -> int | None:
-        """How many bytes there is room for, or None for any. 0: `wait_room` first. received: how many came with
-        the last read, headers included. May raise RemoteProtocolError."""
+        """How many bytes there is room for, or None for any. 0: `wait_room` first. received: how many came
+        with the last read, headers included. May raise RemoteProtocolError."""
 
     async def wait_room(self) -> int | None:
         """Return when there is room for what may arrive next: how many bytes, or None for any."""

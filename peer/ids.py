@@ -28,8 +28,10 @@ PORT_MAX = 65535
 
 
 class Address(NamedTuple):
-    """Where a peer or a tracker can be dialled: a host name or literal address, and a TCP port. (A tuple, whose
-    hash costs a tenth of a data class's: every link hears of every peer.)"""
+    """Where a peer or a tracker can be dialled: a host name or literal address, and a TCP port.
+
+    A tuple, because its hash costs a fraction of a data class's: every link hears of every peer.
+    """
 
     host: str
     port: int

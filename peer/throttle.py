@@ -15,8 +15,8 @@ class Throttle:
         self._waiting: dict[LinkId, trio.Event] = {}
 
     def room(self, link: LinkId, received: int) -> int | None:
-        """So many bytes came with the last read. How much to read next, None for any; 0 while what was read is
-        not paid for."""
+        """So many bytes came with the last read. How much to read next, None for any; 0 while what was read
+        is not paid for."""
         quantum = self._pacer.quantum(self._share)
         if quantum is None:
             return None

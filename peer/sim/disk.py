@@ -87,8 +87,8 @@ class SimDisk:
     """The medium, its cache, its faults; `SimFolder` in `sim/files.py` is the seam's view of it."""
 
     def __init__(self, *, capacity_bytes: int = 1 << 40, sectors: dict[bytes, bytes] | None = None) -> None:
-        """sectors: whole ones by their beginning, shared with other disks: nodes that hold the same share then
-        take the memory for one."""
+        """sectors: whole ones by their beginning, shared with other disks: nodes that hold the same share
+        then take the memory for one."""
         self.capacity_bytes = capacity_bytes
         """May be changed at any time: less than what is used is full."""
         self.sync_lies = False

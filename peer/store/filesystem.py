@@ -10,7 +10,7 @@ translates them once, in `store/trouble.py`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 PathParts: TypeAlias = tuple[str, ...]
 """Path components below a folder; the empty tuple is the folder itself."""
@@ -87,7 +87,8 @@ class File(Protocol):
         is let go, not closed."""
 
 
-class FileSlice(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FileSlice:
     """Bytes of an open file, to be sent. Offset and count in bytes."""
 
     file: File

@@ -1,4 +1,4 @@
-"""Every message of the protocol, as a dataclass that nobody changes. docs/protocol.md describes them in prose.
+"""Every message of the protocol, as a dataclass that nobody changes; docs/protocol.md says it in prose.
 
 A field is what the wire carries under the same name; `wire/codec.py` holds the one table from kind to class
 and checks types and ranges. A message whose frame has a payload names its length in ``payload``; the bytes
