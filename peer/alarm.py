@@ -16,15 +16,12 @@ class Alarm:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()  # equal times fire in the order in which they were set
-        self._sleeps_until = -math.inf
-        self._scope = trio.CancelScope()
+        self._scope = trio.CancelScope(deadline=-math.inf)
 
     def at(self, when: float, callback: Callable[[], None]) -> None:
         """Call back at ``when`` (seconds of trio's clock), or at once if that has passed."""
         heapq.heappush(self._heap, (when, next(self._numbers), callback))
-        if when < self._sleeps_until:
-            self._sleeps_until = when
-            self._wake_at(when)
+        self._scope.deadline = min(when, self._scope.deadline)  # if it sleeps, and for too long
 
     async def sleep(self, seconds: float) -> None:
         """As `trio.sleep`, at less than the price of a cancel scope; not without `run`."""
@@ -39,17 +36,5 @@ class Alarm:
             now = trio.current_time()
             while heap and heap[0][0] <= now:
                 heapq.heappop(heap)[2]()
-            self._sleeps_until = heap[0][0] if heap else math.inf
-            await self._sleep()
-            self._sleeps_until = -math.inf
-
-    # --- how this task sleeps; a simulation has a cheaper way (sim/alarm.py)
-
-    async def _sleep(self) -> None:
-        """Until ``_sleeps_until``, or a little less."""
-        with trio.CancelScope(deadline=self._sleeps_until) as self._scope:
-            await trio.sleep_forever()
-
-    def _wake_at(self, when: float) -> None:
-        """While asleep: sleep less long."""
-        self._scope.deadline = when
+            with trio.CancelScope(deadline=heap[0][0] if heap else math.inf) as self._scope:
+                await trio.sleep_forever()

@@ -78,14 +78,12 @@ class Handler(Protocol):
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
         """The file could not give the bytes that were promised; the connection is closed."""
 
-    def room(self) -> int | None:
-        """How many bytes there is room for, or None for any. 0: `wait_room` first."""
+    def room(self, received: int) -> int | None:
+        """How many bytes there is room for, or None for any. 0: `wait_room` first. received: how many came
+        with the last read, headers included. May raise RemoteProtocolError."""
 
     async def wait_room(self) -> int | None:
         """Return when there is room for what may arrive next: how many bytes, or None for any."""
-
-    def received(self, count: int) -> None:
-        """So many bytes have arrived, headers included. May raise RemoteProtocolError."""
 
 
 class Connection:
@@ -158,9 +156,9 @@ class Connection:
         self._end(ending)
 
     def tick(self, now: float) -> None:
-        """Called about once a second: keep-alive, and the end of peers that are gone without a word."""
+        """Called every LINK_TICK_S: keep-alive, and the end of peers that are gone without a word."""
         if now - self.received_at <= KEEPALIVE_S and self._header_since is self._writing_since is None:
-            return  # as usual: every link is looked at, twice a second
+            return  # as usual
         reading = self._has_room  # else it is we who keep the other side waiting
         if reading and self._header_since is not None and now - self._header_since > FRAME_S:
             self.close(ByeCode.TOO_SLOW, f"half a message for {FRAME_S:.0f} s")
@@ -201,8 +199,9 @@ class Connection:
             for event in self._early:
                 self._handle(handler, event)
             self._early.clear()
+            count = 0
             while True:
-                limit = handler.room()
+                limit = handler.room(count)
                 if limit == 0:
                     limit = await self._wait_room(handler)
                 if buggify(Point.SHORT_READ):
@@ -210,7 +209,6 @@ class Connection:
                 buffer = session.get_buffer()
                 count = await receive_into(buffer if limit is None else buffer[:limit])
                 self.received_at = trio.current_time()
-                handler.received(count)
                 if count == 0:
                     session.eof()
                     self._end(Ending("closed by the other side"))
@@ -271,16 +269,15 @@ class Connection:
         return frames
 
     async def _flush(self, handler: Handler) -> None:
-        self._writing_since = trio.current_time()
+        self._sent_at = self._writing_since = trio.current_time()
         await self._stream.send_frames(self._take_outbox(handler))
-        self._sent_at = trio.current_time()
 
     async def _send_bulk(self, handler: Handler, outgoing: Outgoing) -> None:
         header = self._take_outbox(handler)
         header += self.session.data_header(
             outgoing.request, outgoing.offset, outgoing.total, outgoing.payload
         )
-        self._writing_since = trio.current_time()
+        self._sent_at = self._writing_since = trio.current_time()
         try:
             if isinstance(outgoing.body, memoryview):
                 await self._stream.send_all(header)
@@ -294,5 +291,4 @@ class Connection:
             handler.unreadable(outgoing, error)
             self._end(Ending(f"cannot read what was promised: {error}"))
             return
-        self._sent_at = trio.current_time()
         handler.sent(outgoing)

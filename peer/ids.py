@@ -1,8 +1,7 @@
 """The names of things: small types that keep one kind of number from being taken for another."""
 
-from dataclasses import dataclass
 from string import hexdigits
-from typing import NewType
+from typing import NamedTuple, NewType
 
 ShareId = NewType("ShareId", bytes)
 """BLAKE3-256 of the manifest bytes: 32 bytes."""
@@ -28,9 +27,11 @@ ID_BYTES = 32
 PORT_MAX = 65535
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Address:
-    """Where a peer or a tracker can be dialled: a host name or literal address, and a TCP port."""
+class Address(NamedTuple):
+    """Where a peer or a tracker can be dialled: a host name or literal address, and a TCP port.
+
+    A tuple, because its hash costs a fraction of a data class's: every link hears of every peer.
+    """
 
     host: str
     port: int
@@ -57,8 +58,7 @@ class Address:
         return cls(host, int(digits))
 
 
-@dataclass(frozen=True, slots=True)
-class KnownPeer:
+class KnownPeer(NamedTuple):
     """Somebody to dial, as a tracker or a peer tells it; ``node`` is what it is expected to be, if known."""
 
     address: Address

@@ -273,10 +273,6 @@ class Intake:
                     self._expelled(liar, reason)
                 case Finished():
                     self.finished.set()
-        self._schedule(now)
-
-    def _schedule(self, now: float) -> None:
-        """Have the policy looked at again when it wants to be."""
         when = self.download.next_deadline(now)
         if when is not None and when < self._tick_at:
             self._tick_at = when

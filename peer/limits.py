@@ -220,6 +220,9 @@ OUTBOX_BYTES_MAX: Final = 1 * MIB
 TICK_S: Final = 0.5
 """How often a swarm looks for what is overdue."""
 
+LINK_TICK_S: Final = 2.0
+"""How often each of its links is looked at, for silence: what is waited for there takes half a minute."""
+
 LINKS_ENOUGH: Final = 8
 """A getter with fewer connected peers asks its trackers for more before the interval is over."""
 
@@ -239,6 +242,14 @@ of the time to the last with 24 peers of 1 Mbit/s (the spread of three seeds), n
 
 NEWS_KNOWN_S: Final = 5.0
 """The same for a link that holds these pieces itself."""
+
+NEWS_GATHERED: Final = 20
+"""Where it takes longer than either until so many pieces have come, news waits for so many."""
+
+NEWS_LATEST_S: Final = 10.0
+"""But not for longer than this. With 50 whole simulated nodes of 1 Mbit/s 20 pieces and 10 s instead of 10
+and 5 save a seventh of the processor time in the middle of a download; the last of 25 is complete at the same
+time (194.1 s, mean of three seeds)."""
 
 SNUB_S: Final = 30.0
 """Requests open and not a byte for this long: such a peer earns no slot by what it once gave."""
@@ -945,6 +956,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     ),
     (GREETINGS_PER_NETWORK_BURST < GREETINGS_BURST, "one network alone must not use up the handshakes"),
     (LINKS_MAX < CONNECTIONS_MAX, "one share alone must leave connections for others"),
+    (4 * LINK_TICK_S < FRAME_S, "links must be looked at much more often than they become overdue"),
     (FRAME_S < IDLE_S, "half a header gets less patience than silence"),
     (
         FOLDERS_OPEN_MAX + FILES_OPEN_MAX + LINKS_DIALLED_MAX + HALF_OPEN_MAX < DESCRIPTORS_RESERVED,
@@ -985,7 +997,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (PICKER_BLOCK_PIECES & (PICKER_BLOCK_PIECES - 1) == 0, "a block of pieces must be a power of two"),
     (PICKER_NEWS_MAX < PICKER_LOOKS_MAX, "news must not keep the picker from looking at the rest"),
     (
-        NEWS_DELAY_S <= NEWS_DELAY_SLOW_S <= NEWS_WAITING_S <= NEWS_KNOWN_S,
+        NEWS_DELAY_S <= NEWS_DELAY_SLOW_S <= NEWS_WAITING_S <= NEWS_KNOWN_S <= NEWS_LATEST_S,
         "news must be told first to those who need it first",
     ),
     (PIPELINE_PIECES_START <= WINDOW_DEFAULT, "the window must hold the first requests"),

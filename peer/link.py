@@ -70,11 +70,9 @@ class LinkOwner(Protocol):
 
     def link_unreadable(self, link: "Link", outgoing: Outgoing, error: OSError | EOFError) -> None: ...
 
-    def link_room(self, link: "Link") -> int | None: ...
+    def link_room(self, link: "Link", received: int) -> int | None: ...
 
     async def link_wait_room(self, link: "Link") -> int | None: ...
-
-    def link_received(self, link: "Link", count: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,18 +345,15 @@ class Link:
     def unreadable(self, outgoing: Outgoing, error: OSError | EOFError) -> None:
         self._owner.link_unreadable(self, outgoing, error)
 
-    def room(self) -> int | None:
-        return self._owner.link_room(self)
-
-    async def wait_room(self) -> int | None:
-        return await self._owner.link_wait_room(self)
-
-    def received(self, count: int) -> None:
+    def room(self, received: int) -> int | None:
         unknown = self.session.unknown_frames
         while self._unknown < unknown:  # of the reads before
             self._unknown += 1
             self.charge()
-        self._owner.link_received(self, count)
+        return self._owner.link_room(self, received)
+
+    async def wait_room(self) -> int | None:
+        return await self._owner.link_wait_room(self)
 
     def statistics(self) -> LinkStatistics:
         """As it stands now."""

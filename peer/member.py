@@ -23,7 +23,7 @@ from peer.greeting import Greeted, window
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import GOODBYE_GRACE_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
+from peer.limits import GOODBYE_GRACE_S, LINK_TICK_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
 from peer.link import LOST, Link
 from peer.manifest import Manifest
 from peer.news import News
@@ -248,12 +248,12 @@ class Member:
             self._show(link)
 
     async def _keep_time(self) -> None:
+        look_at = 0.0
         while True:
             now = trio.current_time()
-            for link in list(self.links.values()):
-                link.connection.tick(now)
-            for number in self.book.overdue(now):
-                self.links[number].close(ByeCode.DUPLICATE)
+            if now >= look_at:
+                look_at = now + LINK_TICK_S
+                self._look_at_links(now)
             self._finding.tick(now)
             if self._choking is not None:
                 self._choking.tick(now)
@@ -262,6 +262,12 @@ class Member:
             if self.trackers is not None and self._is_short_of_links():
                 self.trackers.more()
             await self.services.alarm.sleep(TICK_S)
+
+    def _look_at_links(self, now: float) -> None:
+        for link in list(self.links.values()):
+            link.connection.tick(now)
+        for number in self.book.overdue(now):
+            self.links[number].close(ByeCode.DUPLICATE)
 
     # --- links: from greeting to end
 
@@ -444,18 +450,14 @@ class Member:
         if outgoing.piece is not None:
             self._lost(outgoing.piece, StorageError(f"cannot be read: {error}"))
 
-    def link_room(self, link: Link) -> int | None:
-        if self.intake is not None and not self.intake.has_room():
-            return 0
-        return self._throttle.room(link.id)
+    def link_room(self, link: Link, received: int) -> int | None:
+        room = self._throttle.room(link.id, received)
+        return room if self.intake is None or self.intake.has_room() else 0
 
     async def link_wait_room(self, link: Link) -> int | None:
         if self.intake is not None:
             await self.intake.wait_room()
         return await self._throttle.wait_room(link.id)
-
-    def link_received(self, link: Link, count: int) -> None:
-        self._throttle.received(link.id, count)
 
     # --- pieces
 

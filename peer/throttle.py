@@ -14,9 +14,17 @@ class Throttle:
         self._pacer = pacer
         self._waiting: dict[LinkId, trio.Event] = {}
 
-    def room(self, link: LinkId) -> int | None:
-        """How much to read next, None for any; 0 while what was read is not paid for."""
-        return 0 if link in self._waiting else self._pacer.quantum(self._share)
+    def room(self, link: LinkId, received: int) -> int | None:
+        """So many bytes came with the last read. How much to read next, None for any; 0 while what was read
+        is not paid for."""
+        quantum = self._pacer.quantum(self._share)
+        if quantum is None:
+            return None
+        if received:
+            self._waiting[link] = trio.Event()
+            if self._pacer.ask(self._share, link, received, lambda: self._paid(link)):
+                self._paid(link)
+        return 0 if link in self._waiting else quantum
 
     async def wait_room(self, link: LinkId) -> int | None:
         """Wait until what was read is paid for; how much to read next, None for any."""
@@ -24,15 +32,6 @@ class Throttle:
         if event is not None:
             await event.wait()
         return self._pacer.quantum(self._share)
-
-    def received(self, link: LinkId, count: int) -> None:
-        """So many bytes have come."""
-        if self._pacer.quantum(self._share) is None:
-            return
-        event = trio.Event()
-        self._waiting[link] = event
-        if self._pacer.ask(self._share, link, count, lambda: self._paid(link)):
-            self._paid(link)
 
     def left(self, link: LinkId) -> None:
         """The link is gone."""

@@ -17,11 +17,14 @@ from peer.sim.clock import VirtualClock
 
 
 class Agenda:
-    """Callbacks by time. They run while `run` does, one after the other, and must not wait."""
+    """Callbacks by time. They run while `run` does, one after the other, and must not wait. To be made inside
+    the simulation."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._made = 0
+        self.now = trio.lowlevel.current_clock().current_time
+        """As `trio.current_time`, without asking whose clock it is each time."""
         self._sleep: trio.CancelScope | None = None
         self._failure: Exception | None = None
         self._failed = trio.Event()
@@ -40,7 +43,7 @@ class Agenda:
 
     def after(self, delay: float, call: Callable[..., object], *args: Any) -> None:
         """Call that many seconds from now."""
-        self.at(trio.current_time() + delay, call, *args)
+        self.at(self.now() + delay, call, *args)
 
     async def run(self) -> None:
         """Carry out the agenda until cancelled. Raises what a callback raised."""

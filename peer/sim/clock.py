@@ -22,7 +22,7 @@ class Happenings(Protocol):
         """When the next is due; inf for never."""
 
     def carry_out(self, now: float) -> None:
-        """Do what is due. Must not raise, wait, or change a deadline; may wake tasks."""
+        """Do what is due. Must not raise or wait; may wake tasks."""
 
 
 class Loop(Protocol):
@@ -33,6 +33,9 @@ class Loop(Protocol):
 
     def is_watched(self) -> bool:
         """Whether a task waits for the moment when no other can run."""
+
+    def next_deadline(self) -> float:
+        """Of the tasks' cancel scopes, the soonest; inf for none."""
 
 
 class VirtualClock(trio.abc.Clock):
@@ -68,6 +71,7 @@ class VirtualClock(trio.abc.Clock):
             if world is not None and due <= deadline and due < math.inf:
                 self._now = max(self._now, due)
                 world.carry_out(self._now)
+                deadline = self._loop.next_deadline()
             elif deadline < math.inf:
                 self._now = max(self._now, deadline)
                 break

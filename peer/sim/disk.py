@@ -87,8 +87,8 @@ class SimDisk:
     """The medium, its cache, its faults; `SimFolder` in `sim/files.py` is the seam's view of it."""
 
     def __init__(self, *, capacity_bytes: int = 1 << 40, sectors: dict[bytes, bytes] | None = None) -> None:
-        """sectors: whole ones by their content, shared with other disks: nodes that hold the same share then
-        take the memory for one."""
+        """sectors: whole ones by their beginning, shared with other disks: nodes that hold the same share
+        then take the memory for one."""
         self.capacity_bytes = capacity_bytes
         """May be changed at any time: less than what is used is full."""
         self.sync_lies = False
@@ -222,8 +222,10 @@ class SimDisk:
         return True
 
     def one_of(self, sector: bytes) -> bytes:
-        """The one copy of a whole sector with this content."""
-        return self._sectors.setdefault(sector, sector)
+        """The one copy of a whole sector with this content, as far as its beginning tells (the hash of all of
+        it would cost ten times as much)."""
+        kept = self._sectors.setdefault(sector[:64], sector)
+        return kept if kept == sector else sector
 
     def unlink(self, node: Node) -> None:
         """A name is gone. A power loss may bring it back, so the node lives until the change is durable."""

@@ -53,13 +53,10 @@ class FileNode:
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         count = max(0, min(len(buffer), self.size - offset))
-        done = 0
-        while done < count:
-            index, start = divmod(offset + done, SECTOR_BYTES)
-            part = min(SECTOR_BYTES - start, count - done)
-            sector = self.seen.get(index, _ZEROS)
-            buffer[done : done + part] = sector if part == SECTOR_BYTES else sector[start : start + part]
-            done += part
+        first, start = divmod(offset, SECTOR_BYTES)
+        sectors = range(first, -(-(offset + count) // SECTOR_BYTES))
+        data = b"".join([self.seen.get(index, _ZEROS) for index in sectors])
+        buffer[:count] = data[start : start + count]
         return count
 
     def write_sector(self, index: int, start: int, data: bytes | memoryview) -> None:

@@ -16,10 +16,7 @@ network core that is narrower than the access links.
 
 from collections import deque
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
-
-import trio
+from typing import TYPE_CHECKING, Final
 
 from peer.bell import Bell
 from peer.limits import KIB, MIB, UNSENT_BYTES
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 16 * KIB
 """What an uplink sends of one stream before it is another's turn: the grain of fairness, and the cost of a
-simulated MiB (64 chunks, two or three events each)."""
+simulated MiB (64 chunks, two events each)."""
 
 HEADER_BYTES = 72
 """A write that is no longer goes with the chunk that follows it: the header of a frame, with its payload."""
@@ -46,13 +43,6 @@ WINDOW_MAX_BYTES = 4 * MIB
 """About what Linux' buffers tune themselves to."""
 
 
-class Mark(Enum):
-    """What travels beside data."""
-
-    EOF = "eof"
-    RESET = "reset"
-
-
 @dataclass(slots=True)
 class Chunk:
     """Writes that travel together; ``size`` bytes."""
@@ -61,16 +51,16 @@ class Chunk:
     parts: list[bytes | bytearray]
 
 
-Parcel: TypeAlias = Chunk | Mark
+EOF: Final = Chunk(0, [])
+"""The end of the stream, which travels beside data and rides for free."""
 
-
-def size_of(parcel: Parcel) -> int:
-    """Bytes that it takes on a link: marks ride for free."""
-    return 0 if isinstance(parcel, Mark) else parcel.size
+RESET: Final = Chunk(0, [])
+"""The end of the connection, likewise."""
 
 
 class Uplink:
-    """A host's way out: one chunk from each waiting stream in turn."""
+    """A host's way out: one chunk from each waiting stream in turn. A chunk's arrival is settled when it is
+    chosen, so that the uplink itself is woken only where something waits for it."""
 
     def __init__(self, agenda: Agenda, rate: float | None) -> None:
         self.rate = rate
@@ -78,38 +68,43 @@ class Uplink:
         self._agenda = agenda
         self._ring: deque[Pipe] = deque()
         self._sparse: deque[Pipe] = deque()
-        self._busy = False
+        self._free_at = 0.0
+        self._is_due = False
 
     def offer(self, pipe: "Pipe") -> None:
         """The pipe may have something to send: give it a place in the ring if it has none."""
-        if not pipe.in_ring and pipe.ready():
-            pipe.in_ring = True
-            (self._sparse if pipe.queued <= SPARSE_BYTES else self._ring).append(pipe)
-            if not self._busy:
+        if pipe.in_ring:
+            return
+        pipe.in_ring = True
+        (self._sparse if pipe.queued <= SPARSE_BYTES else self._ring).append(pipe)
+        if not self._is_due:
+            self._is_due = True
+            if self._free_at > self._agenda.now():
+                self._agenda.at(self._free_at, self._serve)
+            else:
                 self._serve()
 
     def _serve(self) -> None:
-        while not self._busy and (ring := self._sparse or self._ring):
+        """All that is sparse, and one chunk."""
+        now, rate = self._agenda.now(), self.rate
+        full = False
+        while ring := self._sparse or (() if full else self._ring):
             pipe = ring.popleft()
             pipe.in_ring = False
-            parcel = pipe.take()
-            if parcel is None:
+            chunk = pipe.take()
+            if chunk is None:
                 continue
-            if pipe.ready():
+            if pipe.has_more:
                 pipe.in_ring = True
                 self._ring.append(pipe)
-            size = size_of(parcel)
-            self.carried_bytes += size
-            if self.rate is None or size == 0:
-                pipe.launch(parcel)
-            else:
-                self._busy = True
-                self._agenda.after(size / self.rate, self._sent, pipe, parcel)
-
-    def _sent(self, pipe: "Pipe", parcel: Parcel) -> None:
-        self._busy = False
-        pipe.launch(parcel)
-        self._serve()
+            self.carried_bytes += chunk.size
+            if rate is not None:
+                self._free_at = max(now, self._free_at) + chunk.size / rate
+                full = ring is self._ring and self._free_at > now
+            pipe.launch(chunk, max(now, self._free_at))
+        self._is_due = bool(self._ring)
+        if self._is_due:
+            self._agenda.at(self._free_at, self._serve)
 
 
 class Downlink:
@@ -121,17 +116,16 @@ class Downlink:
         self._agenda = agenda
         self._free_at = 0.0
 
-    def enter(self, pipe: "Pipe", parcel: Parcel) -> None:
-        """Bring the parcel to its pipe's end when all that came before it is through."""
-        now = trio.current_time()
-        size = size_of(parcel)
-        self.carried_bytes += size
+    def enter(self, pipe: "Pipe", chunk: Chunk) -> None:
+        """Bring the chunk to its pipe's end when all that came before it is through."""
+        self.carried_bytes += chunk.size
+        now = self._agenda.now()
         if self.rate is not None:
-            self._free_at = max(now, self._free_at) + size / self.rate
+            self._free_at = max(now, self._free_at) + chunk.size / self.rate
         if self._free_at > now:
-            self._agenda.at(self._free_at, pipe.land, parcel)
+            self._agenda.at(self._free_at, pipe.land, chunk)
         else:
-            pipe.land(parcel)
+            pipe.land(chunk)
 
 
 class Pipe:
@@ -141,6 +135,7 @@ class Pipe:
         self.connection = connection
         self.source = source
         self.target = target
+        self._agenda = connection.network.agenda
         self.inbox: deque[bytes | bytearray | memoryview] = deque()
         self.queued = 0  # bytes that have not left the sender
         self.flight = 0  # bytes that have, and that the receiver has not read
@@ -152,9 +147,9 @@ class Pipe:
         self.room = Bell()
         self.data = Bell()
         self._queue: deque[bytes | bytearray] = deque()
-        self._mark: Mark | None = None  # what follows the queue
-        self._flying: deque[Parcel] = deque()  # launched and not arrived, in order
-        self._held: deque[Parcel] = deque()  # arrived while the way was cut
+        self._mark: Chunk | None = None  # EOF or RESET, which follows the queue
+        self._flying: deque[Chunk] = deque()  # launched and not arrived, in order
+        self._held: deque[Chunk] = deque()  # arrived while the way was cut
         self._epoch = 0  # arrivals of an earlier one do not happen: what was under way has been sent again
         self._owed = 0  # read, but the news cannot travel back
         self._arrival = 0.0
@@ -171,7 +166,7 @@ class Pipe:
     def finish(self) -> None:
         """After what is queued, the end."""
         if self._mark is None:
-            self._mark = Mark.EOF
+            self._mark = EOF
             self.kick()
 
     def reset(self) -> None:
@@ -180,7 +175,7 @@ class Pipe:
             return
         self._queue.clear()
         self.queued = 0
-        self._mark = Mark.RESET
+        self._mark = RESET
         self.kick()
 
     def kick(self) -> None:
@@ -188,10 +183,8 @@ class Pipe:
         if self.source is not self.target:
             self.source.uplink.offer(self)
             return
-        while self.ready():  # within one host: no link, no time
-            parcel = self.take()
-            assert parcel is not None
-            self.land(parcel)
+        while (chunk := self.take()) is not None:  # within one host: no link, no time
+            self.land(chunk)
 
     # --- on the way
 
@@ -208,22 +201,21 @@ class Pipe:
         needed = 2 * latency * min(rates) if rates else WINDOW_MAX_BYTES * bool(latency)
         return int(min(WINDOW_MAX_BYTES, max(WINDOW_MIN_BYTES, needed)))
 
-    def ready(self) -> bool:
-        """Whether `take` would return something."""
-        if self.cut:
-            return False
-        if self._queue:
-            return self.flight < WINDOW_MIN_BYTES or self.flight < self.window
-        return self._mark is not None
+    @property
+    def has_more(self) -> bool:
+        """Whether anything has not left the sender."""
+        return bool(self._queue) or self._mark is not None
 
-    def take(self) -> Parcel | None:
+    def take(self) -> Chunk | None:
         """The next chunk, small writes put together; None if there is nothing, or nothing may leave."""
-        if not self.ready():
+        if self.cut:
             return None
-        if not self._queue:
+        queue = self._queue
+        if not queue:
             mark, self._mark = self._mark, None
             return mark
-        queue = self._queue
+        if self.flight >= WINDOW_MIN_BYTES and self.flight >= self.window:
+            return None
         parts = [queue.popleft()]
         size = len(parts[0])
         most = CHUNK_BYTES + size if size <= HEADER_BYTES else CHUNK_BYTES
@@ -235,26 +227,26 @@ class Pipe:
         self.room.ring()
         return Chunk(size, parts)
 
-    def launch(self, parcel: Parcel) -> None:
-        """Out of the uplink: fly. A latency that shrinks never lets a chunk overtake another."""
-        now = trio.current_time()
-        self._arrival = max(self._arrival, now + self.source.latency + self.target.latency)
-        self._flying.append(parcel)
-        if self._arrival > now:
-            self.connection.network.agenda.at(self._arrival, self._arrive, self._epoch)
+    def launch(self, chunk: Chunk, at: float) -> None:
+        """Out of the uplink at that time: fly. A latency that shrinks never lets a chunk overtake another."""
+        agenda = self._agenda
+        self._arrival = max(self._arrival, at + self.source.latency + self.target.latency)
+        self._flying.append(chunk)
+        if self._arrival > agenda.now():
+            agenda.at(self._arrival, self._arrive, self._epoch)
         else:
             self._arrive(self._epoch)
 
     def _arrive(self, epoch: int) -> None:
         if epoch != self._epoch:
             return
-        parcel = self._flying.popleft()
+        chunk = self._flying.popleft()
         if self.connection.vanished:
             self.connection.refuse(self)
         elif self.cut:
-            self._held.append(parcel)  # TCP sends it again when the way is free
+            self._held.append(chunk)  # TCP sends it again when the way is free
         else:
-            self.target.downlink.enter(self, parcel)
+            self.target.downlink.enter(self, chunk)
 
     def unblock(self) -> None:
         """The way may be free again, or the way back: go on where it is."""
@@ -267,8 +259,8 @@ class Pipe:
             self._held.clear()
             self._flying.clear()
             self._epoch += 1
-            for parcel in again:
-                self.launch(parcel)
+            for chunk in again:
+                self.launch(chunk, self._agenda.now())
         if self._owed and not self.connection.network.is_cut(self.target, self.source):
             self.flight -= self._owed
             self._owed = 0
@@ -276,24 +268,24 @@ class Pipe:
 
     # --- the receiver's end
 
-    def land(self, parcel: Parcel) -> None:
+    def land(self, chunk: Chunk) -> None:
         """Out of the downlink, into the receiver's buffer."""
         if self.connection.vanished:
             self.connection.refuse(self)
         elif self.broken:
             pass  # what was under way when the connection broke
-        elif parcel is Mark.RESET:
+        elif chunk is RESET:
             self.connection.reset()
         elif self.reader_closed:
-            if parcel is not Mark.EOF:
+            if chunk is not EOF:
                 self.connection.other_way(self).reset()
-        elif isinstance(parcel, Mark):
+        elif chunk is EOF:
             self.eof_landed = True
             self.data.ring()
         else:
-            self.inbox.extend(parcel.parts)
+            self.inbox.extend(chunk.parts)
             self.data.ring()
-            self.connection.network.trace_landing(self, parcel.size)
+            self.connection.network.trace_landing(self, chunk.size)
 
     def read(self, count: int) -> None:
         """The receiver has taken that many bytes out of the inbox: the window opens."""

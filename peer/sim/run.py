@@ -123,6 +123,26 @@ class _TrioLoop:
     def is_watched(self) -> bool:
         return bool(trio_run.GLOBAL_RUN_CONTEXT.runner.waiting_for_idle)
 
+    def next_deadline(self) -> float:
+        return trio_run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+
+
+class _NoDevices:
+    """trio's input and output, where there is none: the kernel is asked only when trio has woken its own loop
+    (Ctrl-C does), which saves a system call for every turn of the loop."""
+
+    def __init__(self, runner: Any) -> None:
+        self._real = runner.io_manager
+        self._wakers = runner.entry_queue
+        self.process_events = self._real.process_events
+
+    def get_events(self, timeout: float) -> Any:
+        wakers = self._wakers
+        return self._real.get_events(timeout) if wakers.queue or wakers.idempotent_queue else ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
 
 def run(
     seed: int,
@@ -138,6 +158,8 @@ def run(
     scheduler, everybody = trio_run._r.getstate(), random.getstate()
 
     async def main() -> T:
+        runner = trio_run.GLOBAL_RUN_CONTEXT.runner
+        runner.io_manager = _NoDevices(runner)  # type: ignore[assignment]
         with sealed():
             return await async_function(*args)
 

@@ -3,8 +3,9 @@
 import hashlib
 from collections import deque
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+import msgpack  # type: ignore[import-untyped]
 import trio
 
 TRACE_LINES_KEPT = 200
@@ -21,13 +22,13 @@ class Trace:
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
-        self._recent: deque[str] = deque(maxlen=TRACE_LINES_KEPT)
+        self._recent: deque[_Line] = deque(maxlen=TRACE_LINES_KEPT)
         self.lines = 0
 
     def add(self, kind: str, *fields: Field) -> None:
         """Note an event."""
-        line = f"{trio.current_time()!r} {kind} {' '.join(map(_text, fields))}\n"
-        self._hash.update(line.encode())
+        line = trio.current_time(), kind, fields
+        self._hash.update(_pack(line))
         self._recent.append(line)
         self.lines += 1
 
@@ -37,19 +38,28 @@ class Trace:
 
     def recent(self) -> str:
         """The last lines."""
-        return "".join(self._recent)
+        return "".join(
+            f"{when!r} {kind} {' '.join(map(_text, fields))}\n" for when, kind, fields in self._recent
+        )
+
+
+_Line: TypeAlias = tuple[float, str, tuple[Field, ...]]
 
 
 def _text(field: Field) -> str:
-    if type(field) in _PLAIN:
-        return repr(field)
     if isinstance(field, bytes):
         return field.hex()
     if isinstance(field, Enum):
         return field.name
     if isinstance(field, tuple):
         return f"({','.join(map(_text, field))})"
+    return repr(field)
+
+
+def _name(field: object) -> str:
+    if isinstance(field, Enum):
+        return field.name
     raise TypeError(f"a trace takes plain values, not {type(field).__name__}")
 
 
-_PLAIN = frozenset({int, float, str, bool, type(None)})
+_pack: Final = msgpack.Packer(default=_name).pack

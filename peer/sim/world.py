@@ -245,7 +245,7 @@ class World:
         self.rng = Random(seed)
         self.peers: dict[str, SimPeer] = {}
         self.sectors: dict[bytes, bytes] = {}
-        """What all disks hold, whole sectors by their content."""
+        """What all disks hold, whole sectors by their beginning."""
 
     async def add_peer(
         self,

@@ -14,13 +14,12 @@ Costs: O(log files) for each question; some bytes for each file, none for each p
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from peer.ids import FileIndex, PieceIndex
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """Consecutive bytes of one file."""
 
     file: FileIndex

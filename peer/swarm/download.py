@@ -301,7 +301,7 @@ class Download:
 
     def next_deadline(self, now: float) -> float | None:
         """When `tick` wants to be called; None: not before the next event. Cheap: ask after each event."""
-        return self._tick_at if self._suppliers and not self.finished else None
+        return self._tick_at if self._suppliers and self._picker.needed_count else None
 
     # --- eyes
 

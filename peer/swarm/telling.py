@@ -13,17 +13,26 @@ whatever is sent on the link anyway (a chunk, a request), and is not needed at o
   by which it chooses rarest first, is that old;
 * for one that holds those pieces too it is bookkeeping (NEWS_KNOWN_S).
 
+Where our pieces come seldom, those two would be a message for every few: then they wait for the next
+NEWS_GATHERED, at most NEWS_LATEST_S.
+
 BitTorrent clients send each have at once, or never to those that hold the piece; then counts go wrong.
 """
 
-from peer.limits import NEWS_DELAY_S, NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_WAITING_S
+from peer.limits import (
+    NEWS_DELAY_S,
+    NEWS_DELAY_SLOW_S,
+    NEWS_GATHERED,
+    NEWS_KNOWN_S,
+    NEWS_LATEST_S,
+    NEWS_WAITING_S,
+)
 
 
-def told_within(*, known: bool, wants_us: bool, served: bool, waiting: bool, pace: float = 0.0) -> float:
-    """Seconds. known: it holds the piece. waiting: some of its requests are open here. pace: seconds from one
-    of our pieces to the next of late, since news that waits for no other news waits for nothing."""
-    if known:
-        return NEWS_KNOWN_S
-    if wants_us and (waiting or not served):
-        return NEWS_WAITING_S
+def told_within(*, known: bool, can_wait: bool, pace: float = 0.0) -> float:
+    """Seconds. known: it holds the piece. can_wait: it wants us, but is choked or has requests open here.
+    pace: seconds from one of our pieces to the next of late, since news that waits for no other news waits
+    for nothing."""
+    if known or can_wait:
+        return min(max(NEWS_KNOWN_S if known else NEWS_WAITING_S, NEWS_GATHERED * pace), NEWS_LATEST_S)
     return min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)

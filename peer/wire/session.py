@@ -224,7 +224,8 @@ class Session:
 
         Raises RemoteProtocolError for a violation that came right after the last events.
         """
-        self._raise_failure()
+        if self._failure is not None:
+            raise self._failure
         return self._reader.get_buffer()
 
     def buffer_updated(self, count: int) -> list[Event]:
@@ -233,8 +234,10 @@ class Session:
         A violation that follows good messages in the same bytes is raised by the next call, so that what came
         before it is not lost.
         """
-        self._raise_failure()
-        reader, events = self._reader, list[Event]()
+        if self._failure is not None:
+            raise self._failure
+        reader = self._reader
+        events: list[Event] = []
         reader.buffer_updated(count)
         try:
             while (item := reader.next_event()) is not None:

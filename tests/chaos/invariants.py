@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from peer.ids import PieceIndex
-from peer.limits import NEWS_KNOWN_S, REQUEST_TIMEOUT_S
+from peer.limits import NEWS_LATEST_S, REQUEST_TIMEOUT_S
 from peer.member import Member
 from peer.sim.disk import SimDisk
 from peer.sim.medium import FileNode
@@ -29,7 +29,7 @@ from tests.chaos.violation import Violation, demand
 from tests.store_kit import NAME, Share
 
 LOOK_S: Final = 1.0
-TOLD_S: Final = NEWS_KNOWN_S + 5.0
+TOLD_S: Final = NEWS_LATEST_S + 5.0
 """A piece that somebody has had for so long, and for the time that all may take which is ahead of a `have` in
 buffers (`_telling_s`), is known at the other end of a link that was free all the while."""
 

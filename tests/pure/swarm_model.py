@@ -266,9 +266,8 @@ class SwarmModel:
                 continue
             due = self.now + told_within(
                 known=piece in self.nodes[other].bits,
-                wants_us=other in self.interest[me],
-                served=other in self.unchoked[me],
-                waiting=upload.has_work(LinkId(other)),
+                can_wait=other in self.interest[me]
+                and (other not in self.unchoked[me] or upload.has_work(LinkId(other))),
             )
             before, pieces = self.news[me].get(other, (float("inf"), []))
             self.news[me][other] = min(before, due), [*pieces, piece]

@@ -3,24 +3,29 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.limits import NEWS_DELAY_S, NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_WAITING_S
+from peer.limits import (
+    NEWS_DELAY_S,
+    NEWS_DELAY_SLOW_S,
+    NEWS_GATHERED,
+    NEWS_KNOWN_S,
+    NEWS_LATEST_S,
+    NEWS_WAITING_S,
+)
 from peer.swarm.telling import told_within
 from tests.pure.swarm_model import SwarmModel
 
 MBIT = 1e6 / 8
 
-STATES = st.fixed_dictionaries(
-    {"known": st.booleans(), "wants_us": st.booleans(), "served": st.booleans(), "waiting": st.booleans()}
-)
+STATES = st.fixed_dictionaries({"known": st.booleans(), "can_wait": st.booleans()})
 
 
 @given(STATES, st.floats(min_value=0, max_value=1e6))
-def test_news_waits_for_the_next_piece_but_not_for_long(state: dict[str, bool], pace: float) -> None:
+def test_news_waits_for_the_next_pieces_but_not_for_long(state: dict[str, bool], pace: float) -> None:
     at_once, seconds = told_within(**state), told_within(**state, pace=pace)
-    if at_once == NEWS_DELAY_S:
-        assert seconds == min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)
+    if state["known"] or state["can_wait"]:
+        assert seconds == min(max(at_once, NEWS_GATHERED * pace), NEWS_LATEST_S)
     else:
-        assert seconds == at_once
+        assert seconds == min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)
 
 
 @given(STATES)
@@ -28,10 +33,10 @@ def test_who_could_ask_at_once_is_told_first(state: dict[str, bool]) -> None:
     seconds = told_within(**state)
     if state["known"]:
         assert seconds == NEWS_KNOWN_S
-    elif not state["wants_us"] or (state["served"] and not state["waiting"]):
-        assert seconds == NEWS_DELAY_S
-    else:
+    elif state["can_wait"]:
         assert seconds == NEWS_WAITING_S
+    else:
+        assert seconds == NEWS_DELAY_S
 
 
 def test_most_news_costs_no_message_of_its_own() -> None:

@@ -9,7 +9,15 @@ from trio.testing import MockClock
 from peer.buffers import BufferPool
 from peer.greeting import greet
 from peer.ids import Address, NodeId, ShareId
-from peer.limits import FRAME_S, GREETINGS_MAX, IDLE_S, OPENING_S, PROTOCOL_VERSION, TICK_S, WINDOW_DEFAULT
+from peer.limits import (
+    FRAME_S,
+    GREETINGS_MAX,
+    IDLE_S,
+    LINK_TICK_S,
+    OPENING_S,
+    PROTOCOL_VERSION,
+    WINDOW_DEFAULT,
+)
 from peer.net.transport import Stream
 from peer.sim.network import mbit
 from peer.sim.world import PORT, SimPeer, World, open_world
@@ -131,7 +139,7 @@ async def test_a_half_open_connection_is_noticed(autojump_clock: MockClock) -> N
         with trio.fail_after(PATIENCE_S):
             await fetch.wait()
         assert trio.current_time() - begun < IDLE_S + 30
-        await trio.sleep(IDLE_S + 2 * TICK_S)
+        await trio.sleep(IDLE_S + 2 * LINK_TICK_S)
         assert old not in member.links
         assert fetch.read() == DATA
 
