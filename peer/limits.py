@@ -398,9 +398,10 @@ RESCUE_GAIN: Final = 4.0
 ENDGAME_LATE_SHARE: Final = 0.8
 """Pieces expected before this share of the latest one's time are left alone: they do not decide the end."""
 
-ENDGAME_WASTE_PERMILLE: Final = 5
-"""Of the bytes received, what may be received twice (and one piece): half of the 1 % that is our bar, for the
-other half cannot be seen in advance."""
+ENDGAME_WASTE_PERMILLE: Final = 2
+"""Of the bytes received, what may be received twice (and one piece): a part of the 1 % that is our bar, for
+the rest cannot be seen in advance. 5 instead of 2 ended no sooner (six seeds of 10, 30 and 20 mixed peers in
+the large world: within 0.1 %) and threw half as much more away."""
 
 # --- swarm: rates
 
