@@ -175,6 +175,9 @@ class Intake:
                 self._fetch_lost()
                 self._pause(str(error))
                 await trio.sleep(DISK_RETRY_S if isinstance(error, StorageFullError) else LACK_RETRY_S)
+            except StorageError:
+                self._pause(None)  # other trouble by now; a job that still lacks room says so again
+                raise
             else:
                 self._pause(None)
                 return

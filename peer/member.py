@@ -300,10 +300,14 @@ class Member:
         trace = self.services.trace
         trace.event("link", node=link.node.hex(), address=str(link.address), dialled=link.dialled)
         self._show(link)
+        ending: Ending | None = None
         try:
             ending = await link.run()
         finally:
             self._left(link)
+            # Also where we are stopped: the same peer may be at the door in this moment.
+            clean = ending is None or ending.code is not None
+            self.book.disconnected(number, trio.current_time(), clean=clean)
         trace.event(
             "unlink",
             node=link.node.hex(),
@@ -311,7 +315,6 @@ class Member:
             received=link.received_bytes,
             sent=link.sent_bytes,
         )
-        self.book.disconnected(number, trio.current_time(), clean=ending.code is not None)
         self._look_back(link, ending)
 
     def _show(self, link: Link) -> None:

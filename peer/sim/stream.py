@@ -164,17 +164,23 @@ class SimStream(Stream):
                 self.outgoing.finish()
 
     async def aclose(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self.incoming.reader_closed = True
-            if self.incoming.inbox:
-                self.outgoing.reset()  # as kernels do: the other side must not think that we read it
-            else:
-                self.outgoing.finish()
-            self.incoming.data.ring()
-            self.outgoing.room.ring()
-            self.incoming.connection.end_closed()
+        # As kernels do: the other side must not think that we read what we did not.
+        self.close(reset=bool(self.incoming.inbox))
         await trio.lowlevel.checkpoint()
+
+    def close(self, *, reset: bool) -> None:
+        """End this side of the connection at once, with a reset or behind what is queued."""
+        if self._closed:
+            return
+        self._closed = True
+        self.incoming.reader_closed = True
+        if reset:
+            self.outgoing.reset()
+        else:
+            self.outgoing.finish()
+        self.incoming.data.ring()
+        self.outgoing.room.ring()
+        self.incoming.connection.end_closed()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -226,8 +232,9 @@ class SimListener(Listener):
             self._closed = True
             self._host.forget_listener(self._address.port)
             self._news.unpark_all()
-            for stream in self._waiting:
-                stream.outgoing.reset()
+            for stream in self._waiting:  # as kernels do with those that nobody has accepted
+                stream.close(reset=True)
+            self._waiting.clear()
         await trio.lowlevel.checkpoint()
 
 

@@ -12,8 +12,8 @@ from peer.bitfield import Bitfield
 from peer.buffers import BufferPool
 from peer.connection import Outgoing
 from peer.errors import DialError, StorageError, StorageLackError
-from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
-from peer.limits import ENDGAME_TICK_S, KIB, RESCUE_S, SOURCE_RETRY_S
+from peer.ids import Address, KnownPeer, LinkId, PieceIndex, RequestId, ShareId
+from peer.limits import CHECKPOINT_S, DISK_RETRY_S, ENDGAME_TICK_S, KIB, RESCUE_S, SOURCE_RETRY_S
 from peer.outflow import Outflow
 from peer.pacing import Pacer
 from peer.sim.disk import Operation, SimDisk
@@ -28,6 +28,7 @@ from peer.store.outgoing import SourceStore
 from peer.swarm.availability import Availability
 from peer.swarm.commands import Ask
 from peer.swarm.download import Download
+from peer.swarm.known import Source
 from peer.wire.session import Answered, Session
 from tests.sim import hostile
 from tests.store_kit import NAME, expected_tree, fetch, finish, random_share, resume, tree
@@ -306,3 +307,52 @@ def test_names_that_a_killed_run_left_unsynced_are_synced_by_the_next() -> None:
         disk.crash(seed)
         left = tree(SimFolder(disk))  # NAME.part may be back as well
         assert expected_tree(share).items() <= left.items(), seed
+
+
+async def test_a_sync_that_fails_after_the_disk_was_full_leaves_no_pause(autojump_clock: MockClock) -> None:
+    """Nothing was asked for any more, for ever: only another sync would have ended the pause."""
+    async with open_world(6) as world:
+        origin = await world.add_peer("origin", up=mbit(0.1))
+        other = await world.add_peer("other")
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        await other.share("file", {(): DATA})
+        found = getter.fetch(link, peers=[origin.address])
+        await trio.sleep(CHECKPOINT_S - 0.5)
+        await origin.crash()  # no piece is on its way
+        getter.disk.fail(errno.ENOSPC, Operation.SYNC)
+        await trio.sleep(1)
+        assert found.member.intake is not None
+        assert found.member.intake.paused is not None
+        getter.disk.fail(errno.EIO, Operation.SYNC)
+        await trio.sleep(DISK_RETRY_S)
+        found.member.learned([KnownPeer(other.address)], Source.OPTION)
+        with trio.fail_after(60):
+            await found.wait()
+        assert found.read() == DATA
+
+
+async def test_a_link_that_is_stopped_leaves_the_peer_book_as_well(autojump_clock: MockClock) -> None:
+    """The same peer, at the door again in that moment, was taken for one whom the node still talks to."""
+    async with open_world(7) as world:
+        origin = await world.add_peer("origin", up=mbit(0.1))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        member = getter.fetch(link, peers=[origin.address]).member
+        await trio.sleep(1)
+        assert member.book.statistics().connected == 1
+        await getter.crash()
+        assert not member.links
+        assert member.book.statistics().connected == 0
+
+
+async def test_a_connection_that_nobody_accepted_ends_with_its_listener(autojump_clock: MockClock) -> None:
+    async with open_network() as network:
+        near, far = network.add_host("near"), network.add_host("far")
+        (listener,) = await far.transport().listen(None, 7701)
+        stream = await near.transport().dial(listener.address)
+        (connection,) = network.connections()
+        await listener.aclose()
+        assert connection.forth.reader_closed
+        with pytest.raises(trio.BrokenResourceError, match="reset"):
+            await stream.receive_some(1)
