@@ -275,9 +275,14 @@ class SimDisk:
                 node.durable = dict(node.seen)
                 waiting += node.seen.values()
         for node in reached.values():
-            node.links = 1
+            node.links = 0
             if isinstance(node, FileNode):
                 node.freed = False
+        reached[ROOT].links = 1
+        for node in reached.values():  # one of two renames may be lost: then a file has two names
+            if isinstance(node, FolderNode):
+                for number in node.seen.values():
+                    reached[number].links += 1
         self._orphans.clear()
         self.nodes = dict(sorted(reached.items()))
 

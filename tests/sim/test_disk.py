@@ -246,3 +246,26 @@ def test_a_crash_is_decided_by_its_seed(disk: SimDisk, folder: SimFolder) -> Non
 
     assert all(outcome(seed) == outcome(seed) for seed in range(10))
     assert len({str(outcome(seed)) for seed in range(30)}) > 5
+
+
+def test_a_file_that_a_lost_rename_left_with_two_names_outlives_one_of_them() -> None:
+    """Found by seed 58333: the file went with the first name, and the other led nowhere."""
+    twice = 0
+    for seed in range(200):
+        disk = SimDisk()
+        folder = SimFolder(disk, ("sim",))
+        write(folder, ("f",), b"x")
+        folder.sync_everything()
+        folder.rename(("f",), ("g",))
+        folder.rename(("g",), ("h",))
+        disk.crash(seed)
+        folder = SimFolder(disk, ("sim",))
+        names = sorted(path[-1] for path in disk.tree())
+        if len(names) < 2:
+            continue
+        twice += 1
+        assert names == ["f", "h"]
+        folder.remove(("f",))
+        folder.sync_everything()
+        assert read(folder, ("h",)) == b"x"
+    assert twice
