@@ -126,14 +126,18 @@ class Intake:
             self._nursery = nursery
             nursery.start_soon(self._keep_durable)
             settled = False
-            while not settled:
-                if not self.download.finished:
-                    await self.finished.wait()
-                self.finished = trio.Event()
-                await self._save()  # what the last sync may lose is fetched again, while there is somebody
-                settled = self.download.finished
+            try:
+                while not settled:
+                    if not self.download.finished:
+                        await self.finished.wait()
+                    self.finished = trio.Event()
+                    await self._save()  # what it may lose is fetched again, while there is somebody
+                    settled = self.download.finished
+            finally:
+                # Here, not after the nursery: links live on while it closes, and a piece that they bring to a
+                # closed nursery would never give its buffer back.
+                self._nursery = None
             nursery.cancel_scope.cancel()
-        self._nursery = None
 
     async def _keep_durable(self) -> None:
         while True:

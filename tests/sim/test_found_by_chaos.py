@@ -2,26 +2,30 @@
 
 import errno
 from random import Random
+from unittest.mock import Mock
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from peer.alarm import Alarm
 from peer.bitfield import Bitfield
 from peer.buffers import BufferPool
 from peer.connection import Outgoing
 from peer.errors import DialError, StorageError, StorageLackError
-from peer.ids import Address, KnownPeer, LinkId, PieceIndex, RequestId, ShareId
+from peer.ids import Address, KnownPeer, LinkId, NodeId, PieceIndex, RequestId, ShareId
+from peer.intake import Intake
 from peer.limits import CHECKPOINT_S, DISK_RETRY_S, ENDGAME_TICK_S, KIB, RESCUE_S, SOURCE_RETRY_S
+from peer.link import Link
 from peer.outflow import Outflow
 from peer.pacing import Pacer
 from peer.sim.disk import Operation, SimDisk
 from peer.sim.files import SimFolder
 from peer.sim.network import mbit, open_network
+from peer.sim.workers import InlineWorkers
 from peer.sim.world import PORT, SHARES, open_world
 from peer.store.filesystem import FileSlice
-from peer.store.incoming import open_incoming
+from peer.store.incoming import IncomingStore, open_incoming
 from peer.store.journal import write_whole
 from peer.store.layout import Layout
 from peer.store.outgoing import SourceStore
@@ -29,6 +33,7 @@ from peer.swarm.availability import Availability
 from peer.swarm.commands import Ask
 from peer.swarm.download import Download
 from peer.swarm.known import Source
+from peer.trace import NoTrace
 from peer.wire.session import Answered, Session
 from tests.sim import hostile
 from tests.store_kit import NAME, expected_tree, fetch, finish, random_share, resume, tree
@@ -356,3 +361,55 @@ async def test_a_connection_that_nobody_accepted_ends_with_its_listener(autojump
         assert connection.forth.reader_closed
         with pytest.raises(trio.BrokenResourceError, match="reset"):
             await stream.receive_some(1)
+
+
+async def test_a_piece_that_comes_when_the_intake_has_failed_gives_its_memory_back(
+    autojump_clock: MockClock,
+) -> None:
+    """Links live on for a while when a write error has ended the fetch; what they bring then is not taken."""
+    share = random_share(1, {(): 40 * KIB})
+    layout = share.layout
+    have = Bitfield(layout.piece_count)
+    store = Mock(spec=IncomingStore)
+    store.write_piece.side_effect = StorageError("cannot write: Input/output error")
+    store.take_lost.return_value = ()
+    wanted = Bitfield(layout.piece_count, full=True)
+    buffers = BufferPool()
+    link = Mock(spec=Link, id=LinkId(1), node=NodeId(bytes(32)), heard_at=0.0, wants_us=False)
+    intake = Intake(
+        share.manifest,
+        layout,
+        store,
+        Download(layout.piece_length, have, wanted, Random(1)),
+        have,
+        links={link.id: link},
+        workers=InlineWorkers(),
+        buffers=buffers,
+        alarm=Alarm(),
+        trace=NoTrace(),
+        wanted_bytes=layout.total_bytes,
+        resumed_bytes=0,
+        held=lambda piece: None,
+        expelled=lambda link, reason: None,
+    )
+    intake.perform(intake.download.joined(link.id, 256, 0.0), 0.0)
+    intake.perform(intake.download.bitfield(link.id, wanted, 0.0), 0.0)
+    intake.perform(intake.download.choked(link.id, False, 0.0), 0.0)
+
+    def answer(piece: int) -> None:
+        buffer = buffers.acquire(layout.piece_length(PieceIndex(piece)))
+        buffer[:] = share.piece(PieceIndex(piece))
+        intake.answered(link, Answered(RequestId(piece), PieceIndex(piece), buffer, cancelled=False))
+
+    async def fetch() -> None:
+        with pytest.raises(ExceptionGroup) as failed:
+            await intake.run()
+        assert failed.group_contains(StorageError)
+        answer(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fetch)
+        await wait_all_tasks_blocked()
+        answer(0)
+    store.write_piece.assert_called_once()
+    assert buffers.statistics().lent_bytes == 0
