@@ -423,6 +423,10 @@ LIMIT_BURST_S: Final = 0.05
 LIMIT_CATCH_UP_S: Final = 0.1
 """Tokens kept while somebody waits, so that a late timer or a busy event loop costs no bandwidth."""
 
+LIMIT_TURN_S: Final = 1.0
+"""So long a flow goes before others with what it has begun, at the limit's rate. A piece goes in one turn
+where that is a piece a second or more; larger ones go side by side, and nobody waits long for a turn."""
+
 LIMIT_WAKE_S: Final = 0.001
 """Timers finer than this cost more than they smooth; the catch-up above makes good for the rounding."""
 

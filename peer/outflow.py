@@ -155,7 +155,8 @@ class Outflow:
             return 0
         count = min(quantum, self.upload.chunk_bytes(link.id, trio.current_time()))
         self._asking[link.id] = count
-        if self._pacer.ask(self._share, link.id, count, lambda: self._grant(link)):
+        begun = self.upload.has_begun(link.id)
+        if self._pacer.ask(self._share, link.id, count, lambda: self._grant(link), continues=begun):
             self._granted[link.id] = self._asking.pop(link.id)
             return count
         return 0

@@ -37,9 +37,20 @@ class Pacer:
         """The most to ask for at once; None where there is no limit and nothing to ask."""
         return self.limiter.quantum_bytes(share)
 
-    def ask(self, share: ShareId, link: LinkId, count: int, granted: Callable[[], None]) -> bool:
-        """May so many bytes go now? If not, ``granted`` is called once they may."""
-        if self.limiter.ask((share, link), count, trio.current_time(), share):
+    def ask(
+        self,
+        share: ShareId,
+        link: LinkId,
+        count: int,
+        granted: Callable[[], None],
+        *,
+        continues: bool = False,
+    ) -> bool:
+        """May so many bytes go now? If not, ``granted`` is called once they may.
+
+        continues: they belong to what the last ones began.
+        """
+        if self.limiter.ask((share, link), count, trio.current_time(), share, continues=continues):
             return True
         self._waiting[share, link] = granted
         self._set_alarm()

@@ -1,7 +1,8 @@
-"""A fluid model of access links: an uplink is shared evenly by what it sends at the moment. Pure.
+"""A fluid model of access links: what a node's rate limiter makes of an uplink. Pure.
 
-An answer under way is a *flow*. All flows of one uplink progress at the same rate, the uplink's over their
-number (processor sharing), which is what the fair queue of a node's rate limiter does. A virtual clock, the
+An answer under way is a *flow*. As in `peer.swarm.rates`, an uplink that can send a piece in LIMIT_TURN_S
+sends one at a time, and the links that have something to send wait in a line for their turn. Slower ones send
+side by side: all flows progress at the same rate, the uplink's over their number. A virtual clock, the
 bytes that each flow has been given since the beginning, turns this into a heap: a flow of n bytes that begins
 at virtual time V ends at V + n, whatever comes and goes meanwhile. So a start, an end and a cut cost O(log
 flows of this uplink), and nobody else's flows are touched.
@@ -19,6 +20,7 @@ from math import inf
 from typing import Any, Final
 
 from peer.ids import PieceIndex
+from peer.limits import LIMIT_TURN_S
 
 SLACK_BYTES: Final = 1e-3
 """Sums of floats: a flow that lacks less than this has ended."""
@@ -50,17 +52,26 @@ class Flow:
 class Uplink:
     """One node's sending side. Rates in bytes a second; times must not fall from call to call."""
 
-    __slots__ = ("_at", "_heap", "_sent", "_sequence", "_virtual", "count", "rate")
+    __slots__ = ("_at", "_heap", "_sent", "_sequence", "_virtual", "count", "count_max", "line", "rate")
 
-    def __init__(self, rate: float, now: float = 0.0) -> None:
-        """rate: 0 sends nothing, ever."""
+    def __init__(self, rate: float, now: float = 0.0, piece_bytes: float = inf) -> None:
+        """rate: 0 sends nothing, ever. piece_bytes: of the usual flow."""
         self.rate = rate
         self.count = 0
+        self.count_max = 1 if piece_bytes <= rate * LIMIT_TURN_S else inf
+        """Flows under way at once, at most."""
+        self.line: dict[Any, None] = {}
+        """Who would like to begin a flow, and waits for a turn: a set, first come first."""
         self._heap: list[tuple[float, int, Flow]] = []
         self._virtual = 0.0
         self._at = now
         self._sent = 0.0
         self._sequence = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another flow may begin."""
+        return self.count < self.count_max
 
     def start(self, flow: Flow, nbytes: float, now: float) -> None:
         """The flow has so many bytes to send from now on."""

@@ -19,7 +19,7 @@ PORT = 7701
 
 
 class FluidGauge(UplinkGauge):
-    """A fluid uplink knows whether it is full: it is whenever it sends anything."""
+    """A fluid uplink knows whether it is full: it is whenever it sends anything, or somebody waits to."""
 
     __slots__ = ("_uplink",)
 
@@ -37,7 +37,7 @@ class FluidGauge(UplinkGauge):
         return self._uplink.rate
 
     def is_full(self, now: float) -> bool:
-        return self._uplink.count > 0
+        return self._uplink.count > 0 or bool(self._uplink.line)
 
 
 class Link:
@@ -143,7 +143,7 @@ class Peer:
         self.present = True
         self.joined_at = now
         self.done_at: float | None = now if have.is_full else None
-        self.uplink = Uplink(access.up, now)
+        self.uplink = Uplink(access.up, now, share.piece_bytes)
         self.downlink = Downlink(access.down)
         everything = Bitfield(len(lengths), full=True)
         self.download = Download(lengths, have, everything, Random(rng.getrandbits(64)), policies.make_picker)

@@ -93,8 +93,9 @@ class Transfer:
             del me.links[side.id]
             me.inflows.pop(side.id, None)
             me.upload.left(side.id)
+            me.uplink.line.pop(side, None)
             self.perform(me, me.download.left(side.id, now))
-            self._look_at_uplink(me)
+            self._serve_next(me)
             if side.served:
                 me.served -= 1
                 self._refill_soon(me)
@@ -299,8 +300,7 @@ class Transfer:
             sent = max(link.owner.uplink.cut(flow, self._agenda.now), flow.reported)
             self.travelling_bytes += sent - flow.reported
             self._close(link, piece, RejectCode.CANCELLED, flow, sent)
-            self._serve(link)
-            self._look_at_uplink(link.owner)
+            self._serve_next(link.owner, link)
 
     def _close(
         self, link: Link, piece: PieceIndex, code: RejectCode, flow: Flow | None = None, sent: int = 0
@@ -308,11 +308,14 @@ class Transfer:
         self._agenda.at(self._agenda.now + link.delay, self._closed, link.mirror, piece, code, flow, sent)
 
     def _serve(self, link: Link) -> None:
-        """Begin the next answer on this link, unless one is under way."""
+        """Begin the next answer on this link, unless one is under way, or when it is its turn."""
         if link.flow is not None or link.waits:
             return
         now = self._agenda.now
         me = link.owner
+        if not me.uplink.has_room:
+            me.uplink.line[link] = None
+            return
         downlink = link.other.downlink
         if downlink.rate is not None and me.upload.has_work(link.id):
             free_at = downlink.free_at(now)
@@ -384,7 +387,18 @@ class Transfer:
             self.travelling_bytes += flow.length - flow.reported
             arrival = max(now, flow.not_before) + link.delay
             self._agenda.at(arrival, self._arrives, link.mirror, flow)
-            self._serve(link)
+            me.uplink.line[link] = None
+        self._serve_next(me)
+
+    def _serve_next(self, me: Peer, *links: Link) -> None:
+        """There may be room: the first in line begins, and these come last."""
+        line = me.uplink.line
+        line.update(dict.fromkeys(links))
+        while line and me.uplink.has_room:
+            first = next(iter(line))
+            del line[first]
+            if first.open:
+                self._serve(first)
         self._look_at_uplink(me)
 
     # --- choking

@@ -11,6 +11,12 @@ less often, and bytes are shared evenly whatever the sizes of the questions. Def
 same for queues of packets; here a flow has one question at a time and asks again when it was granted, which
 a tag survives and a deficit counter does not.
 
+What is shared in this way are *turns*, not bytes side by side: a question that ``continues`` what its flow
+has begun keeps the tag with which that began, for LIMIT_TURN_S at most, so it goes before whoever has not
+begun. Of n pieces that share a rate all arrive at the end; one after the other they arrive on average in
+little more than half the time, and each can be passed on from then on. In the long run every flow has the
+same share either way.
+
 A small bucket is smooth but loses what a late timer leaves lying; a large one is exact but bursts. So there
 are two depths: while nobody waits, tokens are kept for LIMIT_BURST_S only; while somebody waits, lateness
 is ours and not the flow's, and is made good up to LIMIT_CATCH_UP_S.
@@ -25,6 +31,7 @@ import heapq
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from peer.errors import LocalProtocolError
 from peer.limits import (
@@ -32,6 +39,7 @@ from peer.limits import (
     LIMIT_CATCH_UP_S,
     LIMIT_QUANTUM_BYTES_MIN,
     LIMIT_QUANTUM_S,
+    LIMIT_TURN_S,
     LIMIT_WAKE_S,
     RATE_LEAST_SPAN_S,
     RATE_SPAN_S,
@@ -124,6 +132,19 @@ class _Question:
     nbytes: int
 
 
+_Place: TypeAlias = tuple[tuple[float, bool], int, Hashable]
+"""In a queue: tag of the turn, and whether it has still to begin; number of the question; its flow."""
+
+
+@dataclass(slots=True)
+class _Flow:
+    """finish: the tag at which its last turn ends. turn: the tag at which that began. used: bytes of it."""
+
+    finish: float = 0.0
+    turn: float = 0.0
+    used: int = 0
+
+
 class RateLimiter:
     """When each flow may go on: at most ``rate`` in sum, each group at most its own, flows evenly."""
 
@@ -131,9 +152,9 @@ class RateLimiter:
         """rate: bytes a second; None is no limit, 0 lets nothing pass."""
         self._node = None if rate is None else _Bucket(_checked(rate), now)
         self._buckets: dict[Hashable, _Bucket] = {}
-        self._queues: dict[Hashable, list[tuple[float, int, Hashable]]] = {}
+        self._queues: dict[Hashable, list[_Place]] = {}
         self._questions: dict[Hashable, tuple[int, _Question]] = {}
-        self._finish: dict[Hashable, float] = {}  # the tag at which a flow's last grant ends
+        self._flows: dict[Hashable, _Flow] = {}  # those that were granted something of late
         self._virtual = 0.0
         self._counter = 0
         self._granted_bytes = 0
@@ -166,13 +187,20 @@ class RateLimiter:
         """The most to ask for at once so that limits stay exact and smooth; None where there is no limit."""
         if self.unlimited(group):
             return None  # as usual; asked at every read and every chunk
-        rates = [bucket.rate for bucket in (self._node, self._buckets.get(group)) if bucket is not None]
-        return max(LIMIT_QUANTUM_BYTES_MIN, int(min(rates) * LIMIT_QUANTUM_S))
+        return max(LIMIT_QUANTUM_BYTES_MIN, int(self._least_rate(group) * LIMIT_QUANTUM_S))
 
-    def ask(self, flow: Hashable, nbytes: int, now: float, group: Hashable = None) -> bool:
+    def _least_rate(self, group: Hashable) -> float:
+        """The tighter of the two limits; infinite without any."""
+        rates = [bucket.rate for bucket in (self._node, self._buckets.get(group)) if bucket is not None]
+        return min(rates, default=math.inf)
+
+    def ask(
+        self, flow: Hashable, nbytes: int, now: float, group: Hashable = None, *, continues: bool = False
+    ) -> bool:
         """May this flow move so many bytes now? False: it waits, and `grants` will name it once.
 
-        A flow asks one question at a time (LocalProtocolError). More than `quantum_bytes` is granted late
+        continues: they belong to what its last grant began, so it is still this flow's turn. A flow asks one
+        question at a time (LocalProtocolError). More than `quantum_bytes` is granted late
         or early as a whole and paid off afterwards: exact in the long run, less smooth.
         """
         if self.unlimited(group) and not self._questions:
@@ -180,10 +208,10 @@ class RateLimiter:
         if flow in self._questions:
             raise LocalProtocolError(f"flow {flow!r} asks again before it was granted")
         self._update(now)
-        tag = max(self._virtual, self._finish.get(flow, 0.0))
+        tag, begins = self._tag(flow, nbytes, group, continues)
         self._counter += 1
         self._questions[flow] = (self._counter, _Question(flow, group, nbytes))
-        heapq.heappush(self._queues.setdefault(group, []), (tag, self._counter, flow))
+        heapq.heappush(self._queues.setdefault(group, []), ((tag, begins), self._counter, flow))
         if self._head() == flow and self._wait_s(flow) <= 0:
             self._grant(flow)
             return True
@@ -192,15 +220,16 @@ class RateLimiter:
     def withdraw(self, flow: Hashable) -> None:
         """The flow no longer waits, or is gone: forget it."""
         self._questions.pop(flow, None)
-        self._finish.pop(flow, None)
+        self._flows.pop(flow, None)
 
     def refund(self, flow: Hashable, nbytes: int, group: Hashable = None) -> None:
         """Of its last grant this flow has not used so much."""
         for bucket in (self._node, self._buckets.get(group)):
             if bucket is not None:
                 bucket.take(-nbytes)
-        if flow in self._finish:
-            self._finish[flow] -= nbytes
+        if flow in self._flows:
+            self._flows[flow].finish -= nbytes
+            self._flows[flow].used -= nbytes
         self._granted_bytes -= nbytes
 
     def grants(self, now: float) -> list[Hashable]:
@@ -235,6 +264,15 @@ class RateLimiter:
             assert question.flow == flow
         assert all(self._queues.values()), "an empty queue is kept"
 
+    def _tag(self, flow: Hashable, nbytes: int, group: Hashable, continues: bool) -> tuple[float, bool]:
+        """The virtual time at which the question's turn begins, and whether it is the first of that turn."""
+        state = self._flows.get(flow)
+        if state is None:
+            return self._virtual, True
+        if continues and state.used + nbytes <= self._least_rate(group) * LIMIT_TURN_S:
+            return state.turn, False
+        return max(self._virtual, state.finish), True
+
     def _update(self, now: float) -> None:
         if self._node is not None:
             self._node.update(now, bool(self._questions))
@@ -249,7 +287,7 @@ class RateLimiter:
 
     def _heads(self) -> list[Hashable]:
         """The first flow of each group, lowest tag first; drops what was withdrawn."""
-        heads: list[tuple[float, int, Hashable]] = []
+        heads: list[_Place] = []
         for group in list(self._queues):
             queue = self._queues[group]
             while queue and self._questions.get(queue[0][2], (0,))[0] != queue[0][1]:
@@ -279,17 +317,22 @@ class RateLimiter:
     def _grant(self, flow: Hashable) -> None:
         _, question = self._questions.pop(flow)
         queue = self._queues[question.group]
-        tag, _, _ = heapq.heappop(queue)
+        (tag, begins), _, _ = heapq.heappop(queue)
         if not queue:
             del self._queues[question.group]
         self._virtual = max(self._virtual, tag)
-        self._finish[flow] = tag + question.nbytes
+        state = self._flows.setdefault(flow, _Flow())
+        if begins:
+            state.finish, state.used = tag, 0
+        state.turn = tag
+        state.finish += question.nbytes
+        state.used += question.nbytes
         self._granted_bytes += question.nbytes
         for bucket in (self._node, self._buckets.get(question.group)):
             if bucket is not None:
                 bucket.take(question.nbytes)
-        if len(self._finish) > 2 * len(self._questions) + 1024:
-            self._finish = {key: tag for key, tag in self._finish.items() if tag > self._virtual}
+        if len(self._flows) > 2 * len(self._questions) + 1024:
+            self._flows = {key: state for key, state in self._flows.items() if state.finish > self._virtual}
 
     @staticmethod
     def _changed(bucket: _Bucket | None, rate: float | None, now: float, waited: bool) -> _Bucket | None:

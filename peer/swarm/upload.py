@@ -244,6 +244,10 @@ class Upload:
         state = self._links.get(link)
         return state is not None and (state.begun is not None or bool(state.queue))
 
+    def has_begun(self, link: LinkId) -> bool:
+        """Whether a part of an answer was sent on this link, and the rest has still to come."""
+        return self._state(link).begun is not None
+
     def chunk_bytes(self, link: LinkId, now: float) -> int:
         """How much the next chunk of this link should hold: about CHUNK_S of its rate, in whole 16 KiB."""
         wanted = int(self._state(link).meter.rate(now) * CHUNK_S)

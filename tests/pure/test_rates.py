@@ -1,7 +1,9 @@
 """Rate meters and limits, in virtual time."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable
+from itertools import groupby
 from random import Random
 
 import pytest
@@ -15,6 +17,7 @@ from peer.limits import (
     LIMIT_CATCH_UP_S,
     LIMIT_QUANTUM_BYTES_MIN,
     LIMIT_QUANTUM_S,
+    LIMIT_TURN_S,
     RATE_SPAN_S,
 )
 from peer.swarm.rates import RateLimiter, RateMeter
@@ -310,6 +313,46 @@ def test_a_large_question_is_not_overtaken_for_ever_by_small_ones() -> None:
     assert crowd.wakes <= len(crowd.log)  # nobody polls while it saves up
 
 
+def send_pieces(rate: int, piece_bytes: int, chunk_bytes: int, flows: int, until: float) -> list[Hashable]:
+    """Whose chunk each was, where every flow sends piece after piece."""
+    limiter = RateLimiter(rate)
+    sent = dict.fromkeys(range(flows), 0)
+    log: list[Hashable] = []
+    asking: list[Hashable] = list(sent)
+    now = 0.0
+    while now < until:
+        granted = [flow for flow in asking if limiter.ask(flow, chunk_bytes, now, continues=bool(sent[flow]))]  # type: ignore[index]
+        if not granted:
+            wake = limiter.next_wake(now)
+            assert wake is not None
+            now = wake
+            granted = limiter.grants(now)
+        for flow in granted:
+            log.append(flow)
+            sent[flow] = (sent[flow] + chunk_bytes) % piece_bytes  # type: ignore[index]
+        asking = granted
+    return log
+
+
+def test_a_piece_that_has_begun_goes_before_those_that_have_not() -> None:
+    log = send_pieces(4 * MBIT, 64 * KIB, 16 * KIB, flows=4, until=10.0)
+    turns = [log[at : at + 4] for at in range(0, len(log) - 4, 4)]
+    assert all(len(set(turn)) == 1 for turn in turns), "pieces go whole"
+    assert all(
+        {turn[0] for turn in turns[at : at + 4]} == {0, 1, 2, 3} for at in range(0, len(turns) - 4, 4)
+    ), "everybody has a turn"
+
+
+def test_a_turn_ends_before_others_wait_for_long() -> None:
+    """A piece of ten seconds is sent side by side with others."""
+    rate = 128 * KIB
+    log = send_pieces(rate, 10 * rate, 4 * KIB, flows=4, until=60.0)
+    lengths = [len(list(same)) for _, same in groupby(log)]
+    assert max(lengths) * 4 * KIB <= LIMIT_TURN_S * rate
+    counts = Counter(log)
+    assert max(counts.values()) - min(counts.values()) <= LIMIT_TURN_S * rate / (4 * KIB)
+
+
 class LimiterMachine(RuleBasedStateMachine):
     """Whatever is done in whatever order: never more than allowed, never stuck, books in order."""
 
@@ -328,10 +371,12 @@ class LimiterMachine(RuleBasedStateMachine):
         self.granted += nbytes
         self.largest = max(self.largest, nbytes)
 
-    @rule(flow=flows, nbytes=st.integers(1, 5000), group=st.sampled_from([None, "g"]))
-    def ask(self, flow: int, nbytes: int, group: str | None) -> None:
+    @rule(
+        flow=flows, nbytes=st.integers(1, 5000), group=st.sampled_from([None, "g"]), continues=st.booleans()
+    )
+    def ask(self, flow: int, nbytes: int, group: str | None, continues: bool) -> None:
         if flow not in self.waiting:
-            if self.limiter.ask(flow, nbytes, self.now, group):
+            if self.limiter.ask(flow, nbytes, self.now, group, continues=continues):
                 self.note(flow, nbytes)
             else:
                 self.waiting[flow] = nbytes
