@@ -423,9 +423,13 @@ LIMIT_BURST_S: Final = 0.05
 LIMIT_CATCH_UP_S: Final = 0.1
 """Tokens kept while somebody waits, so that a late timer or a busy event loop costs no bandwidth."""
 
-LIMIT_TURN_S: Final = 1.0
+LIMIT_TURN_S: Final = 2.0
 """So long a flow goes before others with what it has begun, at the limit's rate. A piece goes in one turn
-where that is a piece a second or more; larger ones go side by side, and nobody waits long for a turn."""
+where that is half a piece a second or more; larger ones go side by side."""
+
+LIMIT_CYCLE_S: Final = 8.0
+"""When many flows wait their turns are shorter, so that each has one in this time: who gets nothing for
+REQUEST_TIMEOUT_S is taken for dead."""
 
 LIMIT_WAKE_S: Final = 0.001
 """Timers finer than this cost more than they smooth; the catch-up above makes good for the rounding."""
@@ -1008,6 +1012,8 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (PIPELINE_PIECES_START <= WINDOW_DEFAULT, "the window must hold the first requests"),
     (PIPELINE_S + PIPELINE_LATENCY_S_MAX < REQUEST_TIMEOUT_S, "a queue must not look like silence"),
     (ENDGAME_TICK_S <= DOWNLOAD_TICK_S, "the end must not be watched less closely than the middle"),
+    (2 * LIMIT_CYCLE_S <= REQUEST_TIMEOUT_S, "who waits for a turn must not look dead"),
+    (SLOTS_MIN * LIMIT_TURN_S <= LIMIT_CYCLE_S, "the usual number of slots must not shorten turns"),
     (2 * LIMIT_QUANTUM_S <= LIMIT_CATCH_UP_S, "a limiter must be able to save up for one grant and be late"),
     (LIMIT_BURST_S + LIMIT_QUANTUM_S <= 0.02 * 5, "a limit must be exact within 2 % over 5 s"),
     (CHUNK_BYTES_MIN <= CHUNK_BYTES_MAX, "chunk sizes must be in order"),

@@ -12,10 +12,10 @@ same for queues of packets; here a flow has one question at a time and asks agai
 a tag survives and a deficit counter does not.
 
 What is shared in this way are *turns*, not bytes side by side: a question that ``continues`` what its flow
-has begun keeps the tag with which that began, for LIMIT_TURN_S at most, so it goes before whoever has not
-begun. Of n pieces that share a rate all arrive at the end; one after the other they arrive on average in
-little more than half the time, and each can be passed on from then on. In the long run every flow has the
-same share either way.
+has begun keeps the tag with which that began, so it goes before whoever has not begun: for LIMIT_TURN_S at
+most, and less where so many wait that a round of turns would take longer than LIMIT_CYCLE_S. Of n pieces that
+share a rate all arrive at the end; one after the other they arrive on average in little more than half the
+time, and each can be passed on from then on. In the long run every flow has the same share either way.
 
 A small bucket is smooth but loses what a late timer leaves lying; a large one is exact but bursts. So there
 are two depths: while nobody waits, tokens are kept for LIMIT_BURST_S only; while somebody waits, lateness
@@ -37,6 +37,7 @@ from peer.errors import LocalProtocolError
 from peer.limits import (
     LIMIT_BURST_S,
     LIMIT_CATCH_UP_S,
+    LIMIT_CYCLE_S,
     LIMIT_QUANTUM_BYTES_MIN,
     LIMIT_QUANTUM_S,
     LIMIT_TURN_S,
@@ -269,7 +270,8 @@ class RateLimiter:
         state = self._flows.get(flow)
         if state is None:
             return self._virtual, True
-        if continues and state.used + nbytes <= self._least_rate(group) * LIMIT_TURN_S:
+        turn_s = min(LIMIT_TURN_S, LIMIT_CYCLE_S / (len(self._questions) + 1))
+        if continues and state.used + nbytes <= self._least_rate(group) * turn_s:
             return state.turn, False
         return max(self._virtual, state.finish), True
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lab.large.fluid import Downlink, Flow, Uplink
 from peer.ids import PieceIndex
+from peer.limits import LIMIT_TURN_S
 
 
 def flow(length: int = 1000) -> Flow:
@@ -31,6 +32,20 @@ def test_two_flows_have_half_each() -> None:
     uplink.start(two, two.length, 5.0)
     assert uplink.next_end() == 15.0, "both lack 500"
     assert uplink.take_ended(15.0) == [one, two]
+
+
+def test_an_uplink_that_sends_a_piece_in_a_turn_sends_one_at_a_time() -> None:
+    for rate, piece_bytes, alone in (
+        (1000.0, 1000 * LIMIT_TURN_S, True),
+        (999.0, 1000 * LIMIT_TURN_S, False),
+    ):
+        uplink = Uplink(rate, 0.0, piece_bytes)
+        assert uplink.has_room
+        one = flow()
+        uplink.start(one, one.length, 0.0)
+        assert uplink.has_room is not alone
+        uplink.cut(one, 0.1)
+        assert uplink.has_room
 
 
 def test_a_cut_gives_its_share_to_the_others() -> None:

@@ -15,6 +15,7 @@ from peer.errors import LocalProtocolError
 from peer.limits import (
     LIMIT_BURST_S,
     LIMIT_CATCH_UP_S,
+    LIMIT_CYCLE_S,
     LIMIT_QUANTUM_BYTES_MIN,
     LIMIT_QUANTUM_S,
     LIMIT_TURN_S,
@@ -351,6 +352,16 @@ def test_a_turn_ends_before_others_wait_for_long() -> None:
     assert max(lengths) * 4 * KIB <= LIMIT_TURN_S * rate
     counts = Counter(log)
     assert max(counts.values()) - min(counts.values()) <= LIMIT_TURN_S * rate / (4 * KIB)
+
+
+def test_where_many_wait_each_has_a_turn_before_it_looks_dead() -> None:
+    log = send_pieces(64 * KIB, 128 * KIB, 2 * KIB, flows=40, until=60.0)
+    last = dict.fromkeys(range(40), 0)
+    for at, flow in enumerate(log):
+        assert isinstance(flow, int)
+        waited_s = (at - last[flow]) * 2 * KIB / (64 * KIB)
+        assert waited_s < 1.5 * LIMIT_CYCLE_S
+        last[flow] = at
 
 
 class LimiterMachine(RuleBasedStateMachine):

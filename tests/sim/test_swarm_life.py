@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from random import Random
 
 import trio
 from trio.testing import MockClock
 
 from peer.ids import PieceIndex
+from peer.limits import PIECE_BYTES_MIN
 from peer.magnet import MagnetLink
 from peer.sim.network import mbit
 from peer.sim.world import SimFetch, SimPeer, World, open_world
@@ -100,3 +102,23 @@ async def test_in_order_brings_the_beginning_first(autojump_clock: MockClock) ->
             assert early > 0.65 * have.count
             await fetch.wait()
         assert fetch.read() == DATA
+
+
+async def test_a_limited_uplink_sends_one_piece_after_the_other(autojump_clock: MockClock) -> None:
+    """Side by side all four first pieces would be there at the same time, after four times as long."""
+    async with open_world(5) as world:
+        origin = await world.add_peer("origin")
+        origin.node.services.up.set_rate(2 * PIECE_BYTES_MIN)
+        link = await origin.share("file", {(): DATA[: 8 * PIECE_BYTES_MIN]})
+        getters = [await world.add_peer(f"getter{number}") for number in range(4)]
+        for getter in getters:
+            getter.node.services.up.set_rate(0)
+        members = [getter.fetch(link, peers=[origin.address]).member for getter in getters]
+        firsts: list[float] = []
+        with trio.fail_after(10):
+            while len(firsts) < 3:
+                await trio.sleep(0.01)
+                had = sum(bool(member.holding and member.holding.have.count) for member in members)
+                firsts += [trio.current_time()] * (had - len(firsts))
+        steps = [after - before for before, after in pairwise(firsts)]
+        assert min(steps) > 0.25, "pieces come one by one"
