@@ -16,6 +16,7 @@ import click
 
 from peer import streams
 from peer.errors import ExitCode, ManyhandsError
+from peer.version import version_option
 
 COMMANDS: Final = {
     "sockets": ("lab.commands.sockets", "How two processes talk at all: a guided tour in eight stations."),
@@ -66,7 +67,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, epilog="Each experiment takes --quick, --json and --out DIR.")
-@click.version_option(package_name="manyhands", prog_name="lab")
+@version_option
 def lab() -> None:
     """Experiments: architectures contrasted by running them, with theory drawn in."""
 

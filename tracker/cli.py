@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from peer.version import version_option
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -25,6 +27,7 @@ def _folder(ctx: click.Context, param: click.Parameter, value: str | None) -> Pa
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@version_option
 @click.option("--host", metavar="H", help="Listen on this address only.  [default: every address]")
 @click.option("--port", type=click.IntRange(0, 65535), default=7700, show_default=True, help="0: a free one.")
 @click.option(

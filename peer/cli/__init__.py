@@ -5,6 +5,8 @@ from importlib import import_module
 
 import click
 
+from peer.version import version_option
+
 COMMANDS = {
     "share": "peer.cli.share",
     "get": "peer.cli.get",
@@ -85,7 +87,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(package_name="manyhands", message="manyhands %(version)s")
+@version_option
 def group() -> None:
     """Share files from peer to peer: every peer that joins brings its own uplink.
 

@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
     (2, r"peer\.swarm(\..*)?"),
     (2, r"peer\.store\.(layout|verify|filesystem|records|ledger|resume)"),
     (2, r"peer\.control\.protocol|peer\.daemon\.(records|registry)"),
-    (3, r"peer\.(workers|buggify|bell|streams)"),
+    (3, r"peer\.(workers|buggify|bell|streams|version)"),
     (3.5, r"peer\.(identity|home|serials)"),
     (3.5, r"peer\.(store|net)(\..*)?"),
     (
@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
     (4, r"peer\.discovery(\..*)?"),
     (5, r"peer\.(node|mirror)"),
     (5.5, r"peer\.(control|daemon)(\..*)?"),
-    (6, r"peer\.cli(\..*)?"),
+    (6, r"peer\.cli(\..*)?|peer\.__main__"),
     (9, r"peer\.sim(\..*)?"),
     (-1, r"peer"),
 )
@@ -47,7 +47,7 @@ IMPURE_IMPORTS = {
 }  # fmt: skip
 
 TRACKER_MAY_IMPORT = re.compile(
-    r"peer|peer\.(ids|errors|limits|paths|units|buffers|magnet|manifest|bitfield|published|identity|home|workers|connection|streams)"
+    r"peer|peer\.(ids|errors|limits|paths|units|buffers|magnet|manifest|bitfield|published|identity|home|workers|connection|streams|version)"
     r"|peer\.(wire|net|store)(\..*)?"
 )
 

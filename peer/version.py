@@ -1,0 +1,31 @@
+"""`--version`, of each of the three commands."""
+
+from importlib import metadata
+from typing import Any
+
+import click
+
+
+def _show(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    try:
+        number = metadata.version("manyhands")
+    except (
+        metadata.PackageNotFoundError
+    ):  # run from a source tree; click's own option ends in a traceback here
+        number = "(not installed)"
+    click.echo(f"manyhands {number}")
+    ctx.exit()
+
+
+def version_option(command: Any) -> Any:
+    """Decorate a click command."""
+    return click.option(
+        "--version",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show,
+        help="Show the version and exit.",
+    )(command)
