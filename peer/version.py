@@ -1,6 +1,5 @@
 """`--version`, of each of the three commands."""
 
-from importlib import metadata
 from typing import Any
 
 import click
@@ -9,6 +8,8 @@ import click
 def _show(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
+    from importlib import metadata  # not with the module: it would cost every command 20 ms
+
     try:
         number = metadata.version("manyhands")
     except (
