@@ -8,7 +8,7 @@ import click
 def _show(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    from importlib import metadata  # not with the module: it would cost every command 20 ms
+    from importlib import metadata  # with the module it would cost every command 20 ms
 
     try:
         number = metadata.version("manyhands")
