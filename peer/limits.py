@@ -603,6 +603,9 @@ UNSENT_BYTES: Final = 64 * KIB
 UNSENT_SAMPLE_S: Final = 0.1
 """How often a stream's rate is looked at."""
 
+SHORT_PATH_S: Final = 0.005
+"""A path with a shorter round trip is one of a building or a town, where a lost packet means a full queue."""
+
 TURN_BYTES: Final = 1 * MIB
 """A stream that never has to wait lets other tasks run after this much: about a millisecond."""
 

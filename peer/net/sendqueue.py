@@ -15,6 +15,7 @@ from contextlib import suppress
 import trio
 
 from peer.limits import UNSENT_BYTES, UNSENT_BYTES_MAX, UNSENT_BYTES_MIN, UNSENT_S, UNSENT_SAMPLE_S
+from peer.net.congestion import CongestionControl
 
 LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
@@ -30,7 +31,7 @@ def unsent_bytes_for(rate: float) -> int:
 class SendQueue:
     """Sets one socket's limit from what it is told was sent."""
 
-    __slots__ = ("_count", "_since", "_socket", "limit")
+    __slots__ = ("_congestion", "_count", "_since", "_socket", "limit")
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -38,6 +39,7 @@ class SendQueue:
         self._since = -math.inf
         self.limit = 0
         self._set(UNSENT_BYTES)
+        self._congestion = CongestionControl(sock)
 
     def sent(self, count: int) -> None:
         """Note what the kernel took. An idle stream counts as a slow one: it needs no long queue."""
@@ -46,6 +48,7 @@ class SendQueue:
         seconds = now - self._since
         if seconds < UNSENT_SAMPLE_S:
             return
+        self._congestion.look()
         if not math.isinf(seconds):
             self._set(unsent_bytes_for(self._count / seconds))
         self._count, self._since = 0, now
