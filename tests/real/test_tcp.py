@@ -18,6 +18,7 @@ from peer.errors import DialError, UsageError
 from peer.ids import Address
 from peer.limits import UNSENT_BYTES, UNSENT_BYTES_MAX, UNSENT_BYTES_MIN
 from peer.net import tcp
+from peer.net.congestion import CongestionControl
 from peer.net.outward import reachable
 from peer.net.sendqueue import unsent_bytes_for
 from peer.net.tcp import TcpStream, TcpTransport, observed_address
@@ -415,3 +416,13 @@ async def test_a_connection_reset_before_it_is_accepted_is_passed_over(
         reset(await TRANSPORT.dial(listener.address))
         async with await TRANSPORT.dial(listener.address) as one, await listener.accept() as two:
             assert two.remote.port == one._socket.getsockname()[1]
+
+
+def test_a_real_connection_over_loopback_leaves_bbr() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
+        except (AttributeError, OSError):
+            pytest.skip("BBR cannot be had here")
+        assert CongestionControl(sock).settled
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).startswith(b"reno")
