@@ -419,7 +419,8 @@ async def test_a_connection_reset_before_it_is_accepted_is_passed_over(
 
 
 def test_a_real_connection_over_loopback_leaves_bbr() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+    server = socket.create_server(("127.0.0.1", 0))
+    with server, socket.create_connection(server.getsockname()) as sock:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
         except (AttributeError, OSError):
