@@ -12,10 +12,8 @@ def _show(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
 
     try:
         number = metadata.version("manyhands")
-    except (
-        metadata.PackageNotFoundError
-    ):  # run from a source tree; click's own option ends in a traceback here
-        number = "(not installed)"
+    except metadata.PackageNotFoundError:
+        number = "(not installed)"  # run from a source tree: click's own option ends in a traceback here
     click.echo(f"manyhands {number}")
     ctx.exit()
 

@@ -29,7 +29,7 @@ def unsent_bytes_for(rate: float) -> int:
 
 
 class SendQueue:
-    """Sets one socket's limit from what it is told was sent."""
+    """Sets one socket's limit from what it is told was sent, and has its path looked at as often."""
 
     __slots__ = ("_congestion", "_count", "_since", "_socket", "limit")
 

@@ -201,8 +201,8 @@ class RateLimiter:
         """May this flow move so many bytes now? False: it waits, and `grants` will name it once.
 
         continues: they belong to what its last grant began, so it is still this flow's turn. A flow asks one
-        question at a time (LocalProtocolError). More than `quantum_bytes` is granted late
-        or early as a whole and paid off afterwards: exact in the long run, less smooth.
+        question at a time (LocalProtocolError). More than `quantum_bytes` is granted late or early as a whole
+        and paid off afterwards: exact in the long run, less smooth.
         """
         if self.unlimited(group) and not self._questions:
             return True
