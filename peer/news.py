@@ -7,12 +7,8 @@ import trio
 
 from peer.alarm import Alarm
 from peer.ids import LinkId, PieceIndex
-from peer.limits import NEWS_DELAY_SLOW_S
 from peer.link import Link
-from peer.swarm.telling import told_within
-
-PACE_WEIGHT = 0.1
-"""Of the last gap between two pieces in what is taken for the usual one."""
+from peer.swarm.telling import Pace, told_within
 
 
 class News:
@@ -26,19 +22,15 @@ class News:
         self._links = links
         self._alarm = alarm
         self._waiting = waiting
-        self._held_at = trio.current_time()
-        self._pace = 0.0
-        """Seconds from one new piece to the next, of late."""
+        self._pace = Pace(trio.current_time())
 
     def held(self, piece: PieceIndex) -> None:
         """We hold one more piece."""
         now = trio.current_time()
-        gap = min(now - self._held_at, 2 * NEWS_DELAY_SLOW_S)  # one long pause says little
-        self._pace += PACE_WEIGHT * (gap - self._pace)
-        self._held_at = now
-        soon = now + told_within(known=False, can_wait=False, pace=self._pace)
-        later = now + told_within(known=False, can_wait=True, pace=self._pace)
-        at_leisure = now + told_within(known=True, can_wait=True, pace=self._pace)
+        self._pace.piece(now)
+        soon = now + told_within(known=False, can_wait=False, pace=self._pace.gap)
+        later = now + told_within(known=False, can_wait=True, pace=self._pace.gap)
+        at_leisure = now + told_within(known=True, can_wait=True, pace=self._pace.gap)
         due: dict[float, list[Link]] = {}
         for link in self._links.values():  # for every piece: no call that makes no difference
             link.news.append(piece)

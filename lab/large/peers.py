@@ -12,6 +12,7 @@ from peer.swarm.download import Download
 from peer.swarm.peerbook import PeerBook
 from peer.swarm.policies import Policies
 from peer.swarm.slots import UplinkView
+from peer.swarm.telling import Pace
 from peer.swarm.uplink import UplinkGauge
 from peer.swarm.upload import Upload
 
@@ -69,6 +70,13 @@ class Link:
         self.round_bytes = 0  # of these, what had come by the last choking round
         self.round_at = now
 
+    def set_alert(self) -> None:
+        """Whether it is served, or wants us, has changed."""
+        if self.wants_us and not self.served:
+            self.owner.alert.pop(self.id, None)
+        else:
+            self.owner.alert[self.id] = self
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -101,6 +109,7 @@ class Peer:
     __slots__ = (
         "access",
         "alarm",
+        "alert",
         "book",
         "choker",
         "done_at",
@@ -113,6 +122,7 @@ class Peer:
         "links",
         "maintenance",
         "number",
+        "pace",
         "present",
         "round_sent",
         "round_time",
@@ -164,8 +174,11 @@ class Peer:
             links_max=2 * neighbours + 1,
         )
         self.links: dict[int, Link] = {}
+        self.alert: dict[int, Link] = {}
+        """The links whose other side does not want us, or is served: the others have to wait anyway."""
         self.inflows: dict[int, Link] = {}
         self.held = sum(1 << piece for piece in have.indices())  # one bit a piece
+        self.pace = Pace(now)
         self.telling = self.telling_rest = self.telling_known = False
         self.alarm = inf  # when the uplink's next flow ends, as the heap knows it
         self.tick_at = inf

@@ -41,9 +41,18 @@ class Run:
         )
         self._members: list[Member] = []
         self._open = scenario.peers
+        patience = PATIENCE * (scenario.bound() or 0) + PATIENCE_S + self._last_comes()
+        self._ends_at = patience if scenario.ends_at is None else scenario.ends_at
         self._whose: dict[int, tuple[Member, Group]] = {}
 
     def run(self) -> Outcome:
+        """From the beginning to the end."""
+        self.begin()
+        self.go_on()
+        return self.outcome()
+
+    def begin(self) -> None:
+        """Arrange who comes and goes."""
         scenario, swarm, agenda = self._scenario, self.swarm, self.swarm.agenda
         swarm.callbacks.append(self._finished)
         origin = swarm.add(Access(_up(scenario.origin.up), None, scenario.origin.latency), origin=True)
@@ -52,9 +61,14 @@ class Run:
         for number, group in enumerate(scenario.groups):
             for index, time in enumerate(group.times(self._rng)):
                 agenda.at(time, self._join, number, index, group)
-        patience = PATIENCE * (scenario.bound() or 0) + PATIENCE_S + self._last_comes()
-        swarm.run(scenario.ends_at if scenario.ends_at is not None else patience)
-        return Outcome(tuple(self._members), agenda.now, 0, swarm.transfer.digest())
+
+    def go_on(self, until: float = inf) -> None:
+        """Until that time, or its end."""
+        self.swarm.run(min(until, self._ends_at))
+
+    def outcome(self) -> Outcome:
+        """As it stands now."""
+        return Outcome(tuple(self._members), self.swarm.agenda.now, 0, self.swarm.transfer.digest())
 
     def _last_comes(self) -> float:
         return max(group.joins_at + 2 * group.count * group.every for group in self._scenario.groups)

@@ -17,13 +17,13 @@ from typing import Final
 
 from lab.large.agenda import Agenda
 from lab.large.fluid import Flow
+from lab.large.news import News
 from lab.large.peers import Link, Peer, Share
 from peer.bitfield import Bitfield
 from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
-from peer.limits import DOWNLOAD_TICK_S, NEWS_DELAY_S, NEWS_KNOWN_S, NEWS_WAITING_S, WINDOW_DEFAULT
+from peer.limits import DOWNLOAD_TICK_S, WINDOW_DEFAULT
 from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState, Withdraw
-from peer.swarm.piecesets import cut_into_blocks
 from peer.swarm.upload import Cancelled, Chunk, Deferred
 
 PROGRESS_S: Final = 4.0
@@ -47,6 +47,7 @@ class Transfer:
         self._agenda = agenda
         self._share = share
         self._finished = finished
+        self._news = News(agenda, self.perform)
         self._hash = blake2b(digest_size=16)
         self.flows = 0
         self.delivered_pieces = 0
@@ -71,7 +72,7 @@ class Transfer:
         first.mirror, second.mirror = second, first
         for link in (first, second):
             me = link.owner
-            me.links[link.id] = link
+            me.links[link.id] = me.alert[link.id] = link
             link.told = me.held
             me.upload.joined(link.id, WINDOW_DEFAULT, now)
             self.perform(me, me.download.joined(link.id, WINDOW_DEFAULT, now))
@@ -92,6 +93,7 @@ class Transfer:
             me = side.owner
             del me.links[side.id]
             me.inflows.pop(side.id, None)
+            me.alert.pop(side.id, None)
             me.upload.left(side.id)
             me.uplink.line.pop(side, None)
             self.perform(me, me.download.left(side.id, now))
@@ -104,17 +106,14 @@ class Transfer:
 
     def perform(self, me: Peer, commands: list[Command]) -> None:
         """Carry out what the download policy wants."""
-        agenda = self._agenda
+        agenda, along = self._agenda, self._news.along
         now = agenda.now
         for command in commands:
             if isinstance(command, Ask):
                 link = me.links[command.link]
-                agenda.at(now + link.delay, self._asked, link.mirror, command.piece)
+                agenda.at(now + link.delay, self._asked, link.mirror, command.piece, along(link))
             elif isinstance(command, Announce):
-                me.held |= 1 << command.piece
-                if not me.telling:
-                    me.telling = True
-                    agenda.at(now + NEWS_DELAY_S + 2 * me.access.latency, self._tell_first, me)
+                self._news.held(me, command.piece)
             elif isinstance(command, Express):
                 link = me.links[command.link]
                 agenda.at(now + link.delay, self._interested, link.mirror, command.interested)
@@ -165,9 +164,11 @@ class Transfer:
         me = link.owner
         self.perform(me, me.download.progressed(link.id, flow.piece, count, now))
 
-    def _begins(self, link: Link, flow: Flow) -> None:
+    def _begins(self, link: Link, flow: Flow, news: int) -> None:
         """The first byte of an answer is here."""
         if link.open:
+            if news:
+                self._news.heard(link, news)
             if flow.live:
                 link.inflow = flow
                 link.owner.inflows[link.id] = link
@@ -214,9 +215,11 @@ class Transfer:
             link.inflow = None
             link.owner.inflows.pop(link.id, None)
 
-    def _choked(self, link: Link, on: bool) -> None:
+    def _choked(self, link: Link, on: bool, news: int) -> None:
         if link.open:
             me = link.owner
+            if news:
+                self._news.heard(link, news)
             self.perform(me, me.download.choked(link.id, on, self._agenda.now))
 
     def _told_all(self, link: Link, bits: Bitfield) -> None:
@@ -224,61 +227,13 @@ class Transfer:
             me = link.owner
             self.perform(me, me.download.bitfield(link.id, bits, self._agenda.now))
 
-    def _tell_first(self, me: Peer) -> None:
-        """News for those who need it now: who does not want us yet, and whom we are sending to anyway."""
-        me.telling = False
-        held = me.held
-        wait = False
-        for link in me.links.values():
-            if link.told != held:
-                if link.wants_us and not link.served:
-                    wait = True
-                elif held & ~link.told & ~link.other.held:
-                    self._tell(link)
-                else:
-                    self._tell_later(me, NEWS_KNOWN_S - NEWS_DELAY_S)
-        if wait and not me.telling_rest:
-            me.telling_rest = True
-            delay = NEWS_WAITING_S - NEWS_DELAY_S
-            self._agenda.at(self._agenda.now + delay, self._tell_rest, me)
-
-    def _tell_rest(self, me: Peer) -> None:
-        """News for those who have to wait anyway."""
-        me.telling_rest = False
-        held = me.held
-        for link in me.links.values():
-            if link.told != held:
-                if held & ~link.told & ~link.other.held:
-                    self._tell(link)
-                else:
-                    self._tell_later(me, NEWS_KNOWN_S - NEWS_WAITING_S)
-
-    def _tell_later(self, me: Peer, delay: float) -> None:
-        if not me.telling_known:
-            me.telling_known = True
-            self._agenda.at(self._agenda.now + delay, self._tell_known, me)
-
-    def _tell_known(self, me: Peer) -> None:
-        """News for those who could have told it."""
-        me.telling_known = False
-        for link in me.links.values():
-            if link.told != me.held:
-                self._tell(link)
-
-    def _tell(self, link: Link) -> None:
-        """Tell one link what it has not been told."""
-        held, other = link.owner.held, link.other
-        news = cut_into_blocks(held & ~link.told)
-        link.told = held
-        commands = other.download.have_blocks(link.mirror.id, news, self._agenda.now)
-        if commands:
-            self.perform(other, commands)
-
     # --- the uploading side
 
-    def _asked(self, link: Link, piece: PieceIndex) -> None:
+    def _asked(self, link: Link, piece: PieceIndex, news: int) -> None:
         if not link.open:
             return
+        if news:
+            self._news.heard(link, news)
         code = link.owner.upload.asked(link.id, RequestId(piece), piece, self._agenda.now)
         if code is None:
             self._serve(link)
@@ -355,7 +310,7 @@ class Transfer:
             flow = link.flow = Flow(link, chosen.piece, chosen.total, now)
             flow.not_before = link.other.downlink.book(chosen.total, now)
             me.uplink.start(flow, chosen.total, now)
-            self._agenda.at(now + link.delay, self._begins, link.mirror, flow)
+            self._agenda.at(now + link.delay, self._begins, link.mirror, flow, self._news.along(link))
         elif isinstance(chosen, Deferred) and not link.waking:
             link.waking = True
             self._agenda.at(chosen.until, self._wake, link)
@@ -387,7 +342,8 @@ class Transfer:
             self.travelling_bytes += flow.length - flow.reported
             arrival = max(now, flow.not_before) + link.delay
             self._agenda.at(arrival, self._arrives, link.mirror, flow)
-            me.uplink.line[link] = None
+            if me.upload.has_work(link.id):
+                me.uplink.line[link] = None
         self._serve_next(me)
 
     def _serve_next(self, me: Peer, *links: Link) -> None:
@@ -406,6 +362,9 @@ class Transfer:
     def _interested(self, link: Link, on: bool) -> None:
         if link.open:
             link.wants_us = on
+            link.set_alert()
+            if not on:
+                self._news.tell(link)  # perhaps it only has not heard of them
             me = link.owner
             if link.served or (on and me.served < me.choker.slots):
                 self._refill_soon(me)
@@ -438,8 +397,9 @@ class Transfer:
             if on == link.served:
                 continue
             link.served = on
+            link.set_alert()
             me.served += 1 if on else -1
-            self._agenda.at(now + link.delay, self._choked, link.mirror, not on)
+            self._agenda.at(now + link.delay, self._choked, link.mirror, not on, self._news.along(link))
             if on:
                 me.upload.unchoke(link.id)
             else:

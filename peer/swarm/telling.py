@@ -19,6 +19,8 @@ NEWS_GATHERED, at most NEWS_LATEST_S.
 BitTorrent clients send each have at once, or never to those that hold the piece; then counts go wrong.
 """
 
+from typing import Final
+
 from peer.limits import (
     NEWS_DELAY_S,
     NEWS_DELAY_SLOW_S,
@@ -27,6 +29,26 @@ from peer.limits import (
     NEWS_LATEST_S,
     NEWS_WAITING_S,
 )
+
+PACE_WEIGHT: Final = 0.1
+"""Of the last gap between two pieces in what is taken for the usual one."""
+
+
+class Pace:
+    """How fast our pieces come."""
+
+    __slots__ = ("_at", "gap")
+
+    def __init__(self, now: float) -> None:
+        self.gap = 0.0
+        """Seconds from one piece to the next, of late."""
+        self._at = now
+
+    def piece(self, now: float) -> None:
+        """One more has come."""
+        gap = min(now - self._at, 2 * NEWS_DELAY_SLOW_S)  # one long pause says little
+        self.gap += PACE_WEIGHT * (gap - self.gap)
+        self._at = now
 
 
 def told_within(*, known: bool, can_wait: bool, pace: float = 0.0) -> float:

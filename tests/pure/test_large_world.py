@@ -12,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.large import calls
-from lab.large.peers import Access, Share
+from lab.large.peers import Access, Link, Share
 from lab.large.run import simulate
 from lab.large.swarm import Swarm
 from lab.simulate.policies import by_name
 from lab.simulate.scenario import parse
 from peer.bitfield import Bitfield
 from peer.errors import UsageError
+from peer.ids import PieceIndex
+from peer.limits import NEWS_DELAY_SLOW_S, NEWS_KNOWN_S, NEWS_LATEST_S
 
 SCENARIOS = Path(__file__).parents[2] / "lab" / "scenarios"
 KIB = 1024
@@ -93,6 +95,39 @@ def test_conservation(seed: int, peers: int, down: bool, churn: bool) -> None:
         and all(peer.access.up or peer.number == 1 for peer in stayed)
     ):
         assert all(peer.finished for peer in stayed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_news_comes_in_time(seed: int) -> None:
+    """Whoever is linked knows what the other has held for as long as news may wait, and nothing that it does
+    not hold; who would have to ask for something by it knows much sooner."""
+    swarm = world(Random(seed), 8, down=False, churn=False)
+    latest = NEWS_LATEST_S + NEWS_KNOWN_S
+    held: list[dict[int, int]] = []
+    soon = known_soon = 0
+    for step in range(120):
+        swarm.run(step / 2)
+        held.append({peer.number: peer.held for peer in swarm.peers})
+        for peer in swarm.peers:
+            for link in peer.links.values():
+                known = sum(1 << piece for piece in range(swarm.share.pieces) if knows(link.mirror, piece))
+                assert not known & ~peer.held, "news of what is not so"
+                age = step - int(2 * latest)
+                if age >= 0 and link.since <= swarm.agenda.now - latest:
+                    assert not held[age][peer.number] & ~known, "news that never came"
+                age = step - int(2 * (NEWS_DELAY_SLOW_S + 1))
+                if age >= 0 and link.since <= swarm.agenda.now - 2 and not link.wants_us:
+                    soon += 1
+                    known_soon += not held[age][peer.number] & ~known & ~link.other.held
+    assert soon > 10
+    assert known_soon == soon
+
+
+def knows(link: Link, piece: int) -> bool:
+    """Whether the owner of this side has heard that the other holds the piece, or left it to others since."""
+    download = link.owner.download
+    elsewhere = download._suppliers[link.id].elsewhere
+    return download._picker.holds(link.id, PieceIndex(piece)) or piece in elsewhere
 
 
 def test_copies_are_counted() -> None:

@@ -11,7 +11,7 @@ from peer.limits import (
     NEWS_LATEST_S,
     NEWS_WAITING_S,
 )
-from peer.swarm.telling import told_within
+from peer.swarm.telling import PACE_WEIGHT, Pace, told_within
 from tests.pure.swarm_model import SwarmModel
 
 MBIT = 1e6 / 8
@@ -47,3 +47,19 @@ def test_most_news_costs_no_message_of_its_own() -> None:
     assert outcome.ratio <= 1.06
     links = peers * peers
     assert model.messages < 0.2 * links * max(outcome.done) / NEWS_DELAY_S
+
+
+@given(st.lists(st.floats(0, 60), min_size=60, max_size=80), st.floats(0, 1e6))
+def test_the_pace_is_that_of_late_and_one_long_pause_says_little(gaps: list[float], now: float) -> None:
+    pace = Pace(now)
+    before = 0.0
+    for gap in gaps:
+        now += gap
+        pace.piece(now)
+        assert 0 <= pace.gap <= 2 * NEWS_DELAY_SLOW_S
+        assert abs(pace.gap - before) <= PACE_WEIGHT * 2 * NEWS_DELAY_SLOW_S + 1e-9
+        before = pace.gap
+    for _ in range(100):
+        now += 0.25
+        pace.piece(now)
+    assert abs(pace.gap - 0.25) < 0.01
