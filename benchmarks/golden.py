@@ -35,7 +35,7 @@ def kraken() -> None:
 
 
 def mundinger() -> None:
-    """N peers and a server, all uplinks equal, M pieces: 1 + floor(log2 N) / M. Means of eight seeds."""
+    """N peers and a server, all uplinks equal, M pieces: 1 + floor(log2 N) / M. Means of sixteen seeds."""
     for peers, pieces in ((15, 100), (31, 100), (15, 400), (31, 400), (15, 1000)):
         text = (
             f'[share]\nsize = "{pieces * 64}KiB"\npiece = "64KiB"\n[origin]\nup = "1mbit"\n'
@@ -43,7 +43,7 @@ def mundinger() -> None:
             f'[[peers]]\ncount = {peers}\nup = "1mbit"\nlatency = "0.1ms"'
         )
         bound = (1 + floor(log2(peers)) / pieces) * pieces * 64 * KIB / 125_000
-        lasts = [simulate(parse(text), seed).last for seed in range(1, 9)]
+        lasts = [simulate(parse(text), seed).last for seed in range(1, 17)]
         ratios = [last / bound for last in lasts if last is not None]
         assert len(ratios) == len(lasts), "everybody completes"
         ratio = mean(ratios)

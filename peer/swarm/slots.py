@@ -26,6 +26,7 @@ from peer.limits import (
     SLOTS_FIRST,
     SLOTS_MAX,
     SLOTS_MIN,
+    SLOTS_MIN_LIMITED,
     UPLINK_FULL_SHARE,
 )
 
@@ -90,7 +91,8 @@ class Slots:
             self._capacity = max(uplink.rate, before)
         if not self._capacity:
             return
-        base = max(SLOTS_MIN, math.ceil(self._capacity * SLOT_PIECE_S / self._piece_bytes))
+        least = SLOTS_MIN if uplink.limit is None else SLOTS_MIN_LIMITED
+        base = max(least, math.ceil(self._capacity * SLOT_PIECE_S / self._piece_bytes))
         self._judge(uplink)
         # What changes during the first rounds changes by itself.
         if self._rounds > CHOKE_ROUNDS_EARLY and not self._trial:

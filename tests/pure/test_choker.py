@@ -17,6 +17,7 @@ from peer.limits import (
     SLOTS_FIRST,
     SLOTS_MAX,
     SLOTS_MIN,
+    SLOTS_MIN_LIMITED,
 )
 from peer.swarm.choker import Choker, PeerView
 from peer.swarm.slots import UplinkView
@@ -174,9 +175,18 @@ def test_a_seed_does_not_reward_givers() -> None:
 def test_slots_are_wide_enough_to_pass_pieces_on_soon() -> None:
     choker = Choker(Random(1), PIECE)
     assert choker.slots == SLOTS_FIRST
-    for rate, slots in ((500_000, SLOTS_MIN), (5_000_000, 39), (10**9, SLOTS_MAX), (10_000, SLOTS_MIN)):
+    least = SLOTS_MIN_LIMITED
+    for rate, slots in ((500_000, 4), (5_000_000, 39), (10**9, SLOTS_MAX), (10_000, least)):
         choker.round(0.0, [], True, UplinkView(rate, rate))
         assert choker.slots == slots
+
+
+def test_pieces_that_go_one_after_the_other_need_fewer_slots() -> None:
+    """Under a limit; without one a flow less may leave the uplink idle."""
+    choker = Choker(Random(1), 4 << 20)
+    for i in range(20):
+        choker.round(i * CHOKE_ROUND_S, peers("0" * 40), True, UplinkView(500_000, 500_000))
+    assert choker.slots == SLOTS_MIN_LIMITED < SLOTS_MIN
 
 
 def test_more_slots_open_while_the_uplink_is_not_full_and_stay_if_that_helps() -> None:
