@@ -3,7 +3,9 @@
 Each nuisance is met both ways: it dials every honest node, and every honest getter is told of it.
 """
 
+from functools import cache
 from random import Random
+from statistics import mean
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
@@ -16,6 +18,7 @@ from peer.limits import KNOWN_PEERS_MAX, OUTBOX_BYTES_MAX
 from peer.member import Member
 from peer.member_statistics import member_statistics
 from peer.sim.network import mbit
+from peer.sim.run import run
 from peer.sim.world import PORT, open_world
 from tests.sim import hostile
 
@@ -75,15 +78,22 @@ async def last_honest(behaviour: hostile.Behaviour | None) -> tuple[float, list[
         return seconds, members
 
 
+@cache
+def alone(seed: int) -> float:
+    return run(seed, last_honest, None)[0]
+
+
 @pytest.mark.parametrize("name", BEHAVIOURS)
-async def test_a_crowd_of_nuisances_costs_an_honest_swarm_a_tenth_at_most(
-    name: str, autojump_clock: MockClock
-) -> None:
-    alone, _ = await last_honest(None)
-    beside, members = await last_honest(BEHAVIOURS[name])
-    assert beside <= SLOWER_MAX * alone
-    if name == FLOOD:
-        assert all(member.book.statistics().banned for member in members), "the flooded have put an end to it"
+def test_a_crowd_of_nuisances_costs_an_honest_swarm_a_tenth_at_most(name: str) -> None:
+    """The mean of two seeds: one order of the tasks makes a difference of a percent or two to the other."""
+    slower = []
+    for seed in (1, 2):
+        seconds, members = run(seed, last_honest, BEHAVIOURS[name])
+        slower.append(seconds / alone(seed))
+        if name == FLOOD:
+            banned = [member.book.statistics().banned for member in members]
+            assert all(banned), "the flooded have put an end to it"
+    assert mean(slower) <= SLOWER_MAX
 
 
 @pytest.mark.parametrize("payload", [0, 1000])
