@@ -53,8 +53,18 @@ class News:
         if commands:
             self._perform(me, commands)
 
-    def tell(self, link: Link) -> None:
-        """In a message of its own. Its trip was waited for before."""
+    def send(self, link: Link) -> None:
+        """In a message of its own, now."""
+        news = self.along(link)
+        if news:
+            self._agenda.at(self._agenda.now + link.delay, self._arrives, link.mirror, news)
+
+    def _arrives(self, link: Link, news: int) -> None:
+        if link.open:
+            self.heard(link, news)
+
+    def _tell(self, link: Link) -> None:
+        """In a message of its own, whose trip was waited for with the rest: no event for each."""
         news = self.along(link)
         if news:
             self.heard(link.mirror, news)
@@ -69,7 +79,7 @@ class News:
                 and not (link.wants_us and link.flow is None and me.upload.has_work(link.id))
                 and held & ~link.told & ~link.other.held
             ):
-                self.tell(link)
+                self._tell(link)
 
     def _tell_rest(self, me: Peer) -> None:
         """Those that have to wait anyway, and those that hold these pieces too, if it is time for them."""
@@ -81,7 +91,7 @@ class News:
             if link.told is held:
                 continue
             if rests <= waits or held & ~link.told & ~link.other.held:
-                self.tell(link)
+                self._tell(link)
             elif not me.telling_known:
                 me.telling_known = True
                 self._agenda.at(self._agenda.now + rests - waits, self._tell_known, me)
@@ -90,4 +100,4 @@ class News:
         """Those that could have told it."""
         me.telling_known = False
         for link in me.links.values():
-            self.tell(link)
+            self._tell(link)

@@ -364,7 +364,7 @@ class Transfer:
             link.wants_us = on
             link.set_alert()
             if not on:
-                self._news.tell(link)  # perhaps it only has not heard of them
+                self._news.send(link)  # perhaps it only has not heard of them
             me = link.owner
             if link.served or (on and me.served < me.choker.slots):
                 self._refill_soon(me)
