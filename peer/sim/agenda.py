@@ -21,6 +21,8 @@ class Agenda:
     the simulation."""
 
     def __init__(self) -> None:
+        self.due = math.inf
+        """When the next callback is; inf for never."""
         self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._made = 0
         self.now = trio.lowlevel.current_clock().current_time
@@ -38,8 +40,10 @@ class Agenda:
         """Call at that time; at once, but not from here, if it is past."""
         heapq.heappush(self._heap, (time, self._made, call, args))
         self._made += 1
-        if self._sleep is not None and time < self._sleep.deadline:
-            self._sleep.deadline = time
+        if time < self.due:
+            self.due = time
+            if self._sleep is not None:
+                self._sleep.deadline = time
 
     def after(self, delay: float, call: Callable[..., object], *args: Any) -> None:
         """Call that many seconds from now."""
@@ -57,17 +61,11 @@ class Agenda:
         else:
             while self._failure is None:
                 self.carry_out(trio.current_time())
-                with trio.CancelScope(deadline=self.next_at()) as self._sleep:
+                with trio.CancelScope(deadline=self.due) as self._sleep:
                     await self._failed.wait()
                 self._sleep = None
         assert self._failure is not None
         raise self._failure
-
-    # --- what the clock calls
-
-    def next_at(self) -> float:
-        """When the next is due; inf for never."""
-        return self._heap[0][0] if self._heap else math.inf
 
     def carry_out(self, now: float) -> None:
         """Do what is due."""
@@ -80,3 +78,4 @@ class Agenda:
             self._failure = error
             heap.clear()
             self._failed.set()
+        self.due = heap[0][0] if heap else math.inf

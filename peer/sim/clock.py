@@ -7,6 +7,9 @@ all, and costs a call instead of a task switch.
 """
 
 import math
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final, Protocol
 
 import trio
@@ -14,35 +17,43 @@ import trio
 _MOMENT_S: Final = 1e-6
 """More than nothing: then trio wakes who waits for all others to be blocked, without sleeping."""
 
+_DUE: Final = attrgetter("due")
+
 
 class Happenings(Protocol):
     """What happens by itself in the simulated world."""
 
-    def next_at(self) -> float:
-        """When the next is due; inf for never."""
+    due: float
+    """When the next thing is; inf for never."""
 
     def carry_out(self, now: float) -> None:
         """Do what is due. Must not raise or wait; may wake tasks."""
 
 
-class Loop(Protocol):
-    """What the clock must know of trio's loop."""
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What the clock must know of trio's loop: its own tables, to look at."""
 
-    def is_busy(self) -> bool:
-        """Whether there is something to run."""
+    ready: Sized
+    """Tasks that can run."""
 
-    def is_watched(self) -> bool:
-        """Whether a task waits for the moment when no other can run."""
+    calls: Sized
+    idempotent_calls: Sized
+    """What trio's own task of such calls is to do soon: the end of asynchronous generators."""
 
-    def next_deadline(self) -> float:
-        """Of the tasks' cancel scopes, the soonest; inf for none."""
+    watchers: Sized
+    """Tasks that wait for the moment when no other can run."""
+
+    next_deadline: Callable[[], float]
+    """Of the tasks' cancel scopes, the soonest; inf for none."""
 
 
 class VirtualClock(trio.abc.Clock):
     """Begins at 0."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, find_loop: Callable[[], Loop]) -> None:
+        self._find_loop = find_loop
+        self._loop: Loop
         self._now = 0.0
         self._worlds: list[Happenings] = []
 
@@ -55,23 +66,22 @@ class VirtualClock(trio.abc.Clock):
         self._worlds.remove(world)
 
     def start_clock(self) -> None:
-        pass
+        self._loop = self._find_loop()
 
     def current_time(self) -> float:
         return self._now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """No task can run: go to the next moment at which one can. Never lets the loop sleep."""
-        if self._loop.is_watched():
+        loop, worlds = self._loop, self._worlds
+        if loop.watchers:
             return _MOMENT_S
-        while not self._loop.is_busy():
-            worlds = self._worlds
-            world = worlds[0] if len(worlds) == 1 else min(worlds, key=_next_at, default=None)
-            due = math.inf if world is None else world.next_at()
-            if world is not None and due <= deadline and due < math.inf:
-                self._now = max(self._now, due)
+        while not (loop.ready or loop.calls or loop.idempotent_calls):
+            world = worlds[0] if len(worlds) == 1 else min(worlds, key=_DUE, default=None)
+            if world is not None and world.due <= deadline and world.due < math.inf:
+                self._now = max(self._now, world.due)
                 world.carry_out(self._now)
-                deadline = self._loop.next_deadline()
+                deadline = loop.next_deadline()
             elif deadline < math.inf:
                 self._now = max(self._now, deadline)
                 break
@@ -80,7 +90,3 @@ class VirtualClock(trio.abc.Clock):
                     "nothing will ever happen in this simulation: every task waits for another"
                 )
         return 0.0
-
-
-def _next_at(world: Happenings) -> float:
-    return world.next_at()

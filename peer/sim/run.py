@@ -23,13 +23,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Self, TypeVar, TypeVarTuple
 
 import trio
+import trio._core._instrumentation as trio_instruments
 import trio._core._run as trio_run
 import trio._core._thread_cache as trio_threads
 
-from peer.sim.clock import VirtualClock
+from peer.sim.clock import Loop, VirtualClock
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
@@ -112,19 +113,30 @@ def _guard(
     return guarded
 
 
-class _TrioLoop:
+def _trio_loop() -> Loop:
     """A look into trio's loop, of the run that we are in."""
+    runner = trio_run.GLOBAL_RUN_CONTEXT.runner
+    return Loop(
+        ready=runner.runq,
+        calls=runner.entry_queue.queue,
+        idempotent_calls=runner.entry_queue.idempotent_queue,
+        watchers=runner.waiting_for_idle,
+        next_deadline=runner.deadlines.next_deadline,
+    )
 
-    def is_busy(self) -> bool:
-        runner = trio_run.GLOBAL_RUN_CONTEXT.runner
-        queue = runner.entry_queue  # end of asynchronous generators
-        return bool(runner.runq or queue.queue or queue.idempotent_queue)
 
-    def is_watched(self) -> bool:
-        return bool(trio_run.GLOBAL_RUN_CONTEXT.runner.waiting_for_idle)
+class _Instruments(dict[str, dict[trio.abc.Instrument, None]]):
+    """trio's table of instruments, which it looks into five times for each step of a task: trio's own, a
+    `UserDict`, answers each time with a call of Python code."""
 
-    def next_deadline(self) -> float:
-        return trio_run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+    add_instrument = trio_instruments.Instruments.add_instrument
+    remove_instrument = trio_instruments.Instruments.remove_instrument
+    call = trio_instruments.Instruments.call
+
+    @property
+    def data(self) -> Self:
+        """What a `UserDict` wraps."""
+        return self
 
 
 class _NoDevices:
@@ -160,6 +172,7 @@ def run(
     async def main() -> T:
         runner = trio_run.GLOBAL_RUN_CONTEXT.runner
         runner.io_manager = _NoDevices(runner)  # type: ignore[assignment]
+        runner.instruments = _Instruments(runner.instruments.data)  # type: ignore[assignment]
         with sealed():
             return await async_function(*args)
 
@@ -168,7 +181,7 @@ def run(
         trio_run._r.seed(seed)
         random.seed(seed)
         gc.set_threshold(COLLECT_AFTER, *collecting[1:])
-        return trio.run(main, clock=VirtualClock(_TrioLoop()))
+        return trio.run(main, clock=VirtualClock(_trio_loop))
     finally:
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = switch  # type: ignore[misc]
         trio_run._r.setstate(scheduler)
