@@ -14,25 +14,26 @@ class Turn:
     would cost bulk transfers several percent, none at all would starve the other streams.
     """
 
-    __slots__ = ("_left",)
+    __slots__ = ("left",)
 
     def __init__(self) -> None:
-        self._left = TURN_BYTES
+        self.left = TURN_BYTES
+        """The turn is over at 0; who looks before `yield_if_over` spares a coroutine."""
 
     def spend(self, count: int) -> None:
         """Note one call that moved ``count`` bytes and did not wait."""
-        self._left -= count + TURN_CALL_BYTES
+        self.left -= count + TURN_CALL_BYTES
 
     def waited(self) -> None:
         """Note that others have just run."""
-        self._left = TURN_BYTES
+        self.left = TURN_BYTES
 
     async def yield_if_over(self) -> None:
         """A checkpoint if the turn is over. Call it before a step, never after: its cancellation then means
         that the step did not happen."""
-        if self._left <= 0:
+        if self.left <= 0:
             await trio.lowlevel.checkpoint()
-            self._left = TURN_BYTES
+            self.left = TURN_BYTES
 
 
 class Exclusive:

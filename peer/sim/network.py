@@ -135,6 +135,7 @@ class SimHost:
         the tasks that ran here."""
         self.network.trace.add("crash", self.name)
         self.is_up = False
+        self.network.note_cuts()
         self._listeners.clear()
         for connection in self.network.connections(self):
             connection.orphan()
@@ -144,6 +145,7 @@ class SimHost:
         """Up again, with nothing listening. Who still waits for an answer on an old connection is told."""
         self.network.trace.add("start", self.name)
         self.is_up = True
+        self.network.note_cuts()
         self.lives += 1
         for connection in self.network.connections(self):
             connection.refuse(connection.forth if connection.server is self else connection.back)
@@ -221,6 +223,8 @@ class SimNetwork:
         self._made = 0
         self._cuts: dict[tuple[str, str], None] = {}
         self._groups: dict[str, int] = {}
+        self.has_cuts = False
+        """Whether it is worth asking `is_cut`: hardly ever, and every chunk would ask thrice."""
 
     def add_host(
         self, name: str, *, up: float | None = None, down: float | None = None, latency: float = 0.0
@@ -257,11 +261,13 @@ class SimNetwork:
         """One way: nothing from source to target, not even what TCP would send to acknowledge."""
         self.trace.add("cut", source.name, target.name)
         self._cuts[source.name, target.name] = None
+        self.note_cuts()
 
     def partition(self, *groups: list[SimHost]) -> None:
         """Hosts of different groups cannot reach each other; hosts in no group reach everybody."""
         self._groups = {host.name: number for number, group in enumerate(groups) for host in group}
         self.trace.add("partition", *sorted(self._groups.items()))
+        self.note_cuts()
         self.unblock()
 
     def heal(self) -> None:
@@ -269,6 +275,7 @@ class SimNetwork:
         self.trace.add("heal")
         self._cuts.clear()
         self._groups.clear()
+        self.note_cuts()
         self.unblock()
 
     # --- what hosts and pipes use
@@ -283,6 +290,10 @@ class SimNetwork:
             return True
         here, there = self._groups.get(source.name), self._groups.get(target.name)
         return here is not None and there is not None and here != there
+
+    def note_cuts(self) -> None:
+        """A cut, a partition or a host has come or gone."""
+        self.has_cuts = bool(self._cuts or self._groups) or not all(host.is_up for host in self)
 
     def unblock(self) -> None:
         """Some way may be free: let what waits go on."""
@@ -302,7 +313,7 @@ class SimNetwork:
         self._connections.pop(connection.number, None)
 
     def trace_landing(self, pipe: Pipe, count: int) -> None:
-        self.trace.add("land", pipe.connection.number, pipe.target.name, count)
+        self.trace.note(self.agenda.now(), "land", pipe.connection.number, pipe.target.name, count)
 
     def check_invariants(self) -> None:
         for connection in self._connections.values():

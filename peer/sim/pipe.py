@@ -98,10 +98,11 @@ class Uplink:
                 pipe.in_ring = True
                 self._ring.append(pipe)
             self.carried_bytes += chunk.size
+            free_at = max(now, self._free_at)
             if rate is not None:
-                self._free_at = max(now, self._free_at) + chunk.size / rate
-                full = ring is self._ring and self._free_at > now
-            pipe.launch(chunk, max(now, self._free_at))
+                free_at = self._free_at = free_at + chunk.size / rate
+                full = ring is self._ring and free_at > now
+            pipe.launch(chunk, now, free_at)
         self._is_due = bool(self._ring)
         if self._is_due:
             self._agenda.at(self._free_at, self._serve)
@@ -135,7 +136,8 @@ class Pipe:
         self.connection = connection
         self.source = source
         self.target = target
-        self._agenda = connection.network.agenda
+        self._network = connection.network
+        self._agenda = self._network.agenda
         self.inbox: deque[bytes | bytearray | memoryview] = deque()
         self.queued = 0  # bytes that have not left the sender
         self.flight = 0  # bytes that have, and that the receiver has not read
@@ -161,7 +163,8 @@ class Pipe:
         for part in parts:
             self._queue.append(part)
             self.queued += len(part)
-        self.kick()
+        if not self.in_ring:
+            self.kick()
 
     def finish(self) -> None:
         """After what is queued, the end."""
@@ -190,7 +193,7 @@ class Pipe:
 
     @property
     def cut(self) -> bool:
-        return self.stalled or self.connection.network.is_cut(self.source, self.target)
+        return self.stalled or (self._network.has_cuts and self._network.is_cut(self.source, self.target))
 
     @property
     def window(self) -> int:
@@ -216,24 +219,23 @@ class Pipe:
             return mark
         if self.flight >= WINDOW_MIN_BYTES and self.flight >= self.window:
             return None
-        parts = [queue.popleft()]
-        size = len(parts[0])
+        part = queue.popleft()
+        parts, size = [part], len(part)
         most = CHUNK_BYTES + size if size <= HEADER_BYTES else CHUNK_BYTES
-        while queue and size + len(queue[0]) <= most:
+        while queue and (more := size + len(queue[0])) <= most:
             parts.append(queue.popleft())
-            size += len(parts[-1])
+            size = more
         self.queued -= size
         self.flight += size
         self.room.ring()
         return Chunk(size, parts)
 
-    def launch(self, chunk: Chunk, at: float) -> None:
+    def launch(self, chunk: Chunk, now: float, at: float) -> None:
         """Out of the uplink at that time: fly. A latency that shrinks never lets a chunk overtake another."""
-        agenda = self._agenda
         self._arrival = max(self._arrival, at + self.source.latency + self.target.latency)
         self._flying.append(chunk)
-        if self._arrival > agenda.now():
-            agenda.at(self._arrival, self._arrive, self._epoch)
+        if self._arrival > now:
+            self._agenda.at(self._arrival, self._arrive, self._epoch)
         else:
             self._arrive(self._epoch)
 
@@ -259,9 +261,10 @@ class Pipe:
             self._held.clear()
             self._flying.clear()
             self._epoch += 1
+            now = self._agenda.now()
             for chunk in again:
-                self.launch(chunk, self._agenda.now())
-        if self._owed and not self.connection.network.is_cut(self.target, self.source):
+                self.launch(chunk, now, now)
+        if self._owed and not self._network.is_cut(self.target, self.source):
             self.flight -= self._owed
             self._owed = 0
         self.kick()
@@ -285,11 +288,12 @@ class Pipe:
         else:
             self.inbox.extend(chunk.parts)
             self.data.ring()
-            self.connection.network.trace_landing(self, chunk.size)
+            self._network.trace_landing(self, chunk.size)
 
     def read(self, count: int) -> None:
         """The receiver has taken that many bytes out of the inbox: the window opens."""
-        if self.connection.vanished or self.connection.network.is_cut(self.target, self.source):
+        network = self._network
+        if self.connection.vanished or (network.has_cuts and network.is_cut(self.target, self.source)):
             self._owed += count
             return
         self.flight -= count

@@ -52,7 +52,8 @@ class SimStream(Stream):
     async def receive_into(self, buffer: memoryview) -> int:
         with self._receiving:
             pipe, turn = self.incoming, self._turn
-            await turn.yield_if_over()
+            if turn.left <= 0:
+                await turn.yield_if_over()
             while True:
                 if self._closed:
                     self._check_open()
@@ -98,9 +99,11 @@ class SimStream(Stream):
     async def send_frames(self, data: bytes) -> None:
         with self._sending:
             self._check_sendable()
-            await self._turn.yield_if_over()
-            self._turn.spend(len(data))
-            if self._room() >= len(data):
+            turn, size = self._turn, len(data)
+            if turn.left <= 0:
+                await turn.yield_if_over()
+            turn.spend(size)
+            if self._room() >= size:
                 self.outgoing.put(data)
             else:
                 await self._send(memoryview(data))
@@ -108,17 +111,20 @@ class SimStream(Stream):
     async def send_slice(self, header: bytes, file: File, offset: int, count: int) -> None:
         with self._sending:
             self._check_sendable()
-            await self._turn.yield_if_over()
-            self._turn.spend(len(header) + count)
+            turn = self._turn
+            if turn.left <= 0:
+                await turn.yield_if_over()
+            turn.spend(len(header) + count)
             parts = [header]
             if len(header) > HEADER_BYTES:
                 await self._send(memoryview(header))
                 parts.clear()
             while count:
                 room = self._room() or await self._wait_room()
-                buffer = bytearray(min(room, count))
+                wanted = min(room, count)
+                buffer = bytearray(wanted)
                 read = file.read_into(memoryview(buffer), offset)
-                if read < len(buffer):
+                if read < wanted:
                     raise EOFError(f"the file ends at {offset + read}, {count - read} bytes too early")
                 self.outgoing.put(*parts, buffer)
                 parts.clear()

@@ -27,7 +27,11 @@ class Trace:
 
     def add(self, kind: str, *fields: Field) -> None:
         """Note an event."""
-        line = trio.current_time(), kind, fields
+        self.note(trio.current_time(), kind, *fields)
+
+    def note(self, when: float, kind: str, *fields: Field) -> None:
+        """The same, for who knows what time it is."""
+        line = when, kind, fields
         self._hash.update(_pack(line))
         self._recent.append(line)
         self.lines += 1
