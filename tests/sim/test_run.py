@@ -145,6 +145,24 @@ def test_an_idle_worker_thread_is_no_way_out() -> None:
         run(0, in_thread)
 
 
+def test_instruments_see_a_simulation() -> None:
+    stepped: list[trio.lowlevel.Task] = []
+
+    class Watcher(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            stepped.append(task)
+
+    async def be_watched() -> int:
+        watcher = Watcher()
+        trio.lowlevel.add_instrument(watcher)
+        await trio.sleep(1)
+        trio.lowlevel.remove_instrument(watcher)
+        await trio.sleep(1)
+        return stepped.count(trio.lowlevel.current_task())
+
+    assert run(1, be_watched) == 1
+
+
 def test_logging_still_works(caplog: pytest.LogCaptureFixture) -> None:
     async def log() -> None:
         try:
