@@ -214,18 +214,24 @@ class SimDisk:
         self._next_node += 1
         return self._next_node - 1
 
-    def take_sector(self) -> bool:
-        """One more sector; False when the disk is full."""
-        if (self.used_sectors + 1) * SECTOR_BYTES > self.capacity_bytes:
-            return False
-        self.used_sectors += 1
-        return True
+    @property
+    def free_sectors(self) -> int:
+        """How many can still be taken; negative where capacity was taken away."""
+        return self.capacity_bytes // SECTOR_BYTES - self.used_sectors
 
-    def one_of(self, sector: bytes) -> bytes:
-        """The one copy of a whole sector with this content, as far as its beginning tells (the hash of all of
-        it would cost ten times as much)."""
-        kept = self._sectors.setdefault(sector[:64], sector)
-        return kept if kept == sector else sector
+    def sectors_of(self, data: bytes) -> list[bytes]:
+        """Whole sectors, cut out: of each the one copy with this content, as far as its beginning tells (the
+        hash of all of it would cost ten times as much)."""
+        cut = []
+        for at in range(0, len(data), SECTOR_BYTES):
+            beginning = data[at : at + 64]
+            sector = self._sectors.get(beginning)
+            if sector is None:
+                sector = self._sectors[beginning] = data[at : at + SECTOR_BYTES]
+            elif not data.startswith(sector, at):
+                sector = data[at : at + SECTOR_BYTES]
+            cut.append(sector)
+        return cut
 
     def unlink(self, node: Node) -> None:
         """A name is gone. A power loss may bring it back, so the node lives until the change is durable."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from peer.sim.disk import ROOT, Operation, SimDisk
-from peer.sim.medium import SECTOR_BYTES, Change, FileNode, FolderNode, LinkNode, Node, sectors_of
+from peer.sim.medium import SECTOR_BYTES, Change, FileNode, FolderNode, LinkNode, Node, sectors_in
 from peer.store.filesystem import Entry, File, FileState, Kind, PathParts
 
 
@@ -35,32 +35,33 @@ class SimFile:
 
     def write(self, data: memoryview | bytes, offset: int) -> None:
         code = self._start(Operation.WRITE, needs_write=True)
-        view = memoryview(data)
+        disk, node = self._disk, self._node
+        count = len(data)
         if code is not None:
-            view = view[: len(view) // 2]  # a failing write may well have written something
-        disk, node, done = self._disk, self._node, 0
-        for index, start, part in sectors_of(offset, len(view)):
-            if node.needs_sector(index) and not disk.take_sector():
-                code = errno.ENOSPC
-                break
-            data = view[done : done + part]
-            node.write_sector(index, start, disk.one_of(bytes(data)) if part == SECTOR_BYTES else data)
-            done += part
-        node.size = max(node.size, offset + done)
+            count //= 2  # a failing write may well have written something
+        needed = node.needed_sectors(offset, count)
+        room = max(0, disk.free_sectors)
+        if len(needed) > room:
+            code = errno.ENOSPC
+            count = max(0, needed[room] * SECTOR_BYTES - offset)
+        disk.used_sectors += min(len(needed), room)
+        if count:
+            whole = node.widened(bytes(memoryview(data)[:count]), offset)
+            node.write(offset // SECTOR_BYTES, disk.sectors_of(whole))
+        node.size = max(node.size, offset + count)
         node.mtime_ns = node.ctime_ns = disk.now_ns()
         self._finish(code)
 
     def allocate(self, size: int) -> None:
         code = self._start(Operation.ALLOCATE, needs_write=True)
         node = self._node
-        sectors = -(-size // SECTOR_BYTES)
         if code is None:
-            wanted = sum(node.needs_sector(index) for index in range(node.reserved_sectors, sectors))
-            if (self._disk.used_sectors + wanted) * SECTOR_BYTES > self._disk.capacity_bytes:
+            wanted = len(node.needed_sectors(0, size))
+            if wanted > self._disk.free_sectors:
                 code = errno.ENOSPC
             else:
                 self._disk.used_sectors += wanted
-                node.reserved_sectors = max(node.reserved_sectors, sectors)
+                node.reserved_sectors = max(node.reserved_sectors, sectors_in(size))
                 self._resize(size)
         self._finish(code)
 
@@ -250,7 +251,7 @@ class SimFolder:
 
     def free_bytes(self) -> int:
         self._check_open()
-        return max(0, self.disk.capacity_bytes // SECTOR_BYTES - self.disk.used_sectors) * SECTOR_BYTES
+        return max(0, self.disk.free_sectors) * SECTOR_BYTES
 
     def describe(self, path: PathParts = ()) -> str:
         return "/".join((self._label, *path))

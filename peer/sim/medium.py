@@ -6,7 +6,7 @@ do (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 
 and saves nothing. In a power loss each unsynced sector is, independently, old, new, or torn at 512 bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final, TypeVar
@@ -47,27 +47,36 @@ class FileNode:
     def used_sectors(self) -> int:
         return self.reserved_sectors + sum(index >= self.reserved_sectors for index in self.seen)
 
-    def needs_sector(self, index: int) -> bool:
-        """Whether writing this sector takes a new one of the disk."""
-        return index >= self.reserved_sectors and index not in self.seen
+    def needed_sectors(self, offset: int, count: int) -> list[int]:
+        """The sectors, in order, for which a write there takes new ones of the disk."""
+        if not count:
+            return []
+        first = max(self.reserved_sectors, offset // SECTOR_BYTES)
+        return [index for index in range(first, sectors_in(offset + count)) if index not in self.seen]
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         count = max(0, min(len(buffer), self.size - offset))
         first, start = divmod(offset, SECTOR_BYTES)
-        sectors = range(first, -(-(offset + count) // SECTOR_BYTES))
+        sectors = range(first, sectors_in(offset + count))
         data = b"".join([self.seen.get(index, _ZEROS) for index in sectors])
         buffer[:count] = data[start : start + count]
         return count
 
-    def write_sector(self, index: int, start: int, data: bytes | memoryview) -> None:
-        """Write within one sector."""
-        if len(data) < SECTOR_BYTES:
-            before = self.seen.get(index, _ZEROS)
-            data = before[:start] + bytes(data) + before[start + len(data) :]
-        self.seen[index] = bytes(data)
-        self.dirty.add(index)
+    def widened(self, data: bytes, offset: int) -> bytes:
+        """The data with what is seen before it in its first sector and after it in its last."""
+        first, before = divmod(offset, SECTOR_BYTES)
+        last, inside = divmod(offset + len(data), SECTOR_BYTES)
+        if before:
+            data = self.seen.get(first, _ZEROS)[:before] + data
+        return data + self.seen.get(last, _ZEROS)[inside:] if inside else data
+
+    def write(self, first: int, sectors: Sequence[bytes]) -> None:
+        """Write whole sectors, one after the other."""
+        written = range(first, first + len(sectors))
+        self.seen.update(zip(written, sectors, strict=True))
+        self.dirty.update(written)
         if self.abandoned:
-            self.abandoned.discard(index)
+            self.abandoned.difference_update(written)
 
     def resize(self, size: int) -> None:
         """Cut or extend what is seen; the rest of a cut sector becomes zeros, as POSIX wants."""
@@ -79,7 +88,7 @@ class FileNode:
             if inside and last in self.seen:
                 self.seen[last] = self.seen[last][:inside] + _ZEROS[inside:]
                 self.dirty.add(last)
-            self.reserved_sectors = min(self.reserved_sectors, -(-size // SECTOR_BYTES))
+            self.reserved_sectors = min(self.reserved_sectors, sectors_in(size))
         self.size = size
 
     def sync(self) -> None:
@@ -111,7 +120,7 @@ class FileNode:
         if (self.size, self.mtime_ns) != (self.durable_size, self.durable_mtime_ns) and rng.random() >= loss:
             self._sync_size()
         size = self.durable_size
-        sectors = -(-size // SECTOR_BYTES)
+        sectors = sectors_in(size)
         self.durable = {index: data for index, data in self.durable.items() if index < sectors}
         if size % SECTOR_BYTES and sectors - 1 in self.durable:
             self.durable[sectors - 1] = self.durable[sectors - 1][: size % SECTOR_BYTES].ljust(
@@ -233,11 +242,6 @@ def _set(table: dict[K, V], key: K, value: V | None) -> None:
         table[key] = value
 
 
-def sectors_of(offset: int, count: int) -> Iterator[tuple[int, int, int]]:
-    """(sector, start in it, bytes in it) for a stretch of a file."""
-    while count > 0:
-        index, start = divmod(offset, SECTOR_BYTES)
-        part = min(SECTOR_BYTES - start, count)
-        yield index, start, part
-        offset += part
-        count -= part
+def sectors_in(size: int) -> int:
+    """How many sectors a file of this size has."""
+    return -(-size // SECTOR_BYTES)
