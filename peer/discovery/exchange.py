@@ -51,13 +51,14 @@ class Exchange:
         """Called often: tell whoever is due something that it has not been told."""
         if now < self._next_at and len(self._links) == len(self._talks):
             return
-        self._next_at = float("inf")
+        soonest = float("inf")
         for link in self._links.values():
-            talk = self._talk(link)
+            talk = self._talks.get(link.id) or self._talk(link)
             if now >= talk.next_at:
                 talk.next_at = now + EXCHANGE_INTERVAL_S
                 self._tell(link, talk)
-            self._next_at = min(self._next_at, talk.next_at)
+            soonest = min(soonest, talk.next_at)
+        self._next_at = soonest
 
     def heard(self, link: Link, now: float) -> bool:
         """The link tells peers: whether to listen. One that tells too often is ignored, then closed."""

@@ -8,6 +8,7 @@ with a tracker outside.
 """
 
 import ipaddress
+from enum import Enum
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -15,6 +16,16 @@ from peer.ids import PORT_MAX, Address
 from peer.limits import HOSTS_REMEMBERED_MAX, PORT_PRIVILEGED_MAX
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class _Reach(Enum):
+    """From where a host can be reached."""
+
+    NOWHERE = "nowhere"
+    NAMED = "wherever its name leads"
+    LOOPBACK = "this machine"
+    LINK_LOCAL = "this link"
+    ANYWHERE = "anywhere"
 
 
 @lru_cache(HOSTS_REMEMBERED_MAX)
@@ -26,7 +37,8 @@ def canonical_host(host: str) -> str:
 
 def canonical(address: Address) -> Address:
     """One spelling for one address."""
-    return Address(canonical_host(address.host), address.port)
+    host = canonical_host(address.host)
+    return address if host == address.host else Address(host, address.port)
 
 
 @lru_cache(HOSTS_REMEMBERED_MAX)
@@ -40,6 +52,20 @@ def as_ip(host: str) -> IpAddress | None:
     return mapped or ip
 
 
+@lru_cache(HOSTS_REMEMBERED_MAX)
+def _reach_of(host: str) -> _Reach:
+    ip = as_ip(host)
+    if ip is None:
+        return _Reach.NAMED if host else _Reach.NOWHERE
+    reserved = isinstance(ip, ipaddress.IPv4Address) and (ip.packed[0] == 0 or ip.packed[0] >= 240)
+    if ip.is_unspecified or ip.is_multicast or reserved:
+        return _Reach.NOWHERE
+    if ip.is_loopback:
+        return _Reach.LOOPBACK
+    return _Reach.LINK_LOCAL if ip.is_link_local else _Reach.ANYWHERE
+
+
+@lru_cache(HOSTS_REMEMBERED_MAX)
 def network_of(host: str) -> str:
     """Whom a host shares its limits with: one IPv4 address; an IPv6 /64, because a customer is given at least
     that much. A name that is no address is a network of its own."""
@@ -57,22 +83,17 @@ def is_loopback(host: str) -> bool:
 
 def usable(address: Address) -> bool:
     """Whether anybody could listen there: not port 0, not unspecified, multicast, broadcast or reserved."""
-    if not 0 < address.port <= PORT_MAX:
-        return False
-    ip = as_ip(address.host)
-    if ip is None:
-        return bool(address.host)
-    reserved = isinstance(ip, ipaddress.IPv4Address) and (ip.packed[0] == 0 or ip.packed[0] >= 240)
-    return not (ip.is_unspecified or ip.is_multicast or reserved)
+    return 0 < address.port <= PORT_MAX and _reach_of(address.host) is not _Reach.NOWHERE
 
 
 def may_tell(informant: str, address: Address) -> bool:
     """Whether this informant (a host as the socket saw it) may make us dial this on its word alone."""
-    ip, teller = as_ip(address.host), as_ip(informant)
-    if ip is None or address.port <= PORT_PRIVILEGED_MAX:
-        return False  # a name would make us ask a name server of the informant's choice
-    if teller is not None and teller.is_loopback:
-        return True
-    if ip.is_loopback:
+    if address.port <= PORT_PRIVILEGED_MAX:
         return False
-    return not ip.is_link_local or (teller is not None and teller.is_link_local)
+    reach = _reach_of(address.host)
+    if reach is _Reach.ANYWHERE:
+        return True
+    if reach is _Reach.NAMED or reach is _Reach.NOWHERE:
+        return False  # a name would make us ask a name server of the informant's choice
+    teller = _reach_of(informant)
+    return teller is _Reach.LOOPBACK or (reach is _Reach.LINK_LOCAL and teller is _Reach.LINK_LOCAL)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from random import Random
+from typing import NamedTuple
 
 from peer.ids import Address, NodeId
 from peer.limits import (
@@ -73,6 +74,13 @@ class Known:
         return self.source in HEARSAY and self.failures >= DIAL_FAILURES_MAX
 
 
+class Linked(NamedTuple):
+    """To whom there are links already: nobody is dialled twice."""
+
+    addresses: frozenset[Address]
+    nodes: frozenset[NodeId]
+
+
 class KnownAddresses:
     """A bounded table of addresses, and the order in which to dial them."""
 
@@ -126,12 +134,12 @@ class KnownAddresses:
         for known in [known for known in self._table.values() if condition(known)]:
             self.drop(known.address)
 
-    def claim(self, now: float, room: int, wanted: Callable[[Known], bool]) -> list[Dial]:
+    def claim(self, now: float, room: int, linked: Linked) -> list[Dial]:
         """The addresses to dial now, best first, at most ``room``; each is under way from now on."""
         room = min(room, HALF_OPEN_MAX - len(self._dialling))
         if room <= 0:
             return []
-        ready = [known for known in self._waiting() if known.not_before <= now and wanted(known)]
+        ready = [known for known in self._waiting(linked) if known.not_before <= now]
         ready.sort(key=self._rank)
         hearsay = sum(known.is_hearsay for known in self._dialling.values())
         self._forget_dials(now)
@@ -153,7 +161,7 @@ class KnownAddresses:
             dials.append(Dial(known.address, known.node))
         return dials
 
-    def deadline(self, now: float, wanted: Callable[[Known], bool]) -> float | None:
+    def deadline(self, now: float, linked: Linked) -> float | None:
         """When `claim` may have something that it has not now; None until something else happens."""
         if len(self._dialling) >= HALF_OPEN_MAX:
             return None
@@ -161,10 +169,11 @@ class KnownAddresses:
         hearsay_full = sum(known.is_hearsay for known in self._dialling.values()) >= HALF_OPEN_UNTRUSTED_MAX
         budget_at = self._new_dials[0] + MINUTE_S if len(self._new_dials) >= NEW_DIALS_PER_MINUTE_MAX else now
         soonest: float | None = None
-        for known in self._waiting():
-            if not wanted(known) or (known.is_hearsay and hearsay_full):
+        for known in self._waiting(linked):
+            is_hearsay = known.is_hearsay
+            if is_hearsay and hearsay_full:
                 continue
-            time = max(now, known.not_before, budget_at if known.is_hearsay else now)
+            time = max(now, known.not_before, budget_at if is_hearsay else now)
             soonest = time if soonest is None else min(soonest, time)
         return soonest
 
@@ -214,12 +223,14 @@ class KnownAddresses:
         assert Counter(known.informant for known in self._table.values()) == self._told
         assert all(known.address == address for address, known in self._table.items())
 
-    def _waiting(self) -> list[Known]:
-        busy = {known.node for known in self._dialling.values()} - {None}
+    def _waiting(self, linked: Linked) -> list[Known]:
+        """Who could be dialled, sooner or later: neither linked nor being dialled nor given up."""
+        addresses = linked.addresses.union(self._dialling)
+        nodes = linked.nodes.union(known.node for known in self._dialling.values() if known.node is not None)
         return [
             known
             for address, known in self._table.items()
-            if address not in self._dialling and known.node not in busy and not known.is_given_up
+            if address not in addresses and known.node not in nodes and not known.is_given_up
         ]
 
     def _rank(self, known: Known) -> tuple[int, bool, int, int, float]:

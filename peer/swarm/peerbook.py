@@ -29,7 +29,7 @@ from peer.limits import (
     TURNOVER_SHARE,
 )
 from peer.swarm.addresses import canonical, canonical_host, is_loopback, may_tell, network_of, usable
-from peer.swarm.known import HEARSAY, Dial, Known, KnownAddresses, Source
+from peer.swarm.known import HEARSAY, Dial, KnownAddresses, Linked, Source
 from peer.wire.messages import KnownPeer
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class _Connected:
     node: NodeId
     dialled: bool
     host: str
-    address: Address | None  # where it can be dialled
+    peer: KnownPeer | None  # where it can be dialled
     since: float
     superseded_at: float | None = None
 
@@ -190,13 +190,13 @@ class PeerBook:
     def next_dials(self, now: float) -> list[Dial]:
         """Whom to dial now. Each is counted as under way until `failed`, `rest` or `connected`."""
         room = self._links_dialled_max - len(self._links) - self._known.dialling
-        return self._known.claim(now, room, self._stranger()) if room > 0 else []
+        return self._known.claim(now, room, self._linked()) if room > 0 else []
 
     def next_deadline(self, now: float) -> float | None:
         """When `next_dials` may have something to say that it has not now; None until something happens."""
         if len(self._links) + self._known.dialling >= self._links_dialled_max:
             return None
-        return self._known.deadline(now, self._stranger())
+        return self._known.deadline(now, self._linked())
 
     def failed(self, address: Address, now: float) -> None:
         """A dial came to nothing, or whoever answered was no peer of this share."""
@@ -242,7 +242,8 @@ class PeerBook:
         if isinstance(verdict, Welcome):
             if verdict.close is not None:
                 self._unlink(verdict.close)
-            self._links[link] = _Connected(link, node, dialled is not None, host, address, now)
+            peer = None if address is None else KnownPeer(address, node)
+            self._links[link] = _Connected(link, node, dialled is not None, host, peer, now)
             self._by_node.setdefault(node, []).append(link)
             self._arrivals += 1
         return verdict
@@ -293,7 +294,7 @@ class PeerBook:
     def _stale(self, views: Sequence[LinkView], now: float) -> list[LinkId]:
         """The links that make room for others, if there are others."""
         self._turnover_at = now + TURNOVER_S
-        deadline = self._known.deadline(now, self._stranger())
+        deadline = self._known.deadline(now, self._linked())
         if deadline is None or deadline > now:
             return []
         stale = [view for view in views if now - view.moved_at >= LINK_TRIAL_S]
@@ -303,15 +304,15 @@ class PeerBook:
     def address_of(self, link: LinkId) -> Address | None:
         """Where the peer of a link can be dialled, if anybody knows."""
         connected = self._links.get(link)
-        return None if connected is None else connected.address
+        return None if connected is None or connected.peer is None else connected.peer.address
 
     def tell(self, count: int, but: LinkId | None = None) -> tuple[KnownPeer, ...]:
         """Some peers that we are connected to, for peer exchange: never hearsay, in random order."""
         asker = self._links.get(but) if but is not None else None
         peers = {
-            link.address: KnownPeer(link.address, link.node)
+            link.peer.address: link.peer
             for link in self._links.values()
-            if link.address is not None and (asker is None or link.node != asker.node)
+            if link.peer is not None and (asker is None or link.node != asker.node)
         }
         chosen = list(peers.values())
         return tuple(self._rng.sample(chosen, min(count, len(chosen))))
@@ -351,10 +352,9 @@ class PeerBook:
     def _is_banned(self, node: NodeId | None, host: str) -> bool:
         return node in self._banned_nodes or host in self._banned_hosts
 
-    def _stranger(self) -> Callable[[Known], bool]:
-        """Whether a known address leads to somebody whom we are not connected to."""
-        linked = {link.address for link in self._links.values()}
-        return lambda known: known.address not in linked and known.node not in self._by_node
+    def _linked(self) -> Linked:
+        peers = [link.peer for link in self._links.values()]
+        return Linked(frozenset(peer.address for peer in peers if peer is not None), frozenset(self._by_node))
 
     def _where(
         self, node: NodeId, remote: Address, dialled: Address | None, listens: int, now: float
