@@ -40,7 +40,8 @@ class BufferPool:
 
     def __init__(self, kept_bytes_max: int = BUFFER_POOL_BYTES_MAX) -> None:
         self._kept_bytes_max = kept_bytes_max
-        self._kept: dict[int, list[bytearray]] = {}
+        self._kept: dict[int, dict[int, bytearray]] = {}
+        """By capacity; there by identity, which tells at once whether a buffer is kept already."""
         self._kept_bytes = 0
         self._lent_bytes = 0
         self._allocated = 0
@@ -53,7 +54,7 @@ class BufferPool:
         capacity = 1 << (size - 1).bit_length()
         kept = self._kept.get(capacity)
         if kept:
-            memory = kept.pop()
+            _, memory = kept.popitem()
             self._kept_bytes -= capacity
             self._reused += 1
         else:
@@ -77,16 +78,16 @@ class BufferPool:
         self._keep(memory)
 
     def _is_kept(self, memory: bytearray) -> bool:
-        return any(memory is kept for kept in self._kept.get(len(memory), ()))
+        return id(memory) in self._kept.get(len(memory), ())
 
     def _keep(self, memory: bytearray) -> None:
         capacity = len(memory)
         for size, others in self._kept.items():  # what is used now is likelier to be used next
             while others and size != capacity and self._kept_bytes + capacity > self._kept_bytes_max:
-                others.pop()
+                others.popitem()
                 self._kept_bytes -= size
         if self._kept_bytes + capacity <= self._kept_bytes_max:
-            self._kept.setdefault(capacity, []).append(memory)
+            self._kept.setdefault(capacity, {})[id(memory)] = memory
             self._kept_bytes += capacity
 
     def statistics(self) -> BufferStatistics:
@@ -95,8 +96,8 @@ class BufferPool:
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the books do not balance."""
-        kept = [memory for memories in self._kept.values() for memory in memories]
-        assert self._kept_bytes == sum(map(len, kept)) <= self._kept_bytes_max
-        assert len({id(memory) for memory in kept}) == len(kept), "one buffer is kept twice"
-        assert all(len(memory) == size for size, memories in self._kept.items() for memory in memories)
+        memories = [memory for kept in self._kept.values() for memory in kept.values()]
+        assert self._kept_bytes == sum(map(len, memories)) <= self._kept_bytes_max
+        assert all(id(memory) == key for kept in self._kept.values() for key, memory in kept.items())
+        assert all(len(memory) == size for size, kept in self._kept.items() for memory in kept.values())
         assert self._lent_bytes >= 0

@@ -223,7 +223,7 @@ class Pair(RuleBasedStateMachine):
             assert end.session.requests_open == len(end.asked)
             if end.held is not None:
                 # Lent out a second time it would be filled by two streams.
-                assert not any(end.held.obj is memory for kept in self.pool._kept.values() for memory in kept)
+                assert not self.pool._is_kept(end.held.obj)
         if hasattr(self, "pool"):
             self.pool.check_invariants()
             assert self.pool.statistics().lent_bytes <= 2 * 32_768, (
