@@ -270,9 +270,12 @@ class IncomingStore:
 
     def _hint(self, record: Record) -> None:
         """Note it without being sure: a lost hint only costs a piece, so a full disk is no error here."""
-        with suppress(OSError), self._journal_lock:
-            if self._journal is not None:
-                self._journal.append(record)
+        try:
+            with self._journal_lock:
+                if self._journal is not None:
+                    self._journal.append(record)
+        except OSError:
+            pass
 
     @property
     def wanted_files(self) -> frozenset[FileIndex]:

@@ -67,11 +67,10 @@ class Layout:
 
     def piece_length(self, piece: PieceIndex) -> int:
         """Bytes in a piece."""
+        if 0 <= piece < self.packed_first:
+            return self._large_at(piece)[2]
         self.checked_index(piece)
-        if piece >= self.packed_first:
-            return min(self.piece_bytes, self._packed_bytes - (piece - self.packed_first) * self.piece_bytes)
-        file, start = self._large_at(piece)
-        return min(self.piece_bytes, self.sizes[file] - start)
+        return min(self.piece_bytes, self._packed_bytes - (piece - self.packed_first) * self.piece_bytes)
 
     def segments(self, piece: PieceIndex, offset: int = 0, length: int | None = None) -> tuple[Segment, ...]:
         """Where the bytes of a piece lie, in order, or those of a part of it.
@@ -80,8 +79,7 @@ class Layout:
         """
         large = 0 <= piece < self.packed_first
         if large:
-            file, start = self._large_at(piece)
-            whole = min(self.piece_bytes, self.sizes[file] - start)
+            file, start, whole = self._large_at(piece)
         else:
             whole = self.piece_length(piece)
         if length is None:
@@ -126,15 +124,21 @@ class Layout:
         """Whether a piece belongs to the packed stream of small files."""
         return piece >= self.packed_first
 
+    def large_file(self, piece: PieceIndex) -> FileIndex | None:
+        """The large file that a piece belongs to; None if it is of the packed stream."""
+        return None if piece >= self.packed_first else self._large_at(piece)[0]
+
     def _checked_file(self, file: FileIndex) -> FileIndex:
         if not 0 <= file < len(self.sizes):
             raise ValueError(f"there is no file {file}: the share has {len(self.sizes)}")
         return file
 
-    def _large_at(self, piece: PieceIndex) -> tuple[FileIndex, int]:
-        """The large file that a piece belongs to, and the offset of the piece in it."""
+    def _large_at(self, piece: PieceIndex) -> tuple[FileIndex, int, int]:
+        """The large file that a piece belongs to, the offset of the piece in it, and its length."""
         at = bisect_right(self._large_first, piece) - 1
-        return FileIndex(self._large[at]), (piece - self._large_first[at]) * self.piece_bytes
+        file = FileIndex(self._large[at])
+        start = (piece - self._large_first[at]) * self.piece_bytes
+        return file, start, min(self.piece_bytes, self.sizes[file] - start)
 
     def _packed_segments(self, start: int, length: int) -> tuple[Segment, ...]:
         at = bisect_right(self._small_start, start) - 1

@@ -117,10 +117,11 @@ class SourceFiles:
         cannot be looked at, as `open` does."""
         if piece in self._spoiled:
             return False
-        if self._layout.is_packed(piece):
+        file = self._layout.large_file(piece)
+        if file is None:
             return True  # it was copied in its state
         try:
-            self.open(self._layout.segments(piece)[0].file)
+            self.open(file)
         except SourceChangedError:
             return False
         return True

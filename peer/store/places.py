@@ -194,10 +194,10 @@ class Places:
     def slices(self, piece: PieceIndex, offset: int, length: int) -> list[FileSlice]:
         """Where these bytes of a piece are. Raises SourceChangedError, StorageError."""
         segments = self.layout.segments(piece, offset, length)
+        if not self.layout.is_packed(piece):
+            return [FileSlice(self._open_large(part.file), part.offset, part.length) for part in segments]
         if all(self._places[part.file] == Place.TARGET for part in segments):
             return self.target.slices(piece, segments)
-        if not self.layout.is_packed(piece):
-            return [FileSlice(self._open_to_read(part.file), part.offset, part.length) for part in segments]
         data = bytearray(length)
         view, done = memoryview(data), 0
         for part in segments:
@@ -207,10 +207,10 @@ class Places:
 
     def still_good(self, piece: PieceIndex) -> bool:
         """Whether what `slices` gave is still what was hashed. What is in NAME.part is our own."""
-        if self.layout.is_packed(piece):
-            return self.target.still_good(piece)
-        file = self.layout.segments(piece)[0].file
-        return self._places[file] != Place.TARGET or self.target.still_good(piece)
+        file = self.layout.large_file(piece)
+        if file is not None and self._places[file] != Place.TARGET:
+            return True
+        return self.target.still_good(piece)
 
     def prefetch(self, piece: PieceIndex) -> None:
         """Hint that the piece will be read soon."""
@@ -240,6 +240,11 @@ class Places:
         part = self.layout.segments(piece)[0]
         if self._open_to_read(part.file).read_into(buffer, part.offset) != part.length:
             raise OSError(f"piece {piece} cannot be read whole")
+
+    def _open_large(self, number: FileIndex) -> File:
+        """To serve from, wherever it is."""
+        is_at_target = self._places[number] == Place.TARGET
+        return self.target.open(number) if is_at_target else self._open_to_read(number)
 
     def _open_to_read(self, number: FileIndex) -> File:
         file = self._files.get(number)

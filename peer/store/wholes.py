@@ -48,9 +48,10 @@ class Wholes:
 
     def written(self, piece: PieceIndex, data: memoryview) -> None:
         """A verified piece was written: hash it if it is next, then some of those that wait."""
-        if self._layout.is_packed(piece):
+        file = self._layout.large_file(piece)
+        if file is None:
             return
-        running = self._running(self._layout.files_of(piece)[0])
+        running = self._running(file)
         with self._lock:
             self._seen.add(piece)
         if not running.lock.acquire(blocking=False):
