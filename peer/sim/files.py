@@ -126,8 +126,7 @@ class SimFile:
             refuse(errno.EBADF, self._path)
 
     def _start(self, operation: Operation, *, needs_write: bool = False) -> int | None:
-        self._check_open()
-        if needs_write and not self._write:
+        if self._closed or self._generation != self._disk.generation or (needs_write and not self._write):
             refuse(errno.EBADF, self._path)
         return self._disk.begin(operation, self._path)
 
