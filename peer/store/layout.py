@@ -8,7 +8,8 @@ no padding anywhere, and empty files have no piece:
     files   A (2.5 pieces)      b  C (1 piece)  d  (empty) e
     pieces  [A.....][A.....][A..] [C.....] [b d e]
 
-Costs: O(log files) for each question; some bytes for each file, none for each piece.
+Costs: O(log files) for each question; some bytes for each file, a hundred for one with a short piece, none
+for each piece.
 """
 
 from array import array
@@ -43,20 +44,22 @@ class Layout:
         self._large_first = array("L")  # its first piece
         self._small = array("L")  # file
         self._small_start = array("Q")  # its offset in the packed stream
+        self._short: dict[PieceIndex, int] = {}  # the length of each piece that is not full
         pieces = packed_bytes = 0
         for file, size in enumerate(sizes):
             if size >= piece_bytes:
                 self._large.append(file)
                 self._large_first.append(pieces)
                 pieces += -(-size // piece_bytes)
+                self._note_last(pieces, size)
             elif size:
                 self._small.append(file)
                 self._small_start.append(packed_bytes)
                 packed_bytes += size
-        self._packed_bytes = packed_bytes
         self.packed_first = PieceIndex(pieces)
         """First piece of the packed stream; equal to `piece_count` if there are no small files."""
         self.piece_count = pieces + -(-packed_bytes // piece_bytes)
+        self._note_last(self.piece_count, packed_bytes)
         self.total_bytes = sum(sizes)
 
     def checked_index(self, number: int) -> PieceIndex:
@@ -67,10 +70,7 @@ class Layout:
 
     def piece_length(self, piece: PieceIndex) -> int:
         """Bytes in a piece."""
-        if 0 <= piece < self.packed_first:
-            return self._large_at(piece)[2]
-        self.checked_index(piece)
-        return min(self.piece_bytes, self._packed_bytes - (piece - self.packed_first) * self.piece_bytes)
+        return self._short.get(self.checked_index(piece), self.piece_bytes)
 
     def segments(self, piece: PieceIndex, offset: int = 0, length: int | None = None) -> tuple[Segment, ...]:
         """Where the bytes of a piece lie, in order, or those of a part of it.
@@ -79,7 +79,8 @@ class Layout:
         """
         large = 0 <= piece < self.packed_first
         if large:
-            file, start, whole = self._large_at(piece)
+            file, start = self._large_at(piece)
+            whole = self._short.get(piece, self.piece_bytes)
         else:
             whole = self.piece_length(piece)
         if length is None:
@@ -128,17 +129,20 @@ class Layout:
         """The large file that a piece belongs to; None if it is of the packed stream."""
         return None if piece >= self.packed_first else self._large_at(piece)[0]
 
+    def _note_last(self, end: int, size: int) -> None:
+        """So many bytes in a row end with the piece before this one."""
+        if size % self.piece_bytes:
+            self._short[PieceIndex(end - 1)] = size % self.piece_bytes
+
     def _checked_file(self, file: FileIndex) -> FileIndex:
         if not 0 <= file < len(self.sizes):
             raise ValueError(f"there is no file {file}: the share has {len(self.sizes)}")
         return file
 
-    def _large_at(self, piece: PieceIndex) -> tuple[FileIndex, int, int]:
-        """The large file that a piece belongs to, the offset of the piece in it, and its length."""
+    def _large_at(self, piece: PieceIndex) -> tuple[FileIndex, int]:
+        """The large file that a piece belongs to, and the offset of the piece in it."""
         at = bisect_right(self._large_first, piece) - 1
-        file = FileIndex(self._large[at])
-        start = (piece - self._large_first[at]) * self.piece_bytes
-        return file, start, min(self.piece_bytes, self.sizes[file] - start)
+        return FileIndex(self._large[at]), (piece - self._large_first[at]) * self.piece_bytes
 
     def _packed_segments(self, start: int, length: int) -> tuple[Segment, ...]:
         at = bisect_right(self._small_start, start) - 1

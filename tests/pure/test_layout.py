@@ -40,6 +40,8 @@ def test_the_example_of_the_docstring() -> None:
     ]
     assert layout.packed_first == 4
     assert [layout.is_packed(PieceIndex(p)) for p in range(5)] == [False] * 4 + [True]
+    assert [layout.large_file(PieceIndex(p)) for p in range(5)] == [0, 0, 0, 2, None]
+    assert [layout.piece_length(PieceIndex(p)) for p in range(5)] == [8, 8, 4, 8, 6]
 
 
 def test_a_small_file_may_cross_pieces() -> None:
