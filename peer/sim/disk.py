@@ -219,18 +219,14 @@ class SimDisk:
         """How many can still be taken; negative where capacity was taken away."""
         return self.capacity_bytes // SECTOR_BYTES - self.used_sectors
 
-    def sectors_of(self, data: bytes) -> list[bytes]:
+    def sectors_of(self, data: memoryview | bytes) -> list[bytes]:
         """Whole sectors, cut out: of each the one copy with this content, as far as its beginning tells (the
         hash of all of it would cost ten times as much)."""
         cut = []
         for at in range(0, len(data), SECTOR_BYTES):
-            beginning = data[at : at + 64]
-            sector = self._sectors.get(beginning)
-            if sector is None:
-                sector = self._sectors[beginning] = data[at : at + SECTOR_BYTES]
-            elif not data.startswith(sector, at):
-                sector = data[at : at + SECTOR_BYTES]
-            cut.append(sector)
+            sector = bytes(data[at : at + SECTOR_BYTES])
+            kept = self._sectors.setdefault(sector[:64], sector)
+            cut.append(kept if kept == sector else sector)
         return cut
 
     def unlink(self, node: Node) -> None:

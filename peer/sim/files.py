@@ -46,7 +46,7 @@ class SimFile:
             count = max(0, needed[room] * SECTOR_BYTES - offset)
         disk.used_sectors += min(len(needed), room)
         if count:
-            whole = node.widened(bytes(memoryview(data)[:count]), offset)
+            whole = node.widened(memoryview(data)[:count], offset)
             node.write(offset // SECTOR_BYTES, disk.sectors_of(whole))
         node.size = max(node.size, offset + count)
         node.mtime_ns = node.ctime_ns = disk.now_ns()

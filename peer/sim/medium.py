@@ -62,13 +62,14 @@ class FileNode:
         buffer[:count] = data[start : start + count]
         return count
 
-    def widened(self, data: bytes, offset: int) -> bytes:
+    def widened(self, data: memoryview, offset: int) -> memoryview | bytes:
         """The data with what is seen before it in its first sector and after it in its last."""
         first, before = divmod(offset, SECTOR_BYTES)
         last, inside = divmod(offset + len(data), SECTOR_BYTES)
-        if before:
-            data = self.seen.get(first, _ZEROS)[:before] + data
-        return data + self.seen.get(last, _ZEROS)[inside:] if inside else data
+        if not before and not inside:
+            return data
+        after = self.seen.get(last, _ZEROS)[inside:] if inside else b""
+        return b"".join((self.seen.get(first, _ZEROS)[:before], data, after))
 
     def write(self, first: int, sectors: Sequence[bytes]) -> None:
         """Write whole sectors, one after the other."""
