@@ -263,6 +263,8 @@ class Connection:
         """All small messages that wait, and those that go along."""
         if not self._closing:  # nothing may follow a goodbye
             handler.gather()
+        if not self._outbox:
+            return b""
         frames = b"".join(self._outbox)
         self._outbox.clear()
         self._outbox_bytes = 0

@@ -12,6 +12,7 @@ does. A reader that has raised is of no further use: the stream has no place to 
 """
 
 from dataclasses import dataclass
+from struct import Struct
 from typing import Final
 
 from peer.errors import ConnectionLost, LocalProtocolError, RemoteProtocolError
@@ -19,7 +20,8 @@ from peer.limits import FRAME_PREFIX_BYTES, FRAME_READ_BYTES, HEADER_BYTES_MAX, 
 from peer.wire.codec import Unknown, decode
 from peer.wire.messages import Bitfield, Data, Message
 
-_WITH_PAYLOAD: Final = (Data, Bitfield)
+_PREFIX: Final = Struct(">I")
+assert _PREFIX.size == FRAME_PREFIX_BYTES
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and each read makes one
@@ -54,7 +56,7 @@ class FrameReader:
         # Payload that is already in the buffer is taken by `next_event` first.
         self._lent_payload = self._left > 0 and self._start == self._end
         if not self._lent_payload:
-            buffer = self._buffer[self._end :]
+            buffer = self._buffer[self._end :] if self._end else self._buffer
         elif self._sink is not None:
             buffer = self._sink
         else:
@@ -105,7 +107,7 @@ class FrameReader:
                 self.unknown_frames += 1
                 self._left, self._silent = message.payload, True
                 continue
-            if isinstance(message, _WITH_PAYLOAD):
+            if type(message) is Data or type(message) is Bitfield:
                 self._left, self._silent = message.payload, False
             return message
 
@@ -143,17 +145,20 @@ class FrameReader:
 
     def _next_header(self) -> memoryview | None:
         """The next whole header, or None after making room for the rest of it."""
-        have = self._end - self._start
+        start = self._start
+        have = self._end - start
+        if not have and self._buffer is self._small:  # as after most reads
+            self._start = self._end = 0
+            return None
         need = FRAME_PREFIX_BYTES
         if have >= FRAME_PREFIX_BYTES:
-            body = self._start + FRAME_PREFIX_BYTES
-            length = int.from_bytes(self._buffer[self._start : body], "big")
+            length: int = _PREFIX.unpack_from(self._buffer, start)[0]
             if not 0 < length <= HEADER_BYTES_MAX:
                 raise RemoteProtocolError(f"a header of {length} bytes: 1 to {HEADER_BYTES_MAX} are allowed")
             need += length
             if have >= need:
-                self._start += need
-                return self._buffer[body : body + length]
+                self._start = end = start + need
+                return self._buffer[start + FRAME_PREFIX_BYTES : end]
         self._make_room(need)
         return None
 

@@ -117,7 +117,7 @@ def _anything(_: Message, __: Side, ___: Side) -> None:
 def _request(message: Request | RequestManifest, sender: Side, receiver: Side) -> Answer:
     if sender.window_left(receiver) <= 0:
         raise RuleError(f"{len(sender.requests)} requests are open, which is the whole window")
-    answer = Answer(message.piece if isinstance(message, Request) else None)
+    answer = Answer(message.piece if type(message) is Request else None)
     sender.requests.open(message.id, answer)
     return answer
 

@@ -79,7 +79,7 @@ __all__ = [
     "State",
 ]
 
-_SIMPLE: Final = (Have, Interested, Choke, Ping, Pong, Peers, Bye)
+_SIMPLE: Final = frozenset({Have, Interested, Choke, Ping, Pong, Peers, Bye})
 _NOTHING: Final = memoryview(b"")
 
 
@@ -161,9 +161,9 @@ class Session:
 
     def send(self, message: Message) -> bytes:
         """A message that needs no more than itself. The reason of a goodbye is cut to fit."""
-        if not isinstance(message, _SIMPLE):
+        if type(message) not in _SIMPLE:
             raise LocalProtocolError(f"{type(message).__name__.lower()} has a method of its own")
-        if isinstance(message, Bye):
+        if type(message) is Bye:
             message = Bye(message.code, clip_text(message.reason))
         return self._send(message)[0]
 
@@ -239,12 +239,13 @@ class Session:
         reader = self._reader
         events: list[Event] = []
         reader.buffer_updated(count)
+        next_event, them, us = reader.next_event, self._them, self._us
         try:
-            while (item := reader.next_event()) is not None:
+            while (item := next_event()) is not None:
                 if isinstance(item, Part):
                     self._got_part(item, events)
                     continue
-                answer = record(item, self._them, self._us)
+                answer = record(item, them, us)
                 event = _EVENTS[type(item)](self, item, answer)
                 if event is not None:
                     events.append(event)
@@ -252,8 +253,8 @@ class Session:
             self._failure = RemoteProtocolError(str(error))
         except RemoteProtocolError as error:
             self._failure = error
-        if not events:
-            self._raise_failure()
+        if not events and self._failure is not None:
+            raise self._failure
         return events
 
     def discard(self, event: Event) -> None:
