@@ -14,7 +14,7 @@ from typing import Protocol
 import trio
 
 from peer.alarm import Alarm
-from peer.bitfield import Bitfield
+from peer.bitfield import Bitfield, Block
 from peer.buffers import Buffers
 from peer.buggify import Point, buggify
 from peer.errors import ByeCode, StorageError, StorageFullError, StorageLackError
@@ -216,9 +216,9 @@ class Intake:
             now = trio.current_time()
             self.perform(self.download.bitfield(link.id, link.pieces, now), now)
 
-    def got_haves(self, link: Link, pieces: Iterable[PieceIndex]) -> None:
+    def got_haves(self, link: Link, news: Sequence[Block]) -> None:
         now = link.heard_at
-        self.perform(self.download.have_pieces(link.id, pieces, now), now)
+        self.perform(self.download.have_blocks(link.id, news, now), now)
 
     def choked(self, link: Link, on: bool) -> None:
         now = link.heard_at

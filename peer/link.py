@@ -4,13 +4,14 @@ A link knows the other side's pieces, whether each side chokes or wants the othe
 are open there. It decides nothing: what to ask is the intake's to say, what to send the outflow's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
 import trio
 
-from peer.bitfield import Bitfield
+from peer.bitfield import Bitfield, Block, in_blocks
 from peer.buggify import Point, buggify
 from peer.connection import Connection, Ending, Outgoing
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError
@@ -45,7 +46,7 @@ class LinkOwner(Protocol):
     def link_offers(self, link: "Link") -> None:
         """The other side has told its pieces for the first time: it has the manifest."""
 
-    def link_has(self, link: "Link", pieces: tuple[PieceIndex, ...]) -> None:
+    def link_has(self, link: "Link", news: Sequence[Block]) -> None:
         """The other side holds more pieces. Only called once the manifest is known here."""
 
     def link_chokes(self, link: "Link", on: bool) -> None: ...
@@ -117,6 +118,9 @@ class Link:
         self.session = connection.session
         now = trio.current_time()
         self.since = now
+        self.heard_at = now
+        """When what is handled just now was received, in seconds of trio's clock. To ask the clock for each
+        message costs more."""
         self.meter_in = RateMeter(now)
         self.meter_out = RateMeter(now)
         self.received_bytes = 0
@@ -144,12 +148,6 @@ class Link:
     def served(self) -> bool:
         """Whether we serve its requests."""
         return not self.choked
-
-    @property
-    def heard_at(self) -> float:
-        """When what is handled just now was received, in seconds of trio's clock. To ask the clock for each
-        message costs more."""
-        return self.connection.received_at
 
     @property
     def moved_at(self) -> float:
@@ -266,7 +264,7 @@ class Link:
             size = len(self.pieces)
             if max(pieces) >= size:
                 raise RemoteProtocolError("have of a piece that the share has not")
-            fresh = tuple(filter(self.pieces.add, pieces))
+            fresh = self.pieces.add_blocks(in_blocks(pieces))
             if fresh:
                 self._owner.link_has(self, fresh)
             return bool(fresh)
@@ -287,20 +285,21 @@ class Link:
     # --- the connection's handler
 
     def handle(self, event: Event) -> None:  # noqa: PLR0912 - one case a message
-        match event:
-            case DataProgress():
-                now = self._data_at = self._moved_at = self.heard_at
-                self.received_bytes += event.received
-                self.meter_in.add(event.received, now)
-                self._owner.link_progressed(self, event)
-            case Answered():
-                self._close_request(event.piece, event.id)
-                self._owner.link_answered(self, event)
-            case RequestReceived():
-                self._owner.link_asks(self, event.id, event.piece)
+        now = self.heard_at = self.connection.received_at
+        match event:  # the most frequent first
             case HaveReceived():
                 if not self._got_haves(event.pieces):
                     self.charge()
+            case DataProgress():
+                self._data_at = self._moved_at = now
+                self.received_bytes += event.received
+                self.meter_in.add(event.received, now)
+                self._owner.link_progressed(self, event)
+            case RequestReceived():
+                self._owner.link_asks(self, event.id, event.piece)
+            case Answered():
+                self._close_request(event.piece, event.id)
+                self._owner.link_answered(self, event)
             case Rejected():
                 self._close_request(event.piece, event.id)
                 self._owner.link_rejected(self, event)
@@ -331,7 +330,8 @@ class Link:
                 pass
 
     def gather(self) -> None:
-        self.flush_news()
+        if self.news:
+            self.flush_news()
 
     def next_outgoing(self) -> Outgoing | None:
         return self._owner.link_outgoing(self)

@@ -12,6 +12,7 @@ from itertools import count
 
 import trio
 
+from peer.bitfield import Block
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
 from peer.dialler import Dialler
@@ -383,11 +384,11 @@ class Member:
         if self.intake is not None:
             self.intake.offered(link)
 
-    def link_has(self, link: Link, pieces: tuple[PieceIndex, ...]) -> None:
+    def link_has(self, link: Link, news: Sequence[Block]) -> None:
         if link.pieces is not None:
-            self._available.gain(pieces, link.pieces)
+            self._available.gain(news, link.pieces)
         if self.intake is not None:
-            self.intake.got_haves(link, pieces)
+            self.intake.got_haves(link, news)
 
     def link_chokes(self, link: Link, on: bool) -> None:
         if self.intake is not None:

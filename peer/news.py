@@ -38,7 +38,7 @@ class News:
                 continue
             can_wait = link.wants_us and (link.choked or self._waiting(link.id))
             when = later if can_wait else soon
-            if when < link.news_due and link.pieces is not None and piece in link.pieces:
+            if when < link.news_due and link.pieces is not None and link.pieces[piece]:
                 when = at_leisure
             if when < link.news_due:
                 link.news_due = when

@@ -16,7 +16,7 @@ is still of use. What was withdrawn is never taken: the session throws it away.
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
-from peer.bitfield import Bitfield
+from peer.bitfield import Bitfield, Block, in_blocks
 from peer.errors import LocalProtocolError, RejectCode
 from peer.ids import LinkId, PieceIndex
 from peer.limits import (
@@ -33,7 +33,6 @@ from peer.swarm.hints import Hints
 from peer.swarm.interest import Interest
 from peer.swarm.picker import Picker
 from peer.swarm.pieces import Pieces
-from peer.swarm.piecesets import Block, in_blocks
 from peer.swarm.policies import MakePicker
 from peer.swarm.progress import DownloadStatistics, PieceState, Received
 from peer.swarm.supplier import Asked, Supplier

@@ -8,8 +8,8 @@ wants only a few pieces one round trip. The other side gives it once for each pi
 "busy".
 """
 
+from peer.bitfield import in_blocks
 from peer.ids import PieceIndex
-from peer.swarm.piecesets import in_blocks
 from peer.swarm.policies import PiecePolicy
 from peer.swarm.supplier import Supplier
 

@@ -36,22 +36,11 @@ from heapq import heapify, heappop, heappush, heapreplace
 from random import Random
 from typing import Final
 
-from peer.bitfield import Bitfield
+from peer.bitfield import BIT, BLOCK_MASK, BLOCK_SHIFT, Bitfield, Block
 from peer.errors import LocalProtocolError
 from peer.ids import LinkId, PieceIndex
 from peer.limits import PICKER_LOOKS_MAX, PICKER_NEWS_MAX, PICKER_NOTES_MAX
-from peer.swarm.piecesets import (
-    BIT,
-    BLOCK_MASK,
-    BLOCK_SHIFT,
-    Block,
-    add_to,
-    bits_of,
-    blocks_of,
-    least_held,
-    random_bit,
-    subtract_from,
-)
+from peer.swarm.piecesets import add_to, bits_of, count_in, least_held, random_bit, subtract_from
 
 _TIE_BITS: Final = 16
 """Random bits in a heap key, so that blocks of equal bound come in random order."""
@@ -97,9 +86,9 @@ class Picker:
             raise LocalProtocolError(f"{len(needed)} bits for {piece_count} pieces")
         self.piece_count = piece_count
         self._rng = rng
-        self._open = blocks_of(needed)
+        self._open = needed.blocks.copy()
         self._needed = list(self._open)
-        self._full = blocks_of(Bitfield(piece_count, full=True))
+        self._full = Bitfield(piece_count, full=True).blocks
         self._planes: list[list[int]] = [[] for _ in self._full]
         self._seeds = 0
         self._seed = _Holdings(self._full, is_seed=True)
@@ -138,7 +127,7 @@ class Picker:
             self._links[link] = self._seed  # all of them choose alike, from one heap
             self._seeds += 1
             return
-        self._links[link] = held = _Holdings(blocks_of(bits), is_seed=False)
+        self._links[link] = held = _Holdings(bits.blocks.copy(), is_seed=False)
         self._changes += bits.count
         for planes, block in zip(self._planes, held.blocks, strict=True):
             add_to(planes, block)
@@ -279,13 +268,7 @@ class Picker:
         """How many links hold the piece."""
         if self._noted:
             self._count_noted()
-        bit = BIT[piece & BLOCK_MASK]
-        count, one = self._seeds, 1
-        for plane in self._planes[piece >> BLOCK_SHIFT]:
-            if plane & bit:
-                count += one
-            one += one
-        return count
+        return self._seeds + count_in(self._planes[piece >> BLOCK_SHIFT], BIT[piece & BLOCK_MASK])
 
     def witness(self, link: LinkId) -> PieceIndex | None:
         """Some piece that the link holds and we need, asked for or not; None if there is none."""

@@ -1,44 +1,15 @@
-"""Sets of pieces as big integers, one bit a piece, and counts of pieces as stacks of such sets.
+"""Sets of pieces as big integers, one bit a piece (`peer.bitfield`), and counts of pieces as stacks of such
+sets.
 
-A large share's sets are cut into *blocks* of `PICKER_BLOCK_PIECES`, so that touching one piece stays cheap. A
-stack of *planes* counts how often each piece of a block is held: ``planes[k]`` is the set of pieces whose
+A stack of *planes* counts how often each piece of a block is held: ``planes[k]`` is the set of pieces whose
 count has bit k set, so a whole set is added by a binary addition with carry.
 """
 
 from collections.abc import Iterable
 from random import Random
-from typing import Final
 
-from peer.bitfield import Bitfield
-from peer.ids import PieceIndex
+from peer.bitfield import Block
 from peer.limits import PICKER_BLOCK_PIECES
-
-_REVERSED: Final = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
-"""Turns a bitfield's bytes, first piece in the highest bit, into those of a little-endian number."""
-
-BLOCK_SHIFT: Final = PICKER_BLOCK_PIECES.bit_length() - 1
-BLOCK_MASK: Final = PICKER_BLOCK_PIECES - 1
-BIT: Final = tuple(1 << i for i in range(PICKER_BLOCK_PIECES))
-
-
-def blocks_of(bits: Bitfield) -> list[int]:
-    """A bitfield as one number a block; piece i of a block is bit i."""
-    data = bits.to_bytes().translate(_REVERSED)
-    step = PICKER_BLOCK_PIECES // 8
-    return [int.from_bytes(data[at : at + step], "little") for at in range(0, len(data), step)]
-
-
-Block = tuple[int, int]
-"""Some pieces: the number of their block, and one bit a piece."""
-
-
-def in_blocks(pieces: Iterable[PieceIndex]) -> Iterable[Block]:
-    """Pieces, one by one, as sets."""
-    blocks: dict[int, int] = {}
-    for piece in pieces:
-        at = piece >> BLOCK_SHIFT
-        blocks[at] = blocks.get(at, 0) | BIT[piece & BLOCK_MASK]
-    return blocks.items()
 
 
 def cut_into_blocks(mask: int) -> Iterable[Block]:
@@ -103,6 +74,16 @@ def subtract_from(planes: list[int], borrow: int) -> None:
             break
     while planes and not planes[-1]:
         planes.pop()
+
+
+def count_in(planes: list[int], bit: int) -> int:
+    """How often the one piece of this set is counted."""
+    count, one = 0, 1
+    for plane in planes:
+        if plane & bit:
+            count += one
+        one += one
+    return count
 
 
 def least_held(planes: list[int], candidates: int) -> tuple[int, int]:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from peer.bitfield import Bitfield
+from peer.bitfield import Bitfield, Block
 from peer.ids import LinkId, PieceIndex
 from peer.swarm.choker import Choker, PeerView
 from peer.swarm.picker import Picker
-from peer.swarm.piecesets import Block
 from peer.swarm.slots import UplinkView
 
 

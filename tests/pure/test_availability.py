@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.bitfield import Bitfield
+from peer.bitfield import Bitfield, in_blocks
 from peer.ids import PieceIndex
 from peer.swarm.availability import Availability
 
@@ -31,8 +31,7 @@ def test_counts_are_the_sum_over_connected_peers(
             bits.add(piece)
         availability.join(bits)
         for gained in gains:
-            fresh = [PieceIndex(piece) for piece in sorted(gained) if bits.add(piece)]
-            if fresh:
+            if fresh := bits.add_blocks(in_blocks(gained)):
                 availability.gain(fresh, bits)
         if leaves:
             availability.leave(bits)

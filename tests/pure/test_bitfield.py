@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from peer.bitfield import Bitfield
+from peer.bitfield import Bitfield, in_blocks
+from peer.limits import PICKER_BLOCK_PIECES
 
-sizes = st.integers(0, 70)
+sizes = st.integers(0, 70) | st.sampled_from([PICKER_BLOCK_PIECES + n for n in (-1, 0, 1)])
 
 
 @st.composite
@@ -50,7 +51,7 @@ def test_reading_accepts_exactly_what_writing_makes(data: bytes, size: int) -> N
         assert bits.to_bytes() == data
 
 
-@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 16, 17])
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 16, 17, *(PICKER_BLOCK_PIECES + n for n in (-1, 0, 1))])
 def test_full_and_empty(size: int) -> None:
     full, empty = Bitfield(size, full=True), Bitfield(size)
     assert full.is_full
@@ -118,7 +119,7 @@ def test_walking_is_a_snapshot() -> None:
 class BitfieldMachine(RuleBasedStateMachine):
     """Any sequence of changes, beside a plain set."""
 
-    @initialize(size=st.integers(1, 40), full=st.booleans())
+    @initialize(size=st.integers(1, 40) | st.just(PICKER_BLOCK_PIECES + 3), full=st.booleans())
     def begin(self, size: int, full: bool) -> None:
         self.bits = Bitfield(size, full=full)
         self.model = set(range(size)) if full else set()
@@ -128,6 +129,13 @@ class BitfieldMachine(RuleBasedStateMachine):
         index = number % len(self.bits)
         assert self.bits.add(index) == (index not in self.model)
         self.model.add(index)
+
+    @rule(numbers=st.lists(st.integers(0, 10**6), max_size=8))
+    def add_many(self, numbers: list[int]) -> None:
+        indexes = {number % len(self.bits) for number in numbers}
+        fresh = self.bits.add_blocks(in_blocks(indexes))
+        assert dict(fresh) == dict(in_blocks(indexes - self.model))
+        self.model |= indexes
 
     @rule(number=st.integers(0, 10**6))
     def discard(self, number: int) -> None:

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from peer.bitfield import Bitfield
+from peer.bitfield import Bitfield, in_blocks
 from peer.errors import LocalProtocolError
 from peer.ids import LinkId, PieceIndex
 from peer.limits import PICKER_BLOCK_PIECES
 from peer.swarm.picker import Picker
-from peer.swarm.piecesets import bits_of, blocks_of, cut_into_blocks, in_blocks, random_bit
+from peer.swarm.piecesets import bits_of, cut_into_blocks, random_bit
 
 ME = LinkId(0)
 
@@ -167,8 +167,8 @@ def test_blocks_hold_the_same_bits(size: int) -> None:
     made = Bitfield(size)
     for _ in range(size // 2 + 1):
         made.add(rng.randrange(size))
-    blocks = blocks_of(made)
-    again = [at * PICKER_BLOCK_PIECES + bit for at, block in enumerate(blocks) for bit in bits_of(block)]
+    cut = enumerate(made.blocks)
+    again = [at * PICKER_BLOCK_PIECES + bit for at, block in cut for bit in bits_of(block)]
     assert again == list(made.indices())
 
 

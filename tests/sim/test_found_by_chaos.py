@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from peer.alarm import Alarm
-from peer.bitfield import Bitfield
+from peer.bitfield import Bitfield, in_blocks
 from peer.buffers import BufferPool
 from peer.connection import Outgoing
 from peer.errors import DialError, StorageError, StorageLackError
@@ -137,9 +137,7 @@ def test_a_peer_that_lost_a_piece_counts_again_when_it_has_it_again() -> None:
     pieces.discard(0)
     available.lose(PieceIndex(0), pieces)
     assert [available(PieceIndex(piece)) for piece in range(3)] == [0, 0, 1]
-    pieces.add(0)
-    pieces.add(1)
-    available.gain([PieceIndex(0), PieceIndex(1)], pieces)
+    available.gain(pieces.add_blocks(in_blocks([0, 1])), pieces)
     assert [available(PieceIndex(piece)) for piece in range(3)] == [1, 1, 1]
     available.leave(pieces)
     assert not any(available(PieceIndex(piece)) for piece in range(3))
