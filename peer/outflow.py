@@ -126,13 +126,15 @@ class Outflow:
         if not self.upload.has_work(link.id):
             return None
         now = trio.current_time()
-        deferred = self.upload.deferred(link.id, now)
-        if deferred is not None:  # before the limiter is asked: tokens shall not wait with us
-            self._alarm.at(deferred.until, link.connection.wake)
-            return None
-        allowed = self._allowance(link)
-        if allowed == 0:
-            return None
+        allowed = quantum = self._pacer.quantum(self._share)
+        if quantum is not None:
+            deferred = self.upload.deferred(link.id, now)
+            if deferred is not None:  # before the limiter is asked: tokens shall not wait with us
+                self._alarm.at(deferred.until, link.connection.wake)
+                return None
+            allowed = self._allowance(link, quantum, now)
+            if allowed == 0:
+                return None
         if buggify(Point.SMALL_CHUNK):
             allowed = SMALL_CHUNK_BYTES if allowed is None else min(allowed, SMALL_CHUNK_BYTES)
         chunk = self.upload.next_chunk(link.id, now, allowed)
@@ -144,16 +146,13 @@ class Outflow:
             self._alarm.at(chunk.until, link.connection.wake)
         return None
 
-    def _allowance(self, link: Link) -> int | None:
-        """How many bytes may go now: None for no limit, 0 for none until the link is woken."""
-        quantum = self._pacer.quantum(self._share)
-        if quantum is None:
-            return None
+    def _allowance(self, link: Link, quantum: int, now: float) -> int:
+        """How many bytes may go now under a limit; 0 for none until the link is woken."""
         if link.id in self._granted:
             return self._granted[link.id]
         if link.id in self._asking:
             return 0
-        count = min(quantum, self.upload.chunk_bytes(link.id, trio.current_time()))
+        count = min(quantum, self.upload.chunk_bytes(link.id, now))
         self._asking[link.id] = count
         begun = self.upload.has_begun(link.id)
         if self._pacer.ask(self._share, link.id, count, lambda: self._grant(link), continues=begun):

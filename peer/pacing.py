@@ -17,6 +17,9 @@ class Pacer:
         self._alarm = alarm
         self._waiting: dict[tuple[ShareId, LinkId], Callable[[], None]] = {}
         self._set_for: float | None = None
+        self.quantum: Callable[[ShareId], int | None] = self.limiter.quantum_bytes
+        """The most to ask for at once; None where there is no limit and nothing to ask. Asked at every read
+        and every chunk, so without a call in between."""
 
     def set_rate(self, rate: float | None) -> None:
         """Change the node's limit (bytes a second, None for no limit) while running."""
@@ -32,10 +35,6 @@ class Pacer:
         """The most that a share can have: the lower of its own limit and the node's; None for no limit."""
         rates = [rate for rate in (self.limiter.rate, self.limiter.group_rate(share)) if rate is not None]
         return min(rates, default=None)
-
-    def quantum(self, share: ShareId) -> int | None:
-        """The most to ask for at once; None where there is no limit and nothing to ask."""
-        return self.limiter.quantum_bytes(share)
 
     def ask(
         self,

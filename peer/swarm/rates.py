@@ -65,20 +65,23 @@ class RateMeter:
 
     def add(self, nbytes: int, now: float) -> None:
         """Count bytes that have moved by then. Late news (a time before the last call's) counts as old."""
-        self._decay(now)
-        self._bytes += nbytes * math.exp(min(0.0, now - self._seen) / self._span)
+        if now >= self._seen:
+            self._decay(now)
+            self._bytes += nbytes
+        else:
+            self._bytes += nbytes * math.exp((now - self._seen) / self._span)
         self.total_bytes += nbytes
 
     def rate(self, now: float) -> float:
         """Bytes a second."""
-        self._decay(now)
-        span = self._span * -math.expm1(-(self._seen - self._begun) / self._span)
-        return self._bytes / max(span, RATE_LEAST_SPAN_S)
+        if now > self._seen:
+            self._decay(now)
+        span = self._span * -math.expm1((self._begun - self._seen) / self._span)
+        return self._bytes / (span if span > RATE_LEAST_SPAN_S else RATE_LEAST_SPAN_S)
 
     def _decay(self, now: float) -> None:
-        if now > self._seen:
-            self._bytes *= math.exp((self._seen - now) / self._span)
-            self._seen = now
+        self._bytes *= math.exp((self._seen - now) / self._span)
+        self._seen = now
 
 
 class _Bucket:
@@ -186,7 +189,7 @@ class RateLimiter:
 
     def quantum_bytes(self, group: Hashable = None) -> int | None:
         """The most to ask for at once so that limits stay exact and smooth; None where there is no limit."""
-        if self.unlimited(group):
+        if self._node is None and group not in self._buckets:
             return None  # as usual; asked at every read and every chunk
         return max(LIMIT_QUANTUM_BYTES_MIN, int(self._least_rate(group) * LIMIT_QUANTUM_S))
 
