@@ -83,5 +83,5 @@ class Choking:
         for link in list(self._links.values()):
             if link.id in chosen:
                 self._outflow.unchoke(link)
-            elif link.served:
+            elif not link.choked:
                 self._outflow.choke(link)

@@ -34,13 +34,14 @@ class News:
         due: dict[float, list[Link]] = {}
         for link in self._links.values():  # for every piece: no call that makes no difference
             link.news.append(piece)
-            if link.news_due <= soon:
+            before = link.news_due
+            if before <= soon:
                 continue
             can_wait = link.wants_us and (link.choked or self._waiting(link.id))
             when = later if can_wait else soon
-            if when < link.news_due and link.pieces is not None and link.pieces[piece]:
+            if when < before and link.pieces is not None and link.pieces[piece]:
                 when = at_leisure
-            if when < link.news_due:
+            if when < before:
                 link.news_due = when
                 due.setdefault(when, []).append(link)
         for when, links in due.items():

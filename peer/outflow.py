@@ -139,7 +139,8 @@ class Outflow:
             allowed = SMALL_CHUNK_BYTES if allowed is None else min(allowed, SMALL_CHUNK_BYTES)
         chunk = self.upload.next_chunk(link.id, now, allowed)
         if isinstance(chunk, Chunk):
-            self._settle(link, chunk.length)
+            if self._granted:
+                self._settle(link, chunk.length)
             return self._outgoing(link, chunk)
         self._settle(link, 0)
         if isinstance(chunk, Deferred):

@@ -403,7 +403,8 @@ class Download:
         if not flights or not self._endgame.may_help(supplier):
             return None
         if self._outlook[:2] != (now, self._asks):  # a tick asks the same for every link that is idle
-            due = sum(s.due_count for s in self._suppliers.values())
+            # Withdrawn ones too may still be answered; none is where none ever was.
+            due = sum([len(s.asks) for s in self._suppliers.values() if s.rate and not s.silent])
             self._outlook = now, self._asks, self._guess(), max(0, due - len(flights))
         _, _, guess, doubled = self._outlook
         total = self._received.total
@@ -439,7 +440,7 @@ class Download:
 
     def _asked(self, link: LinkId, piece: PieceIndex) -> Asked | None:
         """The open request; None for a link that we have expelled, whose last words are still coming in."""
-        supplier = self._supplier(link)
+        supplier = self._suppliers.get(link) or self._supplier(link)
         asked = supplier.asks.get(piece)
         if asked is None and not supplier.expelled:
             raise LocalProtocolError(f"piece {piece} is not asked of link {link}")

@@ -256,13 +256,16 @@ class Picker:
 
     def holds(self, link: LinkId, piece: PieceIndex) -> bool:
         """Whether the link holds the piece."""
-        return bool(self._holdings(link).blocks[piece >> BLOCK_SHIFT] & BIT[piece & BLOCK_MASK])
+        if self._noted:
+            self._count_noted()
+        held = self._links.get(link) or self._holdings(link)
+        return held.blocks[piece >> BLOCK_SHIFT] & BIT[piece & BLOCK_MASK] != 0
 
     def is_open(self, piece: PieceIndex) -> bool:
-        return bool(self._open[piece >> BLOCK_SHIFT] & BIT[piece & BLOCK_MASK])
+        return self._open[piece >> BLOCK_SHIFT] & BIT[piece & BLOCK_MASK] != 0
 
     def is_needed(self, piece: PieceIndex) -> bool:
-        return bool(self._needed[piece >> BLOCK_SHIFT] & BIT[piece & BLOCK_MASK])
+        return self._needed[piece >> BLOCK_SHIFT] & BIT[piece & BLOCK_MASK] != 0
 
     def availability(self, piece: PieceIndex) -> int:
         """How many links hold the piece."""

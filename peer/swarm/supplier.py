@@ -115,11 +115,6 @@ class Supplier:
             return False
         return self.outstanding < self.target if self.rate else self.live_count < PIPELINE_PIECES_START
 
-    @property
-    def due_count(self) -> int:
-        """Requests that may still be answered, also withdrawn ones; none where nothing was ever answered."""
-        return len(self.asks) if self.rate and not self.silent else 0
-
     def ask(self, piece: PieceIndex, length: int, now: float) -> Asked:
         """Open a request."""
         if not self.live_count:
