@@ -26,9 +26,9 @@ from peer.limits import DOWNLOAD_TICK_S, WINDOW_DEFAULT
 from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState, Withdraw
 from peer.swarm.upload import Cancelled, Chunk, Deferred
 
-PROGRESS_S: Final = 4.0
-"""How old a receiver's knowledge of an answer under way may be: short against the time after which a silent
-link is given up."""
+PROGRESS_S: Final = 0.2
+"""How old a receiver's knowledge of an answer under way may be when it looks: short against the time in which
+a node judges how fast an answer comes (`ENDGAME_BEGUN_S`)."""
 
 LAZY_S: Final = 3.0
 """A download's regular ticks, one a second in a node, come so much later here, four times fewer; those that

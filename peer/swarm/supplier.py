@@ -24,7 +24,17 @@ from peer.limits import (
 class Asked:
     """One request for one piece on one link, open until its last byte, its rejection, or the link's end."""
 
-    __slots__ = ("asked_at", "due_at", "length", "live", "piece", "received", "supplier", "withdrawn")
+    __slots__ = (
+        "asked_at",
+        "begun_at",
+        "due_at",
+        "length",
+        "live",
+        "piece",
+        "received",
+        "supplier",
+        "withdrawn",
+    )
 
     def __init__(self, supplier: "Supplier", piece: PieceIndex, length: int, now: float) -> None:
         self.supplier = supplier
@@ -32,6 +42,7 @@ class Asked:
         self.length = length
         self.received = 0
         self.asked_at = now
+        self.begun_at = inf
         self.due_at: float | None = None  # when it should be complete, by what was known when it was asked
         self.live = True  # we count on the answer
         self.withdrawn = False  # we have cancelled it
@@ -130,8 +141,10 @@ class Supplier:
 
     def got(self, asked: Asked, count: int, now: float) -> None:
         """Bytes of an answer came."""
-        if not asked.received and asked.live:
-            self.latency = min(self.latency, now - asked.asked_at)
+        if not asked.received:
+            asked.begun_at = now
+            if asked.live:
+                self.latency = min(self.latency, now - asked.asked_at)
         asked.received += count
         self.received_bytes += count
         self.heard_at = now

@@ -11,6 +11,7 @@ from peer.ids import LinkId, PieceIndex
 from peer.limits import (
     CHOKE_GRACE_S,
     DOWNLOAD_TICK_S,
+    ENDGAME_BEGUN_S,
     ENDGAME_WASTE_PERMILLE,
     PIPELINE_PIECES_START,
     RANDOM_FIRST_PIECES,
@@ -28,9 +29,11 @@ from peer.swarm.download import (
     PieceState,
     Withdraw,
 )
+from peer.swarm.endgame import Endgame
 from peer.swarm.orders import InOrderPicker
 from peer.swarm.picker import Picker
 from peer.swarm.policies import MakePicker
+from peer.swarm.supplier import Supplier
 
 SIZE = 1000
 
@@ -312,6 +315,51 @@ def test_a_piece_that_has_not_begun_is_asked_of_a_link_without_work_and_withdraw
     assert bench.deliver(2, 0)[:1] == [Announce(PieceIndex(0))]
     bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.CANCELLED)
     assert bench.download.statistics().wasted_bytes == 0
+
+
+def test_the_first_bytes_after_a_wait_for_a_turn_are_no_reason_for_a_rescue() -> None:
+    """Found in the large world: a sender that gives turns lets a link wait for seconds. By its rate the first
+    byte of its next piece promised the rest in half a minute, and an idle link was asked for all of it. One
+    piece in forty came twice."""
+    bench = Bench("xx" + "." * 8, ".." + "x" * 8, "." * 10)
+    bench.run(2, rate=SIZE, seconds=4)
+    bench.deliver(1, bench.waiting(1)[0])
+    (late,) = bench.waiting(1)
+    bench.now += 25  # others' turns
+    bench.send(1, late, 1)
+    bench.do("have_pieces", LinkId(3), [PieceIndex(late)])
+    assert Ask(LinkId(3), PieceIndex(late)) not in bench.do("tick")
+
+
+def test_an_answer_that_comes_too_slowly_is_soon_known_for_it() -> None:
+    bench = Bench("x", ".")
+    bench.send(1, 0, 1)
+    bench.do("have_pieces", LinkId(2), [PieceIndex(0)])
+    bench.wait(ENDGAME_BEGUN_S + DOWNLOAD_TICK_S)
+    assert bench.asked(2) == [0], "the rest would take hours"
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "withdrawals", "doubled", "asked"),
+    [
+        pytest.param(0, 0, 0, True, id="within the bound"),
+        pytest.param(2, 2, 0, False, id="beyond it, and dear"),
+        pytest.param(2, 10, 0, True, id="beyond it, and cheap"),
+        pytest.param(2, 10, 6, False, id="cheap unless those come that can still come"),
+    ],
+)
+def test_a_tie_is_bounded_unless_ties_have_proved_cheap(
+    duplicates: int, withdrawals: int, doubled: int, asked: bool
+) -> None:
+    picker, slow, idle = Picker(1, bits("x"), Random(1)), Supplier(LinkId(1), 9, 0), Supplier(LinkId(2), 9, 0)
+    picker.join(idle.link)
+    picker.set_bits(idle.link, bits("x"))
+    slow.rate, idle.rate = SIZE / 10, SIZE / 5  # twice as soon
+    flight = [slow.ask(PieceIndex(0), SIZE, 0)]
+    endgame = Endgame(SIZE)
+    endgame.duplicate_bytes, endgame.withdrawals = duplicates * SIZE, withdrawals
+    found = endgame.late_piece(idle, picker, [flight], 1, guess=SIZE, doubled=doubled, received_bytes=0)
+    assert found == (0 if asked else None)
 
 
 def test_bytes_for_a_withdrawn_request_are_counted_as_duplicates() -> None:
