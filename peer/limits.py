@@ -395,7 +395,7 @@ ENDGAME_CHEAP_SHARE: Final = 0.5
 """Of a piece: while duplicate requests cost less than this on average, those that are still open counted as
 whole pieces, a piece that has not begun is asked of a second link whatever was spent. So it is where senders
 pace themselves (`--up`): a withdrawn answer has hardly left. 31 peers and an origin alike, pieces of half a
-second: 1.092 of the bound instead of 1.099 (model, eight seeds). Without counting the open ones: no sooner,
+second: 1.093 of the bound instead of 1.099 (model, eight seeds). Without counting the open ones: no sooner,
 and half as much again fetched twice over links that do not pace themselves."""
 
 RESCUE_S: Final = 20.0

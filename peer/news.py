@@ -28,8 +28,7 @@ class News:
         """We hold one more piece."""
         now = trio.current_time()
         self._pace.piece(now)
-        idle = not any(not link.choked and self._waiting(link.id) for link in self._links.values())
-        soon = now + told_within(known=False, can_wait=False, pace=self._pace.gap, idle=idle)
+        soon = now + told_within(known=False, can_wait=False, pace=self._pace.gap)
         later = now + told_within(known=False, can_wait=True, pace=self._pace.gap)
         at_leisure = now + told_within(known=True, can_wait=True, pace=self._pace.gap)
         due: dict[float, list[Link]] = {}

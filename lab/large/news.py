@@ -29,10 +29,9 @@ class News:
         now = self._agenda.now
         me.held |= 1 << piece
         me.pace.piece(now)
-        idle = not me.uplink.count and not me.uplink.line
-        if idle or not me.telling:
+        if not me.telling:
             me.telling = True
-            delay = told_within(known=False, can_wait=False, pace=me.pace.gap, idle=idle)
+            delay = told_within(known=False, can_wait=False, pace=me.pace.gap)
             self._agenda.at(now + delay + 2 * me.access.latency, self._tell_soon, me)
         if not me.telling_rest:
             me.telling_rest = True

@@ -51,10 +51,10 @@ class Pace:
         self._at = now
 
 
-def told_within(*, known: bool, can_wait: bool, pace: float = 0.0, idle: bool = False) -> float:
+def told_within(*, known: bool, can_wait: bool, pace: float = 0.0) -> float:
     """Seconds. known: it holds the piece. can_wait: it wants us, but is choked or has requests open here.
     pace: seconds from one of our pieces to the next of late, since news that waits for no other news waits
-    for nothing. idle: nobody waits for anything that we have."""
+    for nothing."""
     if known or can_wait:
         return min(max(NEWS_KNOWN_S if known else NEWS_WAITING_S, NEWS_GATHERED * pace), NEWS_LATEST_S)
-    return 0.0 if idle else min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)
+    return min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)

@@ -39,13 +39,6 @@ def test_who_could_ask_at_once_is_told_first(state: dict[str, bool]) -> None:
         assert seconds == NEWS_DELAY_S
 
 
-@given(STATES, st.floats(min_value=0, max_value=1e6))
-def test_an_idle_uplink_is_offered_at_once_to_who_could_use_it(state: dict[str, bool], pace: float) -> None:
-    seconds = told_within(**state, pace=pace, idle=True)
-    could_use_it = not (state["known"] or state["can_wait"])
-    assert seconds == (0 if could_use_it else told_within(**state, pace=pace))
-
-
 def test_most_news_costs_no_message_of_its_own() -> None:
     """Told to all after NEWS_DELAY_S, every link would carry a message of news five times a second."""
     peers, pieces = 20, 256
