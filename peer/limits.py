@@ -391,13 +391,6 @@ ENDGAME_TAKE_GAIN: Final = 2.5
 ENDGAME_BEGUN_S: Final = 0.5
 """How fast an answer comes can be told when it has come for so long; before, it is taken for one of many."""
 
-ENDGAME_CHEAP_SHARE: Final = 0.5
-"""Of a piece: while duplicate requests cost less than this on average, those that are still open counted as
-whole pieces, a piece that has not begun is asked of a second link whatever was spent. So it is where senders
-pace themselves (`--up`): a withdrawn answer has hardly left. 31 peers and an origin alike, pieces of half a
-second: 1.093 of the bound instead of 1.099 (model, eight seeds). Without counting the open ones: no sooner,
-and half as much again fetched twice over links that do not pace themselves."""
-
 RESCUE_S: Final = 20.0
 """A piece that would take so long more is taken from its link whatever was thrown away before, if another is
 RESCUE_GAIN times faster: or links that send a byte now and then could hold a download up for ever."""

@@ -13,8 +13,7 @@ asked for, so they are bound late:
 What arrives twice is bounded: `ENDGAME_WASTE_PERMILLE` of what has arrived may be thrown away. A duplicate
 request counts, from the moment it is made until it is closed, with what duplicates have cost so far (much,
 where sockets hold much that no cancel can call back), and the nearer the bound, the more a duplicate must
-gain. Where they have proved cheap (`ENDGAME_CHEAP_SHARE`), tied requests need gain no more for that. Only the
-latest pieces are worth it: one that will be here before them does not end the download sooner.
+gain. Only the latest pieces are worth it: one that will be here before them does not end the download sooner.
 
 The bound does not hold for the *rescue* of a piece from a link that would need very long for it: only what
 that link sent is lost, which is little, and whether a download ends must not hang on a budget that hostile
@@ -22,7 +21,8 @@ links can use up (two hundred links that send a byte a second did), nor on what 
 of one that has not answered yet.
 
 Not done: asking everybody for everything, as BitTorrent's first endgame did; letting two answers run side by
-side to see which comes first; keeping the last pieces back until a link is idle (measured: slower).
+side to see which comes first; keeping the last pieces back until a link is idle (measured: slower); ties
+without a bound while they prove cheap (measured: no sooner in whole nodes).
 """
 
 from collections.abc import Collection, Iterable
@@ -33,7 +33,6 @@ from peer.ids import PieceIndex
 from peer.limits import (
     ENDGAME_ASKS_MAX,
     ENDGAME_BEGUN_S,
-    ENDGAME_CHEAP_SHARE,
     ENDGAME_LATE_SHARE,
     ENDGAME_LATEST_MAX,
     ENDGAME_LOOKS_MAX,
@@ -111,7 +110,6 @@ class Endgame:
         if not flights or not self.may_help(supplier):
             return None
         spent = self._spent(doubled, received_bytes)
-        cheap = self._usual_share(doubled) < ENDGAME_CHEAP_SHARE
         latest = 0.0
         for _, flight in self._rank(flights, now, guess):
             if not flight:
@@ -128,10 +126,7 @@ class Endgame:
             if proven >= ENDGAME_ASKS_MAX or now - flight[-1].asked_at < ENDGAME_TIE_S:
                 continue
             begun = any(asked.received for asked in flight)
-            if cheap and not begun:
-                gain = ENDGAME_TIE_GAIN
-            else:
-                gain = (ENDGAME_TAKE_GAIN if begun else ENDGAME_TIE_GAIN) / (1 - spent) if spent < 1 else inf
+            gain = (ENDGAME_TAKE_GAIN if begun else ENDGAME_TIE_GAIN) / (1 - spent) if spent < 1 else inf
             if end >= RESCUE_S:
                 if (
                     not supplier.rate
@@ -159,12 +154,9 @@ class Endgame:
     def _spent(self, doubled: int, received_bytes: int) -> float:
         """The part of the bound that is used up, with what is under way."""
         allowed = received_bytes * ENDGAME_WASTE_PERMILLE // 1000 + self._piece_bytes
-        return (self.duplicate_bytes + doubled * self._usual_share() * self._piece_bytes) / allowed
-
-    def _usual_share(self, more: int = 0) -> float:
-        """What a duplicate request has cost so far, in pieces. more: so many that cost all of one."""
-        spent = self.duplicate_bytes / self._piece_bytes + more
-        return (spent + _PRIOR_RACES * _PRIOR_SHARE) / (self.withdrawals + _PRIOR_RACES)
+        prior = _PRIOR_RACES * _PRIOR_SHARE * self._piece_bytes
+        usual = (self.duplicate_bytes + prior) / (self.withdrawals + _PRIOR_RACES)
+        return (self.duplicate_bytes + doubled * usual) / allowed
 
     def _rank(self, flights: Collection[Flight], now: float, guess: float) -> Iterable[tuple[float, Flight]]:
         """The latest pieces first, as of a moment ago: ranking is dear where much is in flight."""

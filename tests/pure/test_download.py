@@ -29,11 +29,9 @@ from peer.swarm.download import (
     PieceState,
     Withdraw,
 )
-from peer.swarm.endgame import Endgame
 from peer.swarm.orders import InOrderPicker
 from peer.swarm.picker import Picker
 from peer.swarm.policies import MakePicker
-from peer.swarm.supplier import Supplier
 
 SIZE = 1000
 
@@ -337,29 +335,6 @@ def test_an_answer_that_comes_too_slowly_is_soon_known_for_it() -> None:
     bench.do("have_pieces", LinkId(2), [PieceIndex(0)])
     bench.wait(ENDGAME_BEGUN_S + DOWNLOAD_TICK_S)
     assert bench.asked(2) == [0], "the rest would take hours"
-
-
-@pytest.mark.parametrize(
-    ("duplicates", "withdrawals", "doubled", "asked"),
-    [
-        pytest.param(0, 0, 0, True, id="within the bound"),
-        pytest.param(2, 2, 0, False, id="beyond it, and dear"),
-        pytest.param(2, 10, 0, True, id="beyond it, and cheap"),
-        pytest.param(2, 10, 6, False, id="cheap unless those come that can still come"),
-    ],
-)
-def test_a_tie_is_bounded_unless_ties_have_proved_cheap(
-    duplicates: int, withdrawals: int, doubled: int, asked: bool
-) -> None:
-    picker, slow, idle = Picker(1, bits("x"), Random(1)), Supplier(LinkId(1), 9, 0), Supplier(LinkId(2), 9, 0)
-    picker.join(idle.link)
-    picker.set_bits(idle.link, bits("x"))
-    slow.rate, idle.rate = SIZE / 10, SIZE / 5  # twice as soon
-    flight = [slow.ask(PieceIndex(0), SIZE, 0)]
-    endgame = Endgame(SIZE)
-    endgame.duplicate_bytes, endgame.withdrawals = duplicates * SIZE, withdrawals
-    found = endgame.late_piece(idle, picker, [flight], 1, guess=SIZE, doubled=doubled, received_bytes=0)
-    assert found == (0 if asked else None)
 
 
 def test_bytes_for_a_withdrawn_request_are_counted_as_duplicates() -> None:
