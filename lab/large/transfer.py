@@ -5,8 +5,9 @@ by about the rule of `peer.swarm.telling`, and those of one gathering arrive tog
 headers, disks, hashing, the manifest. An answer that is cancelled midway is cut; what was sent of it is
 wasted.
 
-A receiver learns of an answer when it begins, when it ends, and in between when it looks: before each tick of
-its download it is told what has come since, and a choking round counts it. So progress costs no events.
+A receiver learns of an answer when its first chunk is here, when it ends, and in between when it looks:
+before each tick of its download it is told what has come since, and a choking round counts it. So progress
+costs no events.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ from lab.large.peers import Link, Peer, Share
 from peer.bitfield import Bitfield
 from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
-from peer.limits import DOWNLOAD_TICK_S, WINDOW_DEFAULT
+from peer.limits import CHUNK_BYTES_MIN, DOWNLOAD_TICK_S, WINDOW_DEFAULT
 from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState, Withdraw
 from peer.swarm.upload import Cancelled, Chunk, Deferred
 
@@ -165,14 +166,15 @@ class Transfer:
         self.perform(me, me.download.progressed(link.id, flow.piece, count, now))
 
     def _begins(self, link: Link, flow: Flow, news: int) -> None:
-        """The first byte of an answer is here."""
+        """The first chunk of an answer is here. (If it was all of it, it arrives at this moment.)"""
         if link.open:
             if news:
                 self._news.heard(link, news)
             if flow.live:
                 link.inflow = flow
                 link.owner.inflows[link.id] = link
-            self._progressed(link, flow, 1)
+                sent = link.other.uplink.progress(flow, self._agenda.now)
+                self._progressed(link, flow, max(1, min(sent, flow.length - 1)))
 
     def _arrives(self, link: Link, flow: Flow) -> None:
         """The last byte is here: the piece is verified and stored in no time."""
@@ -310,10 +312,16 @@ class Transfer:
             flow = link.flow = Flow(link, chosen.piece, chosen.total, now)
             flow.not_before = link.other.downlink.book(chosen.total, now)
             me.uplink.start(flow, chosen.total, now)
-            self._agenda.at(now + link.delay, self._begins, link.mirror, flow, self._news.along(link))
+            seen = now + self._first_chunk_s(me, chosen.total) + link.delay
+            self._agenda.at(seen, self._begins, link.mirror, flow, self._news.along(link))
         elif isinstance(chosen, Deferred) and not link.waking:
             link.waking = True
             self._agenda.at(chosen.until, self._wake, link)
+
+    @staticmethod
+    def _first_chunk_s(me: Peer, length: int) -> float:
+        """How long the first chunk takes: what a limit grants at once, the receiver sees at once."""
+        return min(length, CHUNK_BYTES_MIN) * me.uplink.count / me.uplink.rate if me.uplink.rate else inf
 
     def _wake(self, link: Link) -> None:
         link.waking = False

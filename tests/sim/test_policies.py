@@ -86,7 +86,7 @@ def test_the_effects_are_alike_in_both_worlds() -> None:
             for policy in (None, example("RandomPieces"), example("FirstPieces"), example("GiversOnly"))
         )
         assert 0.9 * rarest < random < 1.15 * rarest
-        assert in_order > 1.4 * rarest
+        assert in_order > 1.5 * rarest
         assert givers > 1.5 * rarest
 
 
