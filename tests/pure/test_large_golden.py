@@ -39,11 +39,11 @@ def test_hajek_zhu(arrivals_per_s: float, stable: bool) -> None:
             seed_up=65536,
             pieces=6,
             stays="0s",
-            ends_at=480,
+            ends_at=300,
             seed=seed,
         )
         people = [leechers for _, leechers, _ in seen]
-        growths.append((people[-1] - people[2 * len(people) // 3]) / 160)
+        growths.append((people[-1] - people[2 * len(people) // 3]) / 100)
         if stable:
             assert max(people) < 40
     if not stable:

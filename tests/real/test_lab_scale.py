@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli import run
-from tests.real.commands import PATIENCE_S, environment
+from tests.real.commands import PATIENCE_S, environment, wait_until
 
 TINY = ("--file", "64KiB", "--origin-up", "2mbit", "--peers", "1,2")
 
@@ -47,15 +47,12 @@ def test_a_run_that_was_stopped_goes_on_and_leaves_nobody_behind(tmp_path: Path)
     folder = tmp_path / "report"
     first = begin(folder)
     points = folder / "points.jsonl"
-    while not (points.is_file() and points.read_text().endswith("\n")) and first.poll() is None:
-        pass
+    wait_until(lambda: points.is_file() and points.read_text().endswith("\n"), first)
     first.send_signal(signal.SIGTERM)
     out, err = first.communicate(timeout=PATIENCE_S)
     assert first.returncode == 128 + signal.SIGTERM, err
     assert out == ""
-    deadline = time.monotonic() + PATIENCE_S
-    while left := list(session(first.pid)):  # the system ends who was being started just then
-        assert time.monotonic() < deadline, left
+    wait_until(lambda: not list(session(first.pid)))  # the system ends who was being started just then
     kept = len(points.read_text().splitlines())
     assert 1 <= kept < 4
 
