@@ -5,7 +5,7 @@ by about the rule of `peer.swarm.telling`, and those of one gathering arrive tog
 headers, disks, hashing, the manifest. An answer that is cancelled midway is cut; what was sent of it is
 wasted.
 
-A receiver learns of an answer when its first chunk is here, when it ends, and in between when it looks:
+A receiver learns of an answer when its first segment is here, when it ends, and in between when it looks:
 before each tick of its download it is told what has come since, and a choking round counts it. So progress
 costs no events.
 """
@@ -23,13 +23,19 @@ from lab.large.peers import Link, Peer, Share
 from peer.bitfield import Bitfield
 from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
-from peer.limits import CHUNK_BYTES_MIN, DOWNLOAD_TICK_S, WINDOW_DEFAULT
+from peer.limits import DOWNLOAD_TICK_S, WINDOW_DEFAULT
 from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState, Withdraw
 from peer.swarm.upload import Cancelled, Chunk, Deferred
 
 PROGRESS_S: Final = 0.2
 """How old a receiver's knowledge of an answer under way may be when it looks: short against the time in which
 a node judges how fast an answer comes (`ENDGAME_BEGUN_S`)."""
+
+SEGMENT_BYTES: Final = 1448
+"""Payload of a TCP segment on Ethernet, with time stamps: what a receiver sees first of an answer. With the
+first byte instead, six peers fetch eight pieces in order in 1.45 times the time of rarest first; with
+segments in 1.52, and whole nodes in 1.61. With chunks of 16 KiB it is 1.55, but then Qiu and Srikant's
+downloads take 561 s instead of 526 (theory: 500)."""
 
 LAZY_S: Final = 3.0
 """A download's regular ticks, one a second in a node, come so much later here, four times fewer; those that
@@ -166,7 +172,7 @@ class Transfer:
         self.perform(me, me.download.progressed(link.id, flow.piece, count, now))
 
     def _begins(self, link: Link, flow: Flow, news: int) -> None:
-        """The first chunk of an answer is here. (If it was all of it, it arrives at this moment.)"""
+        """The first segment of an answer is here. (If it was all of it, it arrives at this moment.)"""
         if link.open:
             if news:
                 self._news.heard(link, news)
@@ -312,16 +318,16 @@ class Transfer:
             flow = link.flow = Flow(link, chosen.piece, chosen.total, now)
             flow.not_before = link.other.downlink.book(chosen.total, now)
             me.uplink.start(flow, chosen.total, now)
-            seen = now + self._first_chunk_s(me, chosen.total) + link.delay
+            seen = now + self._first_segment_s(me, chosen.total) + link.delay
             self._agenda.at(seen, self._begins, link.mirror, flow, self._news.along(link))
         elif isinstance(chosen, Deferred) and not link.waking:
             link.waking = True
             self._agenda.at(chosen.until, self._wake, link)
 
     @staticmethod
-    def _first_chunk_s(me: Peer, length: int) -> float:
-        """How long the first chunk takes: what a limit grants at once, the receiver sees at once."""
-        return min(length, CHUNK_BYTES_MIN) * me.uplink.count / me.uplink.rate if me.uplink.rate else inf
+    def _first_segment_s(me: Peer, length: int) -> float:
+        """How long the first segment of a new answer takes."""
+        return min(length, SEGMENT_BYTES) * me.uplink.count / me.uplink.rate if me.uplink.rate else inf
 
     def _wake(self, link: Link) -> None:
         link.waking = False
