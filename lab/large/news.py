@@ -10,9 +10,10 @@ from collections.abc import Callable
 from lab.large.agenda import Agenda
 from lab.large.peers import Link, Peer
 from peer.ids import PieceIndex
+from peer.limits import NEWS_DELAY_S, NEWS_OFFERS
 from peer.swarm.commands import Command
 from peer.swarm.piecesets import cut_into_blocks
-from peer.swarm.telling import told_within
+from peer.swarm.telling import in_turn, told_within
 
 
 class News:
@@ -29,6 +30,9 @@ class News:
         now = self._agenda.now
         me.held |= 1 << piece
         me.pace.piece(now)
+        if now >= me.offers_at and not me.uplink.count and not me.uplink.line:
+            me.offers_at = now + NEWS_DELAY_S
+            self._agenda.at(now + 2 * me.access.latency, self._offer, me, piece)
         if not me.telling:
             me.telling = True
             delay = told_within(known=False, can_wait=False, pace=me.pace.gap)
@@ -69,17 +73,28 @@ class News:
         if news:
             self.heard(link.mirror, news)
 
+    def _offer(self, me: Peer, piece: PieceIndex) -> None:
+        """Its uplink is idle: some of those that could use the piece."""
+        for link in in_turn(self._ready(me), piece, NEWS_OFFERS):
+            self._tell(link)
+
     def _tell_soon(self, me: Peer) -> None:
-        """Who does not want us yet, who is served and has nothing open here, and whom we send to anyway."""
+        """All that could use it."""
         me.telling = False
+        for link in self._ready(me):
+            self._tell(link)
+
+    @staticmethod
+    def _ready(me: Peer) -> list[Link]:
+        """Who does not want us yet, who is served and has nothing open here, and whom we send to anyway."""
         held = me.held
-        for link in me.alert.values():
-            if (
-                link.told is not held
-                and not (link.wants_us and link.flow is None and me.upload.has_work(link.id))
-                and held & ~link.told & ~link.other.held
-            ):
-                self._tell(link)
+        return [
+            link
+            for link in me.alert.values()
+            if link.told is not held
+            and not (link.wants_us and link.flow is None and me.upload.has_work(link.id))
+            and held & ~link.told & ~link.other.held
+        ]
 
     def _tell_rest(self, me: Peer) -> None:
         """Those that have to wait anyway, and those that hold these pieces too, if it is time for them."""

@@ -122,6 +122,7 @@ class Peer:
         "links",
         "maintenance",
         "number",
+        "offers_at",
         "pace",
         "present",
         "round_sent",
@@ -180,6 +181,7 @@ class Peer:
         self.held = sum(1 << piece for piece in have.indices())  # one bit a piece
         self.pace = Pace(now)
         self.telling = self.telling_rest = self.telling_known = False
+        self.offers_at = 0.0
         self.alarm = inf  # when the uplink's next flow ends, as the heap knows it
         self.tick_at = inf
         self.interest_event = False

@@ -8,6 +8,8 @@ whatever is sent on the link anyway (a chunk, a request), and is not needed at o
 * a link that does not want us yet learns soon that it could (NEWS_DELAY_S, or where our pieces come more
   seldom about when the next one does, at most NEWS_DELAY_SLOW_S), and so does one that could ask us for a
   piece at once, being served and having nothing open with us;
+* while nobody waits for anything that we have, NEWS_OFFERS of these are told at once, and not again within
+  NEWS_DELAY_S: an idle uplink looks for work, for which one of them is enough;
 * one that wants us but has to wait anyway (it is choked, or its requests stand in our queue) is told with
   what comes next on the link, an unchoke for one, at the latest after NEWS_WAITING_S: its count of copies,
   by which it chooses rarest first, is that old;
@@ -19,8 +21,9 @@ NEWS_GATHERED, at most NEWS_LATEST_S.
 BitTorrent clients send each have at once, or never to those that hold the piece; then counts go wrong.
 """
 
-from typing import Final
+from typing import Final, TypeVar
 
+from peer.ids import PieceIndex
 from peer.limits import (
     NEWS_DELAY_S,
     NEWS_DELAY_SLOW_S,
@@ -29,6 +32,8 @@ from peer.limits import (
     NEWS_LATEST_S,
     NEWS_WAITING_S,
 )
+
+T = TypeVar("T")
 
 PACE_WEIGHT: Final = 0.1
 """Of the last gap between two pieces in what is taken for the usual one."""
@@ -58,3 +63,9 @@ def told_within(*, known: bool, can_wait: bool, pace: float = 0.0) -> float:
     if known or can_wait:
         return min(max(NEWS_KNOWN_S if known else NEWS_WAITING_S, NEWS_GATHERED * pace), NEWS_LATEST_S)
     return min(max(NEWS_DELAY_S, pace), NEWS_DELAY_SLOW_S)
+
+
+def in_turn(could: list[T], piece: PieceIndex, most: int) -> list[T]:
+    """At most so many of those that could use a piece: others for another piece."""
+    start = piece % len(could) if len(could) > most else 0
+    return (could + could)[start : start + most] if start else could[:most]

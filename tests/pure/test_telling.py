@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peer.ids import PieceIndex
 from peer.limits import (
     NEWS_DELAY_S,
     NEWS_DELAY_SLOW_S,
@@ -11,7 +12,7 @@ from peer.limits import (
     NEWS_LATEST_S,
     NEWS_WAITING_S,
 )
-from peer.swarm.telling import PACE_WEIGHT, Pace, told_within
+from peer.swarm.telling import PACE_WEIGHT, Pace, in_turn, told_within
 from tests.pure.swarm_model import SwarmModel
 
 MBIT = 1e6 / 8
@@ -37,6 +38,14 @@ def test_who_could_ask_at_once_is_told_first(state: dict[str, bool]) -> None:
         assert seconds == NEWS_WAITING_S
     else:
         assert seconds == NEWS_DELAY_S
+
+
+@given(st.lists(st.integers(), max_size=20, unique=True), st.integers(0, 1000), st.integers(1, 10))
+def test_offers_go_round(could: list[int], piece: int, most: int) -> None:
+    told = [in_turn(could, PieceIndex(piece + turn), most) for turn in range(len(could))]
+    for links in told:
+        assert len(links) == len(set(links)) == min(most, len(could))
+    assert {link for links in told for link in links} == set(could)
 
 
 def test_most_news_costs_no_message_of_its_own() -> None:
