@@ -2,10 +2,11 @@
 mistake."""
 
 import json
-from collections.abc import Callable
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from statistics import mean
+from typing import Protocol
 
 import pytest
 
@@ -25,7 +26,11 @@ SCENARIO, DOZEN = (
     for count in (6, 12)
 )
 
-Play = Callable[[Chosen | None, int], Outcome]
+
+class Play(Protocol):
+    """A run in one of the worlds."""
+
+    def __call__(self, policies: Chosen | None, seed: int = 1, scenario: Scenario = ...) -> Outcome: ...
 
 
 def in_the_small_world(policies: Chosen | None, seed: int = 1, scenario: Scenario = SCENARIO) -> Outcome:
@@ -81,17 +86,30 @@ def test_what_does_the_same_as_the_nodes_own_is_the_same_run(play: Play) -> None
     assert play(example("FirstPieces"), 1) == play(chosen("in-order"), 1)
 
 
-def test_the_effects_are_alike_in_both_worlds() -> None:
-    """Random pieces cost little; in order, and serving nobody who has not given, cost much: with a dozen
-    peers. With six, whose idle uplinks offer each new piece at once, in order costs 1.4 to 1.5."""
-    for play in (in_the_small_world, in_the_large_world):
-        rarest, random, in_order, givers = (
-            mean(play(policy, seed, DOZEN).last or 0.0 for seed in (1, 2))
-            for policy in (None, example("RandomPieces"), example("FirstPieces"), example("GiversOnly"))
-        )
-        assert 0.9 * rarest < random < 1.15 * rarest
-        assert in_order > 1.5 * rarest
-        assert givers > 1.5 * rarest
+def mean_last(play: Play, name: str | None, scenario: Scenario) -> float:
+    """Seconds until the last peer is complete, of two seeds."""
+    policy = None if name is None else example(name)
+    return mean(play(policy, seed, scenario).last or inf for seed in (1, 2))
+
+
+@pytest.mark.parametrize("scenario", [SCENARIO, DOZEN], ids=["six", "a dozen"])
+def test_the_effects_are_alike_in_both_worlds(scenario: Scenario) -> None:
+    """Random pieces cost little; in order, and serving nobody who has not given, cost much.
+
+    In order with six peers, whose idle uplinks offer each new piece at once, costs 1.52 times as much in the
+    small world and 1.42 in the large one, where requests never wait behind an answer under way: there the two
+    are only held to each other.
+    """
+    worlds = (in_the_small_world, in_the_large_world)
+    rarest = {play: mean_last(play, None, scenario) for play in worlds}
+    in_order = {play: mean_last(play, "FirstPieces", scenario) for play in worlds}
+    for play in worlds:
+        assert 0.9 * rarest[play] < mean_last(play, "RandomPieces", scenario) < 1.15 * rarest[play]
+        assert mean_last(play, "GiversOnly", scenario) > 1.5 * rarest[play]
+        if play is in_the_small_world or scenario is DOZEN:
+            assert in_order[play] > 1.5 * rarest[play]
+    for times in (rarest, in_order):
+        assert times[in_the_large_world] == pytest.approx(times[in_the_small_world], rel=0.1)
 
 
 # --- objects
