@@ -15,8 +15,8 @@ from peer.swarm.telling import Pace, in_turn, told_within
 
 class News:
     """Gathers new pieces for all links of a member. A link that sends something anyway takes its news along
-    (`Link.flush_news`); the others are told when it is time (`told_within`), and some of them at once while the
-    uplink has nothing to do (`in_turn`).
+    (`Link.flush_news`); the others are told when it is time (`told_within`), and some of them at once while
+    the uplink has nothing to do (`in_turn`).
 
     ``waiting``: whether requests of this link are open here.
     """
