@@ -94,7 +94,7 @@ class Member:
         self._throttle = Throttle(share, services.down)
         self._numbers = count(1)
         self._available = Availability(0)
-        self._news = News(self.links, services.alarm, self._has_requests_of)
+        self._news = News(self.links, services.alarm, waiting=self._has_requests_of, idle=self._is_idle)
         self._exchange = Exchange(self.book, self.links)
         self._nursery: trio.Nursery | None = None
         self._alone = trio.Event()
@@ -479,6 +479,9 @@ class Member:
 
     def _has_requests_of(self, number: LinkId) -> bool:
         return self.outflow is not None and self.outflow.upload.has_work(number)
+
+    def _is_idle(self) -> bool:
+        return self.outflow is None or self.outflow.is_idle()
 
     def _told_by_tracker(self, peers: list[KnownPeer], tracker: Address) -> None:
         self.dialler.learned(peers, Source.TRACKER, tracker.host)

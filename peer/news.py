@@ -18,13 +18,21 @@ class News:
     (`Link.flush_news`); the others are told when it is time (`told_within`), and some of them at once while
     the uplink has nothing to do (`in_turn`).
 
-    ``waiting``: whether requests of this link are open here.
+    ``waiting``: whether requests of this link are open here. ``idle``: whether the uplink has nothing to do.
     """
 
-    def __init__(self, links: Mapping[LinkId, Link], alarm: Alarm, waiting: Callable[[LinkId], bool]) -> None:
+    def __init__(
+        self,
+        links: Mapping[LinkId, Link],
+        alarm: Alarm,
+        *,
+        waiting: Callable[[LinkId], bool],
+        idle: Callable[[], bool],
+    ) -> None:
         self._links = links
         self._alarm = alarm
         self._waiting = waiting
+        self._idle = idle
         self._pace = Pace(trio.current_time())
         self._offered_at = -inf
 
@@ -62,10 +70,7 @@ class News:
 
     def _offers(self, now: float) -> int:
         """How many links are told at once."""
-        if now - self._offered_at < NEWS_DELAY_S:
-            return 0
-        busy = any(not link.choked and self._waiting(link.id) for link in self._links.values())
-        return 0 if busy else NEWS_OFFERS
+        return NEWS_OFFERS if now - self._offered_at >= NEWS_DELAY_S and self._idle() else 0
 
     def _tell(self, links: list[Link]) -> None:
         """These were due by now, unless something has gone to them since, and their news with it."""

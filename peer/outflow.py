@@ -202,6 +202,11 @@ class Outflow:
         else:
             self._lost(outgoing.piece, StorageError("changed while it was being sent"))
 
+    def is_idle(self) -> bool:
+        """Whether the uplink has nothing to do for this swarm."""
+        limited = self._pacer.quantum(self._share) is not None
+        return self.upload.is_idle(trio.current_time(), limited=limited)
+
     def statistics(self) -> UploadStatistics:
         """As it stands now."""
         return self.upload.statistics(trio.current_time())

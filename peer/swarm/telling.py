@@ -8,8 +8,9 @@ whatever is sent on the link anyway (a chunk, a request), and is not needed at o
 * a link that does not want us yet learns soon that it could (NEWS_DELAY_S, or where our pieces come more
   seldom about when the next one does, at most NEWS_DELAY_SLOW_S), and so does one that could ask us for a
   piece at once, being served and having nothing open with us;
-* while nobody waits for anything that we have, NEWS_OFFERS of these are told at once, and not again within
-  NEWS_DELAY_S: an idle uplink looks for work, for which one of them is enough;
+* while nobody waits for anything that we have, and the sockets have had the time to send what they took,
+  NEWS_OFFERS of these are told at once, and not again within NEWS_DELAY_S: an idle uplink looks for work, for
+  which one of them is enough;
 * one that wants us but has to wait anyway (it is choked, or its requests stand in our queue) is told with
   what comes next on the link, an unchoke for one, at the latest after NEWS_WAITING_S: its count of copies,
   by which it chooses rarest first, is that old;

@@ -52,6 +52,7 @@ from peer.limits import (
     DEFER_S,
     DEFER_STALL_S,
     HINTS_VAIN_MAX,
+    IN_SOCKET_S_MAX,
     PATIENCE_S,
     REPEATS_FREE,
     REPEATS_PER_S,
@@ -243,6 +244,22 @@ class Upload:
         """Whether anything waits to be sent on this link; false for unknown links."""
         state = self._links.get(link)
         return state is not None and (state.begun is not None or bool(state.queue))
+
+    def is_idle(self, now: float, *, limited: bool) -> bool:
+        """Whether the uplink has nothing to do: nobody waits, and the last chunks have probably left.
+
+        limited: a rate limit is below what the sockets take, so chunks leave as soon as they are handed out.
+        Else a socket takes a chunk long before a narrow uplink has sent it, and nobody tells when that is: it
+        is taken to be under way for as long as the link's own rate says, IN_SOCKET_S_MAX at most.
+        """
+        for state in self._links.values():
+            if state.begun is not None or state.queue:
+                return False
+            if state.in_socket and not limited:
+                since, rate = now - state.handed_at, state.meter.rate(state.handed_at)
+                if since < IN_SOCKET_S_MAX and since * rate < state.in_socket:
+                    return False
+        return True
 
     def has_begun(self, link: LinkId) -> bool:
         """Whether a part of an answer was sent on this link, and the rest has still to come."""

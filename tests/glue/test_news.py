@@ -39,13 +39,15 @@ class Neighbour:
 
 
 @asynccontextmanager
-async def telling(neighbours: list[Neighbour], waiting: tuple[int, ...] = ()) -> AsyncIterator[News]:
-    """waiting: who has requests open with us."""
+async def telling(
+    neighbours: list[Neighbour], waiting: tuple[int, ...] = (), *, idle: bool = True
+) -> AsyncIterator[News]:
+    """waiting: who has requests open with us. idle: what is said of the uplink."""
     alarm = Alarm()
     links = cast("dict[LinkId, Link]", {neighbour.id: neighbour for neighbour in neighbours})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(alarm.run)
-        yield News(links, alarm, waiting.__contains__)
+        yield News(links, alarm, waiting=waiting.__contains__, idle=lambda: idle)
         nursery.cancel_scope.cancel()
 
 
@@ -86,7 +88,7 @@ async def test_the_next_offer_goes_to_others(autojump_clock: MockClock) -> None:
 async def test_a_busy_uplink_offers_nothing(autojump_clock: MockClock) -> None:
     neighbours = [Neighbour(number) for number in range(NEIGHBOURS)]
     neighbours[0].wants_us, neighbours[0].choked = True, False
-    async with telling(neighbours, waiting=(0,)) as news:
+    async with telling(neighbours, waiting=(0,), idle=False) as news:
         news.held(PieceIndex(2))
         await trio.sleep(MOMENT_S)
         assert not told(neighbours)

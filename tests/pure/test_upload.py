@@ -17,6 +17,7 @@ from peer.limits import (
     CHUNK_BYTES_MIN,
     DEFER_STALL_S,
     HINTS_VAIN_MAX,
+    IN_SOCKET_S_MAX,
     PATIENCE_S,
     REPEATS_FREE,
     REPEATS_PER_S,
@@ -107,6 +108,36 @@ def test_an_answer_that_has_begun_is_finished_before_a_better_one_begins() -> No
     bench.ask(0, 1)
     assert bench.send(0) == 0
     assert bench.send(0) == 1
+
+
+def test_an_uplink_is_idle_when_nobody_waits_and_the_last_chunk_has_had_time_to_leave() -> None:
+    bench = Bench()
+    assert bench.upload.is_idle(bench.now, limited=False)
+    bench.ask(0, 0)
+    assert not bench.upload.is_idle(bench.now, limited=True), "asked, and not answered"
+    while not bench.chunk(0).last:
+        assert not bench.upload.is_idle(bench.now, limited=True)
+        bench.now += 0.1
+    assert bench.upload.is_idle(bench.now, limited=True), "a limit waits before it hands out"
+    rate = bench.upload.link_statistics(LinkId(0), bench.now).rate
+    takes = CHUNK_BYTES_MIN / rate
+    assert takes < IN_SOCKET_S_MAX
+    assert not bench.upload.is_idle(bench.now + 0.99 * takes, limited=False)
+    assert bench.upload.is_idle(bench.now + 1.01 * takes, limited=False)
+    assert bench.upload.is_idle(bench.now, limited=True)
+
+
+def test_a_chunk_on_a_link_of_unknown_rate_does_not_keep_an_uplink_busy_for_long() -> None:
+    bench = Bench()
+    (request,) = bench.ask(0, 0)
+    bench.chunk(0)
+    assert bench.upload.cancel(LinkId(0), request) is Cancelled.BEGUN
+    assert not bench.upload.is_idle(bench.now + 0.99 * IN_SOCKET_S_MAX, limited=False)
+    assert bench.upload.is_idle(bench.now + IN_SOCKET_S_MAX, limited=False)
+    bench.ask(1, 1)
+    assert not bench.upload.is_idle(bench.now + IN_SOCKET_S_MAX, limited=False)
+    bench.upload.left(LinkId(1))
+    assert bench.upload.is_idle(bench.now + IN_SOCKET_S_MAX, limited=False)
 
 
 def test_without_a_difference_the_oldest_request_is_answered_first() -> None:
