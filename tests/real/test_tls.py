@@ -239,6 +239,30 @@ async def test_a_key_of_another_kind_is_refused() -> None:
     assert served == "its key is not Ed25519"
 
 
+def of_version(identity: Identity, number: int) -> str:
+    """A certificate of this swarm that says it is of another version of X.509; 2 on the wire is the usual."""
+    usual = swarmca._builder("old", identity.private_key.public_key(), serial=7).sign(PUBLIC._key, None)
+    version = b"\xa0\x03\x02\x01"
+    signed = usual.tbs_certificate_bytes.replace(version + b"\x02", version + bytes((number,)), 1)
+    ed25519 = bytes.fromhex("300506032b6570")
+    content = signed + ed25519 + b"\x03\x41\x00" + PUBLIC._key.sign(signed)
+    return ssl.DER_cert_to_PEM_cert(b"\x30\x82" + len(content).to_bytes(2, "big") + content)
+
+
+@pytest.mark.parametrize("version", [0, 1, 3])
+async def test_a_certificate_of_another_version_is_a_handshake_error(version: int) -> None:
+    """OpenSSL takes one of version 2 (1 on the wire), `cryptography` raises InvalidVersion for it: from there
+    it ended the whole node."""
+    stranger = Identity.generate()
+    pem = of_version(stranger, version)
+    _, served = await knock(client_context(certificate=(pem, pem_of(stranger.private_key))))
+    assert "certificate" in str(served)
+    server = TlsTransport(THERE, PUBLIC)
+    server._server.load_cert_chain("both.pem")
+    dialled, _ = await dial_and_serve(DIALLING, server)
+    assert "certificate" in str(dialled)
+
+
 async def test_an_old_protocol_is_refused() -> None:
     context = client_context(certificate=(PUBLIC.issue(HERE), pem_of(HERE.private_key)))
     context.maximum_version = ssl.TLSVersion.TLSv1_2
