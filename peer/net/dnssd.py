@@ -10,6 +10,7 @@ It is imported when it is first needed: it costs a tenth of a second, and many r
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 SERVICE_TYPE: Final = "_manyhands._tcp.local."
 _NODE_DIGITS: Final = 12
+_NODE: Final = re.compile(rf"[0-9a-f]{{{_NODE_DIGITS}}}")
 
 
 def instance_name(key: str, node: NodeId) -> str:
@@ -42,7 +44,7 @@ def parse_name(name: str) -> tuple[str, str] | None:
     """Key and node of a full instance name from the network; None for what we would not have written."""
     label, dot, kind = name.partition(".")
     key, dash, node = label.partition("-")
-    if not dot or not dash or kind != SERVICE_TYPE or len(node) != _NODE_DIGITS:
+    if not dot or not dash or kind != SERVICE_TYPE or not _NODE.fullmatch(node):
         return None
     return key, node
 
@@ -201,10 +203,13 @@ class DnsSd:
 
 
 def _resolve(zeroconf: Zeroconf, name: str) -> list[Address]:
-    """Where an instance listens; nothing if nobody answers."""
-    from zeroconf import ServiceInfo
+    """Where an instance listens; nothing if nobody answers, or if zeroconf does not like the name."""
+    from zeroconf import Error, ServiceInfo
 
-    info = ServiceInfo(SERVICE_TYPE, name)
-    if not info.request(zeroconf, int(1000 * LAN_LOOKUP_S)):
+    try:
+        info = ServiceInfo(SERVICE_TYPE, name)
+        if not info.request(zeroconf, int(1000 * LAN_LOOKUP_S)):
+            return []
+    except Error:
         return []
     return usable_addresses(info.parsed_addresses(), info.port)

@@ -1,12 +1,13 @@
 """What comes from the local network is read with suspicion."""
 
 import pytest
+import zeroconf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.ids import Address, NodeId, ShareId
 from peer.limits import LAN_ADDRESSES_MAX
-from peer.net.dnssd import SERVICE_TYPE, instance_name, parse_name, usable_addresses
+from peer.net.dnssd import SERVICE_TYPE, _resolve, instance_name, parse_name, usable_addresses
 from peer.net.lan import lan_key
 
 NODE = NodeId(bytes(range(32)))
@@ -31,6 +32,19 @@ def test_any_text_is_a_name_or_none(text: str) -> None:
 )
 def test_other_names_are_nobody(name: str) -> None:
     assert parse_name(name) is None
+
+
+@pytest.mark.parametrize(
+    "node",
+    ["\x01" * 12, "\x7f" + "0" * 11, "\ufffd" * 12, "A" * 12, "0" * 11 + "\n", "_" * 12, "\u0660" * 12],
+)
+def test_a_name_that_no_node_has_is_nobody(node: str) -> None:
+    """The key is there for all to hear, and zeroconf raises for control characters: that ended a download."""
+    assert parse_name(f"{KEY}-{node}.{SERVICE_TYPE}") is None
+
+
+def test_a_name_that_zeroconf_refuses_leads_nowhere() -> None:
+    assert _resolve(zeroconf.Zeroconf.__new__(zeroconf.Zeroconf), f"{KEY}-\x01.{SERVICE_TYPE}") == []
 
 
 @pytest.mark.parametrize(
