@@ -640,6 +640,20 @@ enough to stay in the processor's cache."""
 CLOSE_NOTIFY_S: Final = 1.0
 """How long a close waits to tell the other side so: it may not be reading, and we are leaving."""
 
+TLS_CALL_S: Final = 0.25
+"""For one call of OpenSSL, which takes milliseconds at most unless the other side keeps feeding it. Nothing
+else happens meanwhile, so short; but a busy machine may well leave us out for a tenth of a second."""
+
+TLS_CALL_LOOKS: Final = 4
+"""The watch must have found the same call so often: a machine that stood still for a while proves nothing."""
+
+TLS_SHUNNED_S: Final = 60.0
+"""So long nobody is let in from the network of one who did that: else he would come back at once. 16 greetings
+at once, GREETINGS_PER_NETWORK_MAX, hold us up for 4 s a minute then."""
+
+TLS_SHUNNED_MAX: Final = 1024
+"""Networks remembered for it: 100 KB."""
+
 ACCEPT_RETRY_S: Final = 0.1
 """Pause after an accept that failed for lack of descriptors or memory, as `trio.serve_listeners`."""
 
@@ -988,6 +1002,10 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
         "who waits in the queue must still be greeted in time",
     ),
     (GREETINGS_PER_NETWORK_BURST < GREETINGS_BURST, "one network alone must not use up the handshakes"),
+    (
+        10 * TLS_CALL_S * GREETINGS_PER_NETWORK_MAX < TLS_SHUNNED_S,
+        "a network that wastes our time must get a tenth of it at most",
+    ),
     (LINKS_MAX < CONNECTIONS_MAX, "one share alone must leave connections for others"),
     (4 * LINK_TICK_S < FRAME_S, "links must be looked at much more often than they become overdue"),
     (FRAME_S < IDLE_S, "half a header gets less patience than silence"),

@@ -12,6 +12,7 @@ What must be known of OpenSSL here:
   at the client's first read. A dialled stream is up only when the other side's hello has been read.
 * A read may want to write (a key update), while the writer waits for the same descriptor: `_wait_writable`.
 * Calls of the reader and of the writer never overlap: one thread, and no await within a call.
+* A read does not come back while messages of TLS itself keep arriving: `callwatch.py` ends it.
 """
 
 import hmac
@@ -23,10 +24,11 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
-from peer.errors import ConnectionLost, DialError, HandshakeError, LocalProtocolError
+from peer.errors import ConnectionLost, DialError, HandshakeError, LocalProtocolError, RemoteProtocolError
 from peer.identity import Identity
 from peer.ids import Address, NodeId
 from peer.limits import CLOSE_NOTIFY_S, COPY_BYTES, TURN_BYTES
+from peer.net.callwatch import CallWatch
 from peer.net.cork import corked
 from peer.net.recordgate import RecordGate
 from peer.net.sendqueue import SendQueue
@@ -49,8 +51,12 @@ Ts = TypeVarTuple("Ts")
 class TlsStream(Stream):
     """One encrypted connection. Made by `TlsTransport`, which has done the handshake."""
 
-    def __init__(self, sock: ssl.SSLSocket, remote: Address, buffers: "list[bytearray]") -> None:
+    def __init__(
+        self, sock: ssl.SSLSocket, remote: Address, buffers: "list[bytearray]", watch: CallWatch
+    ) -> None:
         self._socket = sock
+        self._watch = watch
+        watch.opened()
         self._remote = remote
         self._peer: NodeId | None = None
         self._buffers = buffers
@@ -94,18 +100,22 @@ class TlsStream(Stream):
         while True:
             if self._closed:
                 raise trio.ClosedResourceError("this connection was closed here")
+            self._watch.begin(self._socket)
             try:
                 return call(*args)
             except ssl.SSLWantReadError:
                 wait = self._wait_readable
             except ssl.SSLWantWriteError:
                 wait = self._wait_writable
-            except ssl.SSLEOFError as error:
-                raise trio.BrokenResourceError(f"{LOST}cut off without a goodbye of TLS") from error
             except ssl.SSLError as error:
-                raise trio.BrokenResourceError(f"{LOST}{_reason(error)}") from error
+                if self._watch.has_cut(self._socket):
+                    self._watch.blame(self._remote.host, trio.current_time())
+                    raise RemoteProtocolError("feeds TLS without end and says nothing") from error
+                raise trio.BrokenResourceError(LOST + _reason(error)) from error
             except OSError as error:
                 raise trio.BrokenResourceError(f"{LOST}{error.strerror or error}") from error
+            finally:
+                self._watch.end()
             await wait()
             self._turn.waited()
 
@@ -146,9 +156,15 @@ class TlsStream(Stream):
         filled = await self._drive(self._read, buffer)
         if filled:
             # Trouble here comes again at the next call: first what has been decrypted.
-            with suppress(OSError), buffer[:TURN_BYTES] as room:
-                while filled < len(room) and self._gate.is_open() and (count := self._read(room[filled:])):
-                    filled += count
+            self._watch.begin(self._socket)
+            try:
+                with suppress(OSError), buffer[:TURN_BYTES] as room:
+                    while (
+                        filled < len(room) and self._gate.is_open() and (count := self._read(room[filled:]))
+                    ):
+                        filled += count
+            finally:
+                self._watch.end()
         self._turn.spend(filled)
         return filled
 
@@ -258,15 +274,18 @@ class TlsStream(Stream):
     async def _close_notify(self) -> None:
         """Tell the other side that all was sent."""
         while not self._closed:
+            self._watch.begin(self._socket)
             try:
                 self._socket.unwrap()
                 self._ended = True
+                return
             except ssl.SSLWantWriteError:
-                await self._wait_writable()
-                continue
+                pass
             except (OSError, ValueError):
-                pass  # "want read": sent, and its answer is not waited for; or it is gone
-            return
+                return  # "want read": sent, and its answer is not waited for; or it is gone
+            finally:
+                self._watch.end()
+            await self._wait_writable()
 
     # --- the end
 
@@ -286,7 +305,7 @@ class TlsStream(Stream):
         if not self._closed:
             self._closed = True
             trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
+            self._watch.close(self._socket)
             self._writable.unpark_all()
 
 
@@ -298,6 +317,7 @@ class TlsTransport:
     ) -> None:
         self._tcp = tcp or TcpTransport()
         self._buffers: list[bytearray] = []
+        self._watch = CallWatch()
         certificate = authority.issue(identity)
         self._server = context_for(ssl.PROTOCOL_TLS_SERVER, identity, certificate, authority)
         self._client = context_for(ssl.PROTOCOL_TLS_CLIENT, identity, certificate, authority)
@@ -324,6 +344,9 @@ class TlsTransport:
         """
         if not isinstance(stream, TcpStream):
             raise LocalProtocolError("this transport accepts what its listeners gave")
+        if self._watch.shuns(stream.remote.host, trio.current_time()):
+            await trio.aclose_forcefully(stream)
+            raise HandshakeError("its network has wasted our time lately")
         return await self._secure(stream, self._server)
 
     async def _secure(self, stream: TcpStream, context: ssl.SSLContext) -> TlsStream:
@@ -332,7 +355,7 @@ class TlsTransport:
             wrapped = _wrap(stream.detach(), context)
         except OSError as error:
             raise HandshakeError(error.strerror or str(error)) from error
-        secure = TlsStream(wrapped, remote, self._buffers)
+        secure = TlsStream(wrapped, remote, self._buffers, self._watch)
         try:
             await secure.handshake()
         except BaseException:
@@ -356,6 +379,8 @@ def _wrap(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
 
 def _reason(error: ssl.SSLError) -> str:
     """OpenSSL's reason for people."""
+    if isinstance(error, ssl.SSLEOFError):
+        return "cut off without a goodbye of TLS"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not of this swarm ({error.verify_message})"
     text = (error.reason or error.strerror or str(error)).lower().replace("_", " ")

@@ -1,0 +1,101 @@
+"""An end to calls of OpenSSL that go on for as long as the other side feeds them.
+
+One read of OpenSSL takes record after record until one of them holds data. Messages of TLS itself hold none,
+and of key updates there may be any number: whoever sends them as fast as they can be worked off keeps the
+call, and with it the event loop, from ever coming back. The standard library has no way to switch that off
+(SSL_MODE_AUTO_RETRY). So a thread looks at how long a call has taken, and pulls the socket from under one
+that takes too long: its descriptor becomes a socket whose other side is closed, and OpenSSL finds the end.
+Merely to shut the socket down would leave what the kernel has received, some seconds' worth of key updates.
+
+The network of whoever did that is not let in for a while. The thread lives while there are streams; a call
+costs two assignments.
+"""
+
+import os
+import socket
+import time
+from contextlib import suppress
+from threading import Lock, Thread
+
+from peer.limits import TLS_CALL_LOOKS, TLS_CALL_S, TLS_SHUNNED_MAX, TLS_SHUNNED_S
+from peer.swarm.addresses import is_loopback, network_of
+
+
+class CallWatch:
+    """Watches the calls of one event loop, of which there is one at a time at most."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._streams = 0
+        self._thread: Thread | None = None
+        self._calls = 0
+        self._calling: socket.socket | None = None
+        self._cut: socket.socket | None = None
+        self._seen = self._looks = 0
+        self._shunned: dict[str, float] = {}
+
+    def opened(self) -> None:
+        """There is one more socket."""
+        with self._lock:
+            self._streams += 1
+            if self._thread is None:
+                self._thread = Thread(target=self._watch, name="calls of OpenSSL", daemon=True)
+                self._thread.start()
+
+    def close(self, sock: socket.socket) -> None:
+        """Close a socket, but never while its descriptor is being replaced: it could be another's by then."""
+        with self._lock:
+            self._streams -= 1
+            sock.close()
+
+    def begin(self, sock: socket.socket) -> None:
+        """A call begins that reads from the socket."""
+        self._calls += 1
+        self._calling = sock
+
+    def end(self) -> None:
+        """It is over."""
+        self._calling = None
+
+    def has_cut(self, sock: socket.socket) -> bool:
+        """Whether the latest socket that was cut off is this one."""
+        return self._cut is sock
+
+    def blame(self, host: str, now: float) -> None:
+        """A call with this host had to be ended. (This machine's own addresses are many peers' in a lab.)"""
+        if not is_loopback(host):
+            network = network_of(host)
+            self._shunned.pop(network, None)
+            self._shunned[network] = now
+            if len(self._shunned) > TLS_SHUNNED_MAX:
+                del self._shunned[next(iter(self._shunned))]
+
+    def shuns(self, host: str, now: float) -> bool:
+        """Whether that was so lately that nobody of its network is let in."""
+        blamed_at = self._shunned.get(network_of(host))
+        return blamed_at is not None and now - blamed_at < TLS_SHUNNED_S
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(TLS_CALL_S / TLS_CALL_LOOKS)
+            with self._lock:
+                if not self._streams:
+                    self._thread = None
+                    return
+                self._look()
+
+    def _look(self) -> None:
+        # In this order: where the count is still the same, the socket is that of the same call.
+        sock, calls = self._calling, self._calls
+        self._looks = self._looks + 1 if sock is not None and calls == self._seen else 0
+        self._seen = calls
+        if sock is not None and self._looks >= TLS_CALL_LOOKS:
+            with suppress(OSError):  # no descriptor left: at the next look
+                self._cut_off(sock)
+
+    def _cut_off(self, sock: socket.socket) -> None:
+        dead, other = socket.socketpair()
+        other.close()
+        with dead:
+            self._cut = sock
+            os.dup2(dead.fileno(), sock.fileno(), inheritable=False)

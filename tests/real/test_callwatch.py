@@ -1,0 +1,143 @@
+"""Who feeds OpenSSL without end is cut off, and nothing else waits for long."""
+
+import _ssl
+import ctypes
+import errno
+import socket
+import ssl
+from contextlib import suppress
+
+import pytest
+import trio
+
+from peer.errors import HandshakeError, RemoteProtocolError
+from peer.identity import Identity
+from peer.ids import Address
+from peer.limits import TLS_CALL_LOOKS, TLS_CALL_S, TLS_SHUNNED_MAX, TLS_SHUNNED_S
+from peer.net import callwatch
+from peer.net.callwatch import CallWatch
+from peer.net.swarmca import SwarmAuthority
+from peer.net.tcp import TcpTransport
+from peer.net.tls import TlsTransport
+from peer.net.tlscontext import context_for
+
+PUBLIC = SwarmAuthority.public()
+UPDATES = 40_000
+"""Half a second's work for who receives them."""
+
+
+def flood(address: Address) -> None:
+    """Connect, and send key updates and nothing else. The standard library has nothing for that: OpenSSL
+    itself is asked, for an object of CPython's, which holds its pointer behind the header and one more."""
+    me = Identity.generate()
+    context = context_for(ssl.PROTOCOL_TLS_CLIENT, me, PUBLIC.issue(me), PUBLIC)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing)
+    with socket.create_connection(address) as sock:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+        library = ctypes.CDLL(_ssl.__file__)  # finds what it is linked with
+        pointer = ctypes.c_void_p.from_address(id(tls._sslobj) + 24)  # type: ignore[attr-defined]
+        for _ in range(UPDATES):
+            assert library.SSL_key_update(pointer, 0) == 1
+            assert library.SSL_do_handshake(pointer) == 1
+        with suppress(OSError):
+            sock.sendall(outgoing.read())
+
+
+@pytest.mark.skipif(not hasattr(_ssl, "__file__"), reason="OpenSSL is built into this interpreter")
+async def test_key_updates_without_end_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the watch, the event loop stands still for as long as there are any."""
+    monkeypatch.setattr(callwatch, "TLS_CALL_S", TLS_CALL_S / 5)
+    transport = TlsTransport(Identity.generate(), PUBLIC)
+    (listener,) = await transport.listen("127.0.0.1", 0)
+    async with listener, trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, flood, listener.address)
+        async with await transport.accept(await listener.accept()) as stream:
+            with pytest.raises(RemoteProtocolError, match="without end"):
+                await stream.receive_into(memoryview(bytearray(100)))
+
+
+async def test_a_stranger_of_a_network_that_did_so_is_not_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = TlsTransport(Identity.generate(), PUBLIC)
+    (listener,) = await transport.listen("127.0.0.1", 0)
+    monkeypatch.setattr(transport._watch, "shuns", lambda host, now: host == "127.0.0.1")
+    async with listener, await TcpTransport().dial(listener.address) as stranger:
+        with pytest.raises(HandshakeError, match="lately"):
+            await transport.accept(await listener.accept())
+        assert await stranger.receive_some() == b""
+
+
+def test_a_network_is_shunned_for_a_while_and_this_machine_never() -> None:
+    watch = CallWatch()
+    watch.blame("192.0.2.1", 10.0)
+    watch.blame("2001:db8::1", 10.0)
+    watch.blame("127.0.0.1", 10.0)
+    assert watch.shuns("192.0.2.1", 10.0 + TLS_SHUNNED_S / 2)
+    assert watch.shuns("2001:db8::2", 10.0), "of the same /64"
+    assert not watch.shuns("192.0.2.1", 10.0 + TLS_SHUNNED_S)
+    assert not watch.shuns("192.0.2.2", 10.0)
+    assert not watch.shuns("127.0.0.1", 10.0)
+    for number in range(TLS_SHUNNED_MAX + 1):
+        watch.blame(f"10.1.{number >> 8}.{number & 255}", 20.0)
+    assert len(watch._shunned) == TLS_SHUNNED_MAX
+
+
+def test_the_thread_is_there_while_sockets_are() -> None:
+    watch = CallWatch()
+    one, two = socket.socketpair()
+    watch.opened()
+    watch.opened()
+    thread = watch._thread
+    assert thread is not None
+    watch.close(one)
+    assert thread.is_alive()
+    watch.close(two)
+    thread.join()
+    assert watch._thread is None
+
+
+def test_only_a_call_that_is_found_again_and_again_is_cut_off() -> None:
+    watch = CallWatch()
+    one, two = socket.socketpair()
+    with one, two:
+        for _ in range(10 * TLS_CALL_LOOKS):  # always one under way, each another
+            watch.begin(one)
+            watch._look()
+        for _ in range(TLS_CALL_LOOKS - 1):
+            watch._look()
+        watch.end()
+        for _ in range(10 * TLS_CALL_LOOKS):  # none under way
+            watch._look()
+        assert not watch.has_cut(one)
+        one.send(b"still there")
+        assert two.recv(100) == b"still there"
+        two.send(b"what is on its way is not waited for")
+        watch.begin(one)
+        for _ in range(TLS_CALL_LOOKS + 1):
+            watch._look()
+        assert watch.has_cut(one)
+        assert not watch.has_cut(two)
+        assert one.recv(100) == b""
+
+
+def test_without_a_descriptor_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    watch = CallWatch()
+    one, two = socket.socketpair()
+    with one, two:
+        watch.begin(one)
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socketpair", lack)
+            for _ in range(2 * TLS_CALL_LOOKS):
+                watch._look()
+        assert not watch.has_cut(one)
+        watch._look()
+        assert watch.has_cut(one)
