@@ -1,17 +1,19 @@
 """On a slow link a TLS record comes in pieces: who waits for all of it is woken twice, not a dozen times.
 
 A relay between two real streams plays the slow link: it passes some bytes on, waits until the receiver has
-been offered them, and passes on the next.
+seen to them, and passes on the next. How long that takes does not matter, and nothing sleeps.
 """
 
+import fcntl
 import os
 import socket
+import sys
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
-import trio.testing
 
 from peer.ids import Address
 from peer.net.recordgate import QUICK_RECORDS
@@ -27,15 +29,56 @@ class SlowLink:
     def __init__(self) -> None:
         self.piece = RECORD * 4
         self.passed = 0
+        self._receiver: socket.socket | None = None
+        self._waiting = False
+        self._woken = 0
+
+    def watch(self, stream: TlsStream) -> None:
+        """Know from now on when the receiver waits for its socket, and when it is woken."""
+        original = stream._wait_readable
+        self._receiver = stream._socket
+
+        async def watched() -> None:
+            self._waiting = True
+            try:
+                await original()
+            finally:
+                self._waiting = False
+                self._woken += 1
+
+        stream._wait_readable = watched  # type: ignore[method-assign]
 
     async def run(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         while data := await source.receive_some(8 * RECORD):
             for start in range(0, len(data), self.piece):
-                await sink.send_all(data[start : start + self.piece])
+                await self._pass(data[start : start + self.piece], sink)
                 self.passed += 1
-                await trio.testing.wait_all_tasks_blocked(0.0005)
         with suppress(trio.BrokenResourceError):
             await sink.send_eof()
+
+    async def _pass(self, piece: bytes, sink: trio.SocketStream) -> None:
+        """Send to a receiver that waits; return when that has woken it, or is there and left it waiting."""
+        if self._receiver is None:  # in the handshake
+            await sink.send_all(piece)
+            return
+        while not self._waiting:
+            await trio.lowlevel.checkpoint()
+        woken, there = self._woken, arrived(self._receiver)
+        await sink.send_all(piece)
+        while self._woken == woken and not there + len(piece) <= arrived(self._receiver) < wanted(
+            self._receiver
+        ):
+            await trio.lowlevel.checkpoint()
+
+
+def arrived(sock: socket.socket) -> int:
+    """Bytes that the kernel has for it."""
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def wanted(sock: socket.socket) -> int:
+    """As many wake it."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
 
 
 @asynccontextmanager
@@ -72,6 +115,7 @@ async def slow_pair() -> AsyncIterator[tuple[TlsStream, TlsStream, SlowLink]]:
             nursery.start_soon(between)
             dialled = await DIALLING.dial(Address("127.0.0.1", port))
         async with dialled, accepted[0] as receiver:
+            link.watch(receiver)
             yield dialled, receiver, link
         relay.cancel_scope.cancel()
     for end in ends:
