@@ -49,6 +49,8 @@ def test_what_it_says_is_taken() -> None:
         ("connections = 1", ["connections", "at least"]),
         ("up = ", ["value"]),
         ('up = "1mbit"\nup = "2mbit"', ["value"]),
+        ("port = " + "9" * 5000, ["5000 digits"]),
+        ("tracker = " + "[" * 5000, ["recursion"]),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(text: str, words: list[str]) -> None:
