@@ -648,8 +648,8 @@ TLS_CALL_LOOKS: Final = 4
 """The watch must have found the same call so often: a machine that stood still for a while proves nothing."""
 
 TLS_SHUNNED_S: Final = 60.0
-"""So long nobody is let in from the network of one who did that: else he would come back at once. 16 greetings
-at once, GREETINGS_PER_NETWORK_MAX, hold us up for 4 s a minute then."""
+"""So long nobody is let in from the network of one who did that: else he would come back at once. All of
+GREETINGS_PER_NETWORK_MAX at once hold us up for 4 s a minute then."""
 
 TLS_SHUNNED_MAX: Final = 1024
 """Networks remembered for it: 100 KB."""
