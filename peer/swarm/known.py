@@ -109,8 +109,8 @@ class KnownAddresses:
         if known is not None:
             if known.is_given_up:
                 known.failures = DIAL_FAILURES_MAX - 1  # one more chance, when its rest is over
+            known.node = _expected(known, source, node, informant)
             known.source = min(known.source, source)
-            known.node = known.node or node
             return True
         if source in HEARSAY and self._told[informant] >= KNOWN_PER_INFORMANT_MAX:
             return False
@@ -158,7 +158,9 @@ class KnownAddresses:
             if known.node is not None:
                 nodes.add(known.node)
             self._dialling[known.address] = known
-            dials.append(Dial(known.address, known.node))
+            # An id on hearsay that a dial did not meet with is not insisted on: whoever told it first could
+            # else keep us from an honest peer for ever.
+            dials.append(Dial(known.address, None if known.is_hearsay and known.failures else known.node))
         return dials
 
     def deadline(self, now: float, linked: Linked) -> float | None:
@@ -255,3 +257,21 @@ class KnownAddresses:
 
     def _jittered(self, seconds: float) -> float:
         return seconds * (1 + BACKOFF_JITTER_SHARE * self._rng.random())
+
+
+def _expected(known: Known, source: Source, node: NodeId | None, informant: str) -> NodeId | None:
+    """Who is expected at an address that is told again.
+
+    Hearsay never says who is where the user, a link or the local network sends us, and those say it whatever
+    hearsay said before. Two hearsays that contradict each other say nothing. A host may speak of itself.
+    """
+    if node is None:
+        return known.node
+    if source not in HEARSAY:
+        return node if known.source in HEARSAY else known.node or node
+    if informant != known.address.host:
+        if known.source not in HEARSAY:
+            return known.node
+        if known.is_hearsay and known.node not in (None, node):
+            return None
+    return known.node or node

@@ -110,6 +110,44 @@ def test_two_addresses_of_one_node_are_not_dialled_at_once() -> None:
     assert len(dialled(pages, 0.0)) == 1
 
 
+def expected(pages: PeerBook, now: float = 0.0) -> list[NodeId | None]:
+    return [dial.node for dial in pages.next_dials(now)]
+
+
+@pytest.mark.parametrize("source", [Source.OPTION, Source.LINK, Source.LAN])
+def test_hearsay_does_not_say_who_is_where_a_link_leads(source: Source) -> None:
+    pages = book()
+    pages.add(at(1), source, 0.0)
+    pages.add(at(1), Source.TRACKER, 0.0, node=node(66), informant=TRACKER)
+    pages.add(at(1), Source.EXCHANGE, 0.0, node=node(66), informant=at(66).host)
+    assert expected(pages) == [None], "else nobody else would be let through there, for ever"
+
+
+def test_a_link_says_who_is_there_whatever_hearsay_said_before() -> None:
+    pages = book()
+    pages.add(at(1), Source.EXCHANGE, 0.0, node=node(66), informant=at(66).host)
+    pages.add(at(1), Source.LINK, 0.0, node=node(1))
+    pages.add(at(1), Source.TRACKER, 0.0, node=node(66), informant=TRACKER)
+    assert expected(pages) == [node(1)], "else the liar could stand in for the node that the link names"
+
+
+def test_hearsays_that_contradict_each_other_say_nothing() -> None:
+    pages = book()
+    pages.add(at(1), Source.EXCHANGE, 0.0, node=node(66), informant=at(66).host)
+    arrive(pages, 1, 66)
+    assert expected(pages) == [], "the liar is connected, and said that this is itself"
+    pages.add(at(1), Source.EXCHANGE, 0.0, node=node(1), informant=at(2).host)
+    assert expected(pages) == [None]
+
+
+def test_an_id_on_hearsay_that_was_not_met_is_not_insisted_on() -> None:
+    pages = book()
+    pages.add(at(1), Source.TRACKER, 0.0, node=node(66), informant=TRACKER)
+    assert expected(pages) == [node(66)]
+    pages.failed(at(1), 0.0)
+    assert expected(pages, BACKOFF_MAX_S) == [None]
+
+
 def test_back_off_doubles_to_its_limit_with_jitter() -> None:
     pages = book()
     pages.add(at(1), Source.OPTION, 0.0)
