@@ -120,7 +120,7 @@ def command(
 
     Every piece is verified before it is written. Run the same command again after an interruption: it goes on
     where the disk says it stood. What is already there is found, not fetched; a different file of the same
-    name is never overwritten.
+    name is never overwritten, and a folder of other things is not added to.
 
     Put the link in quotes: it contains characters that a shell takes for its own.
 

@@ -28,7 +28,7 @@ from peer.limits import KIB, UNCACHED_SHARE_BYTES_MIN
 from peer.manifest import Manifest
 from peer.store.filesystem import FileSlice, FileState, Folder, PathParts
 from peer.store.journal import Journal
-from peer.store.landing import Landing, check_space, check_target
+from peer.store.landing import Landing, check_space, check_strangers, check_target
 from peer.store.layout import Layout
 from peer.store.ledger import Ledger, Standing
 from peer.store.outgoing import Change, check_piece
@@ -400,6 +400,7 @@ class IncomingStore:
         check_target(self._places, wanted, good)
         existed = self._partial.exists()
         if not existed:
+            check_strangers(self._places, good)
             self._adopt(good)
             check_space(self._places, wanted, extra_bytes)
         self._partial.acquire()

@@ -10,7 +10,7 @@ from peer.buggify import Point, buggify
 from peer.errors import StorageError, StorageFullError
 from peer.ids import FileIndex
 from peer.limits import SYNC_EACH_MAX
-from peer.paths import printable
+from peer.paths import fold, printable
 from peer.store.filesystem import Folder, Kind, PathParts
 from peer.store.places import Place, Places, parents
 from peer.store.trouble import translate, trouble
@@ -40,6 +40,26 @@ def check_target(places: Places, wanted: Iterable[FileIndex], good: Container[Fi
             found = folder.kind(path)
         if found is not None:
             raise _in_the_way(folder, path, "is there and is not what the link names")
+
+
+def check_strangers(places: Places, good: Iterable[FileIndex]) -> None:
+    """Make sure that the folder at the target, if there is one, has to do with this share: some of it is
+    there, or at least nothing else. Whoever made the link chose the name, and a `bin` or a repository of the
+    user's own would take what is put into it for the user's.
+
+    Raises StorageError that names it. A file without bytes proves nothing: everybody can name one.
+    """
+    folder, top = places.folder, places.top
+    if any(places.manifest.files[number].size for number in good):
+        return
+    ours = {fold(file.path[0]) for file in places.manifest.files if file.path}
+    ours |= {fold(path[0]) for path in places.manifest.folders}
+    with trouble(folder.describe(top)):
+        if folder.kind(top) is not Kind.FOLDER:
+            return
+        strangers = any(fold(entry.name) not in ours for entry in folder.entries(top))
+    if strangers:
+        raise _in_the_way(folder, top, "is there, and has other things in it and nothing of this share")
 
 
 def check_space(places: Places, wanted: Iterable[FileIndex], extra_bytes: int) -> None:

@@ -309,6 +309,39 @@ def test_a_file_where_a_folder_must_be(folder: SimFolder) -> None:
         begin(folder, single)
 
 
+@pytest.mark.parametrize("also", [(), ("a",), ("e",)], ids=["nothing else", "another a", "an empty file"])
+def test_a_folder_of_other_things_is_not_added_to(folder: SimFolder, also: PathParts) -> None:
+    """The name is the link's: `bin` in a home, or a repository, would take what is put there for its own."""
+    folder.make_folder((NAME,))
+    write(folder, (NAME, "mine"), b"mine")
+    wanted = None
+    if also:
+        write(folder, (NAME, *also), b"" if also == ("e",) else b"another")
+        wanted = [SHARE.file("b", "c")]
+    before = tree(folder)
+    with pytest.raises(StorageError, match="share is there, and has other things in it and nothing of this"):
+        resume(folder, SHARE, wanted)
+    assert tree(folder) == before
+
+
+def test_a_folder_with_some_of_the_share_is_added_to(folder: SimFolder) -> None:
+    folder.make_folder((NAME,))
+    write(folder, (NAME, "a"), SHARE.files[("a",)])
+    write(folder, (NAME, "notes"), b"mine")
+    finish(resume(folder, SHARE), SHARE)
+    assert tree(folder) == {**expected_tree(SHARE), (NAME, "notes"): b"mine"}
+
+
+def test_a_download_that_has_begun_goes_on_beside_other_things(folder: SimFolder) -> None:
+    store = begin(folder)
+    store.write_piece(PieceIndex(0), SHARE.piece(0))
+    store.close()
+    folder.make_folder((NAME,))
+    write(folder, (NAME, "notes"), b"mine")
+    finish(resume(folder, SHARE), SHARE)
+    assert tree(folder) == {**expected_tree(SHARE), (NAME, "notes"): b"mine"}
+
+
 def test_what_appears_at_the_target_meanwhile_is_not_replaced(folder: SimFolder) -> None:
     store = begin(folder)
     fetch(store, SHARE)
