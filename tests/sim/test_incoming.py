@@ -334,7 +334,7 @@ def test_a_folder_with_some_of_the_share_is_added_to(folder: SimFolder) -> None:
 
 def test_a_download_that_has_begun_goes_on_beside_other_things(folder: SimFolder) -> None:
     store = begin(folder)
-    store.write_piece(PieceIndex(0), SHARE.piece(0))
+    store.write_piece(PieceIndex(0), SHARE.piece(PieceIndex(0)))
     store.close()
     folder.make_folder((NAME,))
     write(folder, (NAME, "notes"), b"mine")
