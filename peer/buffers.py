@@ -4,14 +4,20 @@ A piece of some MiB would otherwise be allocated for every arriving piece, and t
 much as receiving into them. The pool keeps what comes back, up to a bound; it never refuses and never waits:
 how much is lent at once is bounded by those who borrow (one answer at a time on each connection).
 
+A large one is memory that the system gives when it is written to and not before: the other side says how long
+its answer will be, and shall not take our memory by saying so.
+
 It holds no reference to what is lent, so a buffer that an error path forgets is merely collected.
 """
 
+import mmap
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from peer.errors import LocalProtocolError
-from peer.limits import BUFFER_POOL_BYTES_MAX
+from peer.limits import BUFFER_POOL_BYTES_MAX, BUFFER_UNTOUCHED_BYTES_MIN
+
+_Memory: TypeAlias = bytearray | mmap.mmap
 
 
 class Buffers(Protocol):
@@ -40,7 +46,7 @@ class BufferPool:
 
     def __init__(self, kept_bytes_max: int = BUFFER_POOL_BYTES_MAX) -> None:
         self._kept_bytes_max = kept_bytes_max
-        self._kept: dict[int, dict[int, bytearray]] = {}
+        self._kept: dict[int, dict[int, _Memory]] = {}
         """By capacity; there by identity, which tells at once whether a buffer is kept already."""
         self._kept_bytes = 0
         self._lent_bytes = 0
@@ -58,7 +64,7 @@ class BufferPool:
             self._kept_bytes -= capacity
             self._reused += 1
         else:
-            memory = bytearray(capacity)
+            memory = _fresh(capacity)
             self._allocated += 1
         self._lent_bytes += capacity
         return memoryview(memory)[:size]
@@ -71,16 +77,16 @@ class BufferPool:
             memory = view.obj
         except ValueError:
             raise LocalProtocolError("this buffer was given back before") from None
-        if not isinstance(memory, bytearray) or self._is_kept(memory):
+        if not isinstance(memory, bytearray | mmap.mmap) or self._is_kept(memory):
             raise LocalProtocolError("this buffer is not on loan from this pool")
         view.release()  # a late use of it now fails instead of writing into somebody else's piece
         self._lent_bytes -= len(memory)
         self._keep(memory)
 
-    def _is_kept(self, memory: bytearray) -> bool:
+    def _is_kept(self, memory: _Memory) -> bool:
         return id(memory) in self._kept.get(len(memory), ())
 
-    def _keep(self, memory: bytearray) -> None:
+    def _keep(self, memory: _Memory) -> None:
         capacity = len(memory)
         for size, others in self._kept.items():  # what is used now is likelier to be used next
             while others and size != capacity and self._kept_bytes + capacity > self._kept_bytes_max:
@@ -101,3 +107,10 @@ class BufferPool:
         assert all(id(memory) == key for kept in self._kept.values() for key, memory in kept.items())
         assert all(len(memory) == size for size, kept in self._kept.items() for memory in kept.values())
         assert self._lent_bytes >= 0
+
+
+def _fresh(capacity: int) -> _Memory:
+    """New memory. A `bytearray` is filled with zeros, which takes all of it at once."""
+    if capacity < BUFFER_UNTOUCHED_BYTES_MIN:
+        return bytearray(capacity)
+    return mmap.mmap(-1, capacity, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

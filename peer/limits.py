@@ -121,6 +121,10 @@ no more than this is read early and must be copied."""
 SCRATCH_BYTES: Final = 64 * KIB
 """Where payload goes that nobody wants: held only while it passes."""
 
+BUFFER_UNTOUCHED_BYTES_MIN: Final = 256 * KIB
+"""From here on a new buffer is taken from the system page by page, as it is written to: 200 peers that each
+announce a manifest of 32 MiB and send a byte of it would else take 6 GiB."""
+
 BUFFER_POOL_BYTES_MAX: Final = 64 * MIB
 """Piece buffers kept for reuse: 64 links with 1 MiB pieces. More in use is possible, more kept is not."""
 
