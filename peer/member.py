@@ -24,7 +24,14 @@ from peer.greeting import Greeted, window
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import GOODBYE_GRACE_S, LINK_TICK_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
+from peer.limits import (
+    EXPELLED_TOLD_MAX,
+    GOODBYE_GRACE_S,
+    LINK_TICK_S,
+    LINKS_ENOUGH,
+    PROTOCOL_VERSION,
+    TICK_S,
+)
 from peer.link import LOST, Link
 from peer.manifest import Manifest
 from peer.news import News
@@ -83,7 +90,7 @@ class Member:
         self.outflow: Outflow | None = None
         self.trackers: TrackerClient | None = None
         self.expelled: list[str] = []
-        """One line for each peer that was sent away for bad bytes."""
+        """One line for each of the last peers that were sent away for bad bytes."""
         self.unreadable: dict[str, None] = {}
         """One line for each trouble with what we share, once each, in order."""
         self.started_at = self.progressed_at = trio.current_time()
@@ -364,6 +371,7 @@ class Member:
 
     def _expel(self, link: Link, reason: str) -> None:
         self.expelled.append(f"{link.address} ({link.node.hex()[:12]}): {reason}")
+        del self.expelled[:-EXPELLED_TOLD_MAX]
         self.book.ban(link.node, link.host)
 
     def _is_short_of_links(self) -> bool:

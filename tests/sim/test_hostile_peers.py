@@ -60,6 +60,16 @@ async def test_one_bad_peer_beside_an_honest_one(name: str, autojump_clock: Mock
         await fetch_with(world, 1, BEHAVIOURS[name])
 
 
+async def test_of_the_liars_the_last_are_remembered_by_name(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peer.member.EXPELLED_TOLD_MAX", 3)
+    async with open_world(2) as world:
+        fetch = await fetch_with(world, 5, hostile.liar(PIECES, PIECE))
+        assert len(fetch.member.expelled) == 3
+        assert fetch.member.book.statistics().banned == 5
+
+
 async def test_liars_are_sent_away_after_one_piece_each(autojump_clock: MockClock) -> None:
     liars = 5
     async with open_world(2) as world:
