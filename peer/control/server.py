@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 RECEIVE_BYTES = 64 * 1024
 
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+"""The other side is."""
+
 
 class Handler(Protocol):
     """Who does what is asked."""
@@ -63,7 +66,7 @@ class ControlServer:
                     await stream.send_all(_refusal(0, "too many commands talk to the daemon: try again"))
                 return
             await _Conversation(stream, self._handler).run()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except _GONE:
             pass
         finally:
             self._connections -= 1
@@ -82,15 +85,21 @@ class _Conversation:
     async def run(self) -> None:
         with self._scope:
             async with trio.open_nursery() as nursery:
-                while data := await self._stream.receive_some(RECEIVE_BYTES):
-                    self._reader.feed(data)
-                    answers: list[bytes] = []
-                    whole = self._take(answers, nursery)
-                    if answers:
-                        await self._send(b"".join(answers))
-                    if not whole:
-                        break
+                # Here and not outside: a nursery puts what is raised in it into a group. Who hangs up with an
+                # answer unread, as Ctrl-C does, resets the connection.
+                with suppress(*_GONE):
+                    await self._listen(nursery)
                 nursery.cancel_scope.cancel()  # nobody is left who wants to know
+
+    async def _listen(self, nursery: trio.Nursery) -> None:
+        while data := await self._stream.receive_some(RECEIVE_BYTES):
+            self._reader.feed(data)
+            answers: list[bytes] = []
+            whole = self._take(answers, nursery)
+            if answers:
+                await self._send(b"".join(answers))
+            if not whole:
+                return
 
     def _take(self, answers: list[bytes], nursery: trio.Nursery) -> bool:
         """Go through the frames that are here. False: what comes is no stream of frames."""
@@ -129,10 +138,10 @@ class _Conversation:
         answer: Done | Failed
         try:
             answer = Done(id, await self._handler.perform(request, report))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return
         except Exception as error:
             leaf = _leaf(error)
+            if isinstance(leaf, _GONE):
+                return
             if isinstance(leaf, ManyhandsError):
                 answer = Failed(id, int(leaf.exit_code), str(leaf))
             else:
@@ -140,7 +149,7 @@ class _Conversation:
                 answer = Failed(id, ExitCode.INTERNAL, f"internal error: {leaf!r} (please report it)")
         finally:
             self._pending.discard(id)
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        with suppress(*_GONE):
             await self._send(encode_answer(answer))
 
     async def _send(self, data: bytes) -> None:
