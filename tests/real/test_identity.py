@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from peer.errors import StorageError
+from peer.home import Home
 from peer.identity import KEY_FILE, Identity, load_or_create_identity
 
 
@@ -112,3 +113,13 @@ def test_the_private_key_is_not_printed() -> None:
 def test_importing_it_does_not_import_cryptography() -> None:
     code = "import sys, peer.identity; sys.exit('cryptography' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_home_is_one_process_at_a_time(tmp_path: Path) -> None:
+    """Row 14 of the faults: two nodes with one key would be one node to everybody else."""
+    first = Home(tmp_path)
+    with pytest.raises(StorageError, match=f"another peer is running with the home {tmp_path}.*--home DIR"):
+        Home(tmp_path)
+    Home(tmp_path, exclusive=False).close()  # to look is allowed
+    first.close()
+    Home(tmp_path).close()
