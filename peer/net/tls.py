@@ -89,7 +89,7 @@ class TlsStream(Stream):
         """Prove and verify. Raises `HandshakeError`, or what a broken stream raises."""
         try:
             await self._drive(self._socket.do_handshake)
-        except trio.BrokenResourceError as error:
+        except (trio.BrokenResourceError, RemoteProtocolError) as error:
             raise HandshakeError(str(error).removeprefix(LOST)) from error
         if self._socket.selected_alpn_protocol() != ALPN:
             raise HandshakeError("it does not speak this protocol")

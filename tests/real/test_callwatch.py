@@ -63,6 +63,17 @@ async def test_key_updates_without_end_are_cut_off(monkeypatch: pytest.MonkeyPat
                 await stream.receive_into(memoryview(bytearray(100)))
 
 
+async def test_in_a_handshake_it_is_a_handshake_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What accepts and dials is to raise, whoever calls it."""
+    transport = TlsTransport(Identity.generate(), PUBLIC)
+    monkeypatch.setattr(transport._watch, "has_cut", lambda sock: True)
+    (listener,) = await transport.listen("127.0.0.1", 0)
+    async with listener:
+        await (await TcpTransport().dial(listener.address)).aclose()
+        with pytest.raises(HandshakeError, match="without end"):
+            await transport.accept(await listener.accept())
+
+
 async def test_a_stranger_of_a_network_that_did_so_is_not_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     transport = TlsTransport(Identity.generate(), PUBLIC)
     (listener,) = await transport.listen("127.0.0.1", 0)
