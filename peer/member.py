@@ -12,6 +12,7 @@ from itertools import count
 
 import trio
 
+from peer import limits
 from peer.bitfield import Block
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
@@ -24,14 +25,7 @@ from peer.greeting import Greeted, window
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import (
-    EXPELLED_TOLD_MAX,
-    GOODBYE_GRACE_S,
-    LINK_TICK_S,
-    LINKS_ENOUGH,
-    PROTOCOL_VERSION,
-    TICK_S,
-)
+from peer.limits import GOODBYE_GRACE_S, LINK_TICK_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
 from peer.link import LOST, Link
 from peer.manifest import Manifest
 from peer.news import News
@@ -371,7 +365,7 @@ class Member:
 
     def _expel(self, link: Link, reason: str) -> None:
         self.expelled.append(f"{link.address} ({link.node.hex()[:12]}): {reason}")
-        del self.expelled[:-EXPELLED_TOLD_MAX]
+        del self.expelled[: -limits.EXPELLED_TOLD_MAX]
         self.book.ban(link.node, link.host)
 
     def _is_short_of_links(self) -> bool:
