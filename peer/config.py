@@ -124,10 +124,7 @@ def parse(text: str, shown: str) -> dict[str, Any]:
     """The values of a configuration file by key. shown: how messages call the file. Raises UsageError."""
     try:
         values = tomllib.loads(text)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # also a number of 5,000 digits, and lists in lists in lists
+    except (ValueError, RecursionError) as error:  # also 5,000 digits, and lists in lists in lists
         raise UsageError(f"{shown}: {error}") from error
     for name, value in values.items():
         key = BY_NAME.get(name)

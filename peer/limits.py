@@ -650,7 +650,7 @@ CLOSE_NOTIFY_S: Final = 1.0
 
 TLS_CALL_S: Final = 0.25
 """For one call of OpenSSL, which takes milliseconds at most unless the other side keeps feeding it. Nothing
-else happens meanwhile, so short; but a busy machine may well leave us out for a tenth of a second."""
+else happens meanwhile, so short. Half of it must have been work: the rest may be a busy machine's."""
 
 TLS_CALL_LOOKS: Final = 4
 """The watch must have found the same call so often: a machine that stood still for a while proves nothing."""

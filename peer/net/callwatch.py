@@ -7,6 +7,9 @@ call, and with it the event loop, from ever coming back. The standard library ha
 that takes too long: its descriptor becomes a socket whose other side is closed, and OpenSSL finds the end.
 Merely to shut the socket down would leave what the kernel has received, some seconds' worth of key updates.
 
+Too long is processor time, not the clock's, where the system tells them apart: on a machine where others have
+the processors a call stands still for as long as they like, and whoever is at its other end has done nothing.
+
 The network of whoever did that is not let in for a while. The thread lives while there are streams; a call
 costs two assignments.
 """
@@ -14,8 +17,10 @@ costs two assignments.
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock, Thread
+from functools import partial
+from threading import Lock, Thread, get_ident
 
 from peer.limits import TLS_CALL_LOOKS, TLS_CALL_S, TLS_SHUNNED_MAX, TLS_SHUNNED_S
 from peer.swarm.addresses import is_loopback, network_of
@@ -28,17 +33,20 @@ class CallWatch:
         self._lock = Lock()
         self._streams = 0
         self._thread: Thread | None = None
+        self._clock = _processor_clock()
         self._calls = 0
         self._calling: socket.socket | None = None
         self._cut: socket.socket | None = None
         self._seen = self._looks = 0
+        self._worked = 0.0
         self._shunned: dict[str, float] = {}
 
     def opened(self) -> None:
-        """There is one more socket."""
+        """There is one more socket. Called by the thread that is going to call OpenSSL."""
         with self._lock:
             self._streams += 1
             if self._thread is None:
+                self._clock = _processor_clock()
                 self._thread = Thread(target=self._watch, name="calls of OpenSSL", daemon=True)
                 self._thread.start()
 
@@ -86,10 +94,12 @@ class CallWatch:
 
     def _look(self) -> None:
         # In this order: where the count is still the same, the socket is that of the same call.
-        sock, calls = self._calling, self._calls
-        self._looks = self._looks + 1 if sock is not None and calls == self._seen else 0
-        self._seen = calls
-        if sock is not None and self._looks >= TLS_CALL_LOOKS:
+        sock, calls, now = self._calling, self._calls, self._clock()
+        if sock is None or calls != self._seen:
+            self._seen, self._looks, self._worked = calls, 0, now
+            return
+        self._looks += 1
+        if self._looks >= TLS_CALL_LOOKS and now - self._worked >= TLS_CALL_S / 2:
             with suppress(OSError):  # no descriptor left: at the next look
                 self._cut_off(sock)
 
@@ -99,3 +109,9 @@ class CallWatch:
         with dead:
             self._cut = sock
             os.dup2(dead.fileno(), sock.fileno(), inheritable=False)
+
+
+def _processor_clock() -> Callable[[], float]:
+    """Seconds that this thread has had of a processor; of the clock where nobody tells (macOS)."""
+    clock_of = getattr(time, "pthread_getcpuclockid", None)
+    return time.monotonic if clock_of is None else partial(time.clock_gettime, clock_of(get_ident()))

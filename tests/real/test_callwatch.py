@@ -3,6 +3,7 @@
 import _ssl
 import ctypes
 import errno
+import itertools
 import socket
 import ssl
 from contextlib import suppress
@@ -113,8 +114,16 @@ def test_the_thread_is_there_while_sockets_are() -> None:
     assert watch._thread is None
 
 
-def test_only_a_call_that_is_found_again_and_again_is_cut_off() -> None:
+def at_work() -> CallWatch:
+    """Its thread works whenever it is looked at."""
     watch = CallWatch()
+    worked = itertools.count()
+    watch._clock = lambda: 7.0 + next(worked) * TLS_CALL_S / TLS_CALL_LOOKS
+    return watch
+
+
+def test_only_a_call_that_is_found_again_and_again_is_cut_off() -> None:
+    watch = at_work()
     one, two = socket.socketpair()
     with one, two:
         for _ in range(10 * TLS_CALL_LOOKS):  # always one under way, each another
@@ -137,11 +146,27 @@ def test_only_a_call_that_is_found_again_and_again_is_cut_off() -> None:
         assert one.recv(100) == b""
 
 
+def test_a_call_that_stands_still_is_not_cut_off() -> None:
+    """On a full machine a call lasts as long as others have the processors, whoever is at its other end."""
+    watch = at_work()
+    working, watch._clock = watch._clock, lambda: 7.0
+    one, two = socket.socketpair()
+    with one, two:
+        watch.begin(one)
+        for _ in range(10 * TLS_CALL_LOOKS):
+            watch._look()
+        assert not watch.has_cut(one)
+        watch._clock = working
+        for _ in range(TLS_CALL_LOOKS):
+            watch._look()
+        assert watch.has_cut(one)
+
+
 def test_without_a_descriptor_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def lack() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    watch = CallWatch()
+    watch = at_work()
     one, two = socket.socketpair()
     with one, two:
         watch.begin(one)
