@@ -6,7 +6,7 @@ from typing import Final
 
 from lab.large.peers import Access, Peer, Share
 from lab.large.swarm import NEIGHBOURS, Swarm
-from lab.simulate.outcome import PATIENCE, PATIENCE_S, Member, Outcome
+from lab.simulate.outcome import Member, Outcome, gives_up_at
 from lab.simulate.policies import Chosen, by_name
 from lab.simulate.rule import errors_are_usage
 from lab.simulate.scenario import Group, Scenario
@@ -41,8 +41,7 @@ class Run:
         )
         self._members: list[Member] = []
         self._open = scenario.peers
-        patience = PATIENCE * (scenario.bound() or 0) + PATIENCE_S + self._last_comes()
-        self._ends_at = patience if scenario.ends_at is None else scenario.ends_at
+        self._ends_at = inf if scenario.ends_at is None else scenario.ends_at
         self._whose: dict[int, tuple[Member, Group]] = {}
 
     def run(self) -> Outcome:
@@ -58,9 +57,14 @@ class Run:
         origin = swarm.add(Access(_up(scenario.origin.up), None, scenario.origin.latency), origin=True)
         if scenario.origin.dies_at is not None:
             agenda.at(scenario.origin.dies_at, swarm.remove, origin)
+        last_comes = 0.0
         for number, group in enumerate(scenario.groups):
-            for index, time in enumerate(group.times(self._rng)):
+            times = group.times(self._rng)
+            last_comes = max(last_comes, group.last_comes(times))
+            for index, time in enumerate(times):
                 agenda.at(time, self._join, number, index, group)
+        if scenario.ends_at is None:
+            self._ends_at = gives_up_at(scenario.bound(), last_comes)
 
     def go_on(self, until: float = inf) -> None:
         """Until that time, or its end."""
@@ -70,14 +74,11 @@ class Run:
         """As it stands now."""
         return Outcome(tuple(self._members), self.swarm.agenda.now, 0, self.swarm.transfer.digest())
 
-    def _last_comes(self) -> float:
-        return max(group.joins_at + 2 * group.count * group.every for group in self._scenario.groups)
-
     def _join(self, number: int, index: int, group: Group) -> None:
         member = Member(number, index, self.swarm.agenda.now)
         self._members.append(member)
         peer = self._enter(member, group, None)
-        if group.crashes_at is not None:
+        if group.crashes_at is not None and group.crashes_at > member.joined:
             self.swarm.agenda.at(group.crashes_at, self._crash, peer)
 
     def _enter(self, member: Member, group: Group, have: Bitfield | None) -> Peer:

@@ -3,8 +3,15 @@
 from dataclasses import dataclass
 
 PATIENCE = 20.0
-"""In virtual time a run ends after so many times its bound, and PATIENCE_S more, whoever is not complete."""
+"""In virtual time a run ends so many times its bound, and PATIENCE_S, after the last has come, whoever is not
+complete."""
 PATIENCE_S = 300.0
+
+
+def gives_up_at(bound: float | None, last_comes: float) -> float:
+    """When a run in virtual time is ended that has not come to an end itself. last_comes: when the last peer
+    comes, or comes back, before which nobody can have waited for it in vain."""
+    return last_comes + PATIENCE * (bound or 0.0) + PATIENCE_S
 
 
 @dataclass(slots=True)
@@ -34,5 +41,5 @@ class Outcome:
     @property
     def last(self) -> float | None:
         """When the last of them was complete; None if somebody never was."""
-        times = [member.done for member in self.members]
-        return None if None in times else max(time for time in times if time is not None)
+        times = [member.done for member in self.members if member.done is not None]
+        return max(times) if times and len(times) == len(self.members) else None

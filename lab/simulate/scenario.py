@@ -39,7 +39,7 @@ names the key, and the nearest one that there is.
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
@@ -129,6 +129,11 @@ class Group:
         gaps = accumulate(rng.expovariate(1 / self.every) for _ in range(self.count))
         return [self.joins_at + time for time in gaps]
 
+    def last_comes(self, times: Sequence[float]) -> float:
+        """When the last of them comes, or comes back; times: when each of them comes."""
+        returns = [] if self.returns_at is None else [self.returns_at]
+        return max([*times, *returns])
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -191,13 +196,15 @@ class Scenario:
 
     def bound(self) -> float | None:
         """Nobody can have everybody complete sooner (Kumar & Ross, all there from the beginning, downlinks
-        counted); None where an uplink is not limited, or peers come and go for ever."""
-        ups = [group.given for group in self.groups for _ in range(group.count)]
-        if self.origin.up is None or self.ends_at is not None or any(up is None for up in ups):
+        counted); None where no line is limited, or peers come and go for ever."""
+        if self.ends_at is not None:
             return None
+        ups = [group.given for group in self.groups for _ in range(group.count)]
+        rates = [inf if up is None else 8 * up for up in ups]
         downs = [group.down for group in self.groups if group.down is not None]
-        rates = [8 * up for up in ups if up is not None]
         down = 8 * min(downs) if downs else None
+        if self.origin.up is None:  # then it could serve them all, and what is left is the slowest downlink
+            return None if down is None else 8.0 * self.size / down
         return float(bounds.kumar_ross(8.0 * self.size, [8 * self.origin.up], rates, down).time)
 
 
@@ -263,6 +270,8 @@ def _group(table: Mapping[str, Any], number: int) -> Group:
         crashes_at=_read(table, "crashes_at", _time, where, None),
         returns_at=_read(table, "returns_at", _time, where, None),
     )
+    if group.crashes_at is not None and group.crashes_at <= group.joins_at:
+        raise UsageError(f"{where}: crashes_at must come after joins_at: nobody of them is there before")
     if group.returns_at is not None and (group.crashes_at is None or group.returns_at <= group.crashes_at):
         raise UsageError(f"{where}: returns_at must come after crashes_at")
     return group

@@ -5,7 +5,7 @@ from random import Random
 
 import trio
 
-from lab.simulate.outcome import PATIENCE, PATIENCE_S, Member, Outcome
+from lab.simulate.outcome import Member, Outcome, gives_up_at
 from lab.simulate.policies import LOTTERY, Chosen, by_name
 from lab.simulate.rule import Candidate, errors_are_usage
 from lab.simulate.scenario import Group, Scenario
@@ -53,7 +53,8 @@ class _Run:
 
     async def run(self) -> Outcome:
         scenario = self._scenario
-        patience = PATIENCE * (scenario.bound() or 0) + PATIENCE_S
+        last_comes = max(group.last_comes(group.times(self._rng)) for group in scenario.groups)
+        patience = gives_up_at(scenario.bound(), last_comes)
         traces = None if self._lines is None else self._event_trace
         async with open_world(self._rng.getrandbits(32), self._trace, traces) as world:
             origin = await world.add_peer(
@@ -107,7 +108,7 @@ class _Run:
         self._numbers[machine.name] = len(self._numbers) + 1
         fetch = self._fetch(machine, group, origin, link)
         self._machines.append(machine)
-        if group.crashes_at is not None:
+        if group.crashes_at is not None and group.crashes_at > member.joined:
             with trio.move_on_at(begun + group.crashes_at):
                 await fetch.wait()
             if not fetch.member.complete.is_set():

@@ -35,7 +35,14 @@ def test_defaults_and_units() -> None:
 
 def test_the_bound_is_kurose_and_ross() -> None:
     assert parse(SMALL).bound() == pytest.approx(3 * (1 << 20) / (1e6 + 3e5))
-    assert parse(SMALL.replace('up = "800kbit"', 'up = "none"')).bound() is None
+
+
+def test_the_bound_of_lines_without_a_limit_is_that_of_the_others() -> None:
+    no_origin, no_peer = ('up = "8mbit"', 'up = "none"'), ('up = "800kbit"', 'up = "none"')
+    assert parse(SMALL.replace(*no_peer)).bound() == pytest.approx((1 << 20) / 1e6)
+    assert parse(SMALL.replace(*no_origin)).bound() is None
+    assert parse(SMALL.replace(*no_origin) + 'down = "80kbit"').bound() == pytest.approx((1 << 20) / 1e4)
+    assert parse('ends_at = "1m"\n' + SMALL).bound() is None
 
 
 @pytest.mark.parametrize(
@@ -55,6 +62,7 @@ def test_the_bound_is_kurose_and_ross() -> None:
         (SMALL + 'crashes_at = "5s"\nreturns_at = "4s"', "must come after"),
         (SMALL + 'joins_at = "soon"', "joins_at"),
         ("share = 1", "must be a table"),
+        (SMALL + 'joins_at = "9s"\ncrashes_at = "9s"', "must come after joins_at"),
         ('peers = "many"\n[share]\nsize = "1MiB"', "must be tables"),
     ],
 )

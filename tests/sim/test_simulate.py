@@ -1,9 +1,12 @@
 """`lab simulate`: whole nodes from a scenario, the same each time, never faster than theory."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lab.large.run import simulate as simulate_large
+from lab.simulate.outcome import Outcome
 from lab.simulate.report import SeedRun, result
 from lab.simulate.scenario import parse
 from lab.simulate.small import simulate
@@ -42,3 +45,42 @@ def test_who_never_completes_is_counted() -> None:
     outcome = simulate(scenario, 1)
     assert outcome.last is None
     assert "2 of 2 peers never completed" in result(scenario, [SeedRun(1, outcome)]).summary[0]
+
+
+LATE = """
+[share]
+size = "64KiB"
+[origin]
+up = "1mbit"
+[[peers]]
+[[peers]]
+"""
+
+
+@pytest.mark.parametrize("play", [simulate, simulate_large])
+@pytest.mark.parametrize(
+    "late", ['joins_at = "20m"', 'crashes_at = "10ms"\nreturns_at = "20m"'], ids=["joins", "returns"]
+)
+def test_whoever_comes_late_is_waited_for(play: Callable[..., Outcome], late: str) -> None:
+    outcome = play(parse(LATE + late), 1)
+    assert len(outcome.members) == 2
+    assert outcome.last is not None, "everybody completes"
+    assert 1200 < outcome.last < 1210
+
+
+@pytest.mark.parametrize("play", [simulate, simulate_large])
+def test_a_slow_origin_is_waited_for_where_uplinks_have_no_limit(play: Callable[..., Outcome]) -> None:
+    outcome = play(parse(LATE.replace("64KiB", "1MiB").replace("1mbit", "16kbit")), 1)
+    assert outcome.last is not None, "everybody completes"
+    assert outcome.last > (1 << 20) / 2000
+
+
+@pytest.mark.parametrize("play", [simulate, simulate_large])
+def test_a_power_loss_strikes_who_is_there(play: Callable[..., Outcome]) -> None:
+    outcome = play(parse(LATE + 'count = 2\nevery = "1m"\ncrashes_at = "10ms"'), 1)
+    assert [member.done is None for member in outcome.members] == [False, True, False]
+
+
+def test_where_nobody_came_nobody_was_the_last() -> None:
+    over = parse('ends_at = "1s"\n' + LATE.replace("[[peers]]", "", 1) + 'joins_at = "2s"')
+    assert simulate_large(over, 1).last is None
