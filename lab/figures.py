@@ -5,6 +5,7 @@ extra: it is imported only when a figure is drawn, and `missing()` says in one l
 """
 
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,9 @@ def save(plot: Plot, folder: Path) -> dict[str, Path]:
 
     written: dict[str, Path] = {}
     for theme in THEMES:
-        with mpl.rc_context(_settings(theme)):
+        with mpl.rc_context(_settings(theme)), warnings.catch_warnings():
+            # Of a user's own title: the font draws a box for it, which is what there is to say.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
             figure = Figure(figsize=plot.size)
             FigureCanvasAgg(figure)  # so that layout can measure text
             _frame(figure, plot, theme)
@@ -185,6 +188,7 @@ def _settings(theme: Theme) -> Any:  # a mapping; matplotlib types its keys one 
         "legend.fontsize": 9,
         "font.family": "DejaVu Sans",
         "font.size": 10,
+        "text.parse_math": False,  # a title is a user's text, with dollars that mean dollars
         "svg.hashsalt": "manyhands",
     }
 

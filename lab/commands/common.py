@@ -61,7 +61,7 @@ class Output:
                 f"report: {self.folder / report.REPORT_NAME} ({figures} figure files, {report.RESULTS_NAME})"
             )
         if self.as_json:
-            click.echo(json.dumps(result.to_json(), ensure_ascii=False, allow_nan=False))
+            click.echo(json.dumps(report.finite(result.to_json()), ensure_ascii=False, allow_nan=False))
         elif not shown:
             from lab import screen
 

@@ -79,6 +79,10 @@ REAL_SHARE_BYTES_MAX: Final = 1 << 30
 """Every process has a copy on disk."""
 
 
+TITLE_CHARS: Final = 200
+"""Three lines above a figure: more would leave no room for it."""
+
+
 class World(StrEnum):
     """Where a scenario is run."""
 
@@ -214,6 +218,8 @@ def parse(text: str) -> Scenario:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"not TOML: {error}") from error
+    except (ValueError, RecursionError):  # the parser's own limits: thousands of digits, or of brackets
+        raise UsageError("not a scenario: a number in it is too long, or lists are nested too deep") from None
     _known(document, ("title", "ends_at", "share", "origin", "network", "policies", "peers"), "the scenario")
     share, network, policies = (_table(document, key) for key in ("share", "network", "policies"))
     _known(share, ("size", "piece"), "[share]")
@@ -223,7 +229,7 @@ def parse(text: str) -> Scenario:
         raise UsageError('[share] needs a size, such as size = "8MiB"')
     scenario = Scenario(
         size=_read(share, "size", _size, "[share]", 0),
-        title=_read(document, "title", _text, "the scenario", "A swarm"),
+        title=_read(document, "title", _title, "the scenario", "A swarm"),
         origin=_origin(_table(document, "origin")),
         groups=tuple(_group(group, number) for number, group in enumerate(_tables(document), 1)),
         ends_at=_read(document, "ends_at", _time, "the scenario", None),
@@ -312,6 +318,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("must be text in quotes")
     return value
+
+
+def _title(value: Any) -> str:
+    if len(_text(value)) > TITLE_CHARS or not value.isprintable():
+        raise ValueError(f"must be one line of at most {TITLE_CHARS} characters")
+    return str(value)
 
 
 def _size(value: Any) -> int:

@@ -63,6 +63,10 @@ def test_the_bound_of_lines_without_a_limit_is_that_of_the_others() -> None:
         (SMALL + 'joins_at = "soon"', "joins_at"),
         ("share = 1", "must be a table"),
         (SMALL + 'joins_at = "9s"\ncrashes_at = "9s"', "must come after joins_at"),
+        ("count = " + 5000 * "9", "a number in it is too long"),
+        ("peers = " + 5000 * "[", "nested too deep"),
+        ('title = "one\\ntwo"\n' + SMALL, "must be one line"),
+        (f'title = "{201 * "x"}"\n' + SMALL, "at most 200 characters"),
         ('peers = "many"\n[share]\nsize = "1MiB"', "must be tables"),
     ],
 )
