@@ -114,7 +114,7 @@ class Rule:
     @property
     def takes_hints(self) -> bool:
         """Whether pieces that a link would rather leave to others are kept from it for a while."""
-        return bool(getattr(self._object, "takes_hints", True))
+        return self._asked("takes_hints", lambda: bool(getattr(self._object, "takes_hints", True)))
 
     def check(self, method: str) -> None:
         """Raises UsageError unless it can be called as it will be."""
@@ -176,7 +176,9 @@ class Rule:
     def _asked(self, method: str, call: Callable[[], T]) -> T:
         try:
             return _interruptible()(call)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
+        except (
+            BaseException
+        ) as error:  # of a call that no cancellation reaches: whatever it is, it is the user's
             where = f"policy {self._name}: {method}{line_of(error, self._name.rpartition(':')[0])}"
             if isinstance(error, KeyboardInterrupt):
                 raise PolicyInterruptedError(where) from None

@@ -4,113 +4,27 @@ trio shuffles its ready tasks on purpose. To run a seed twice the same way takes
 trio's own generator, as trio's tests, pytest-trio and Hypothesis do (trio issue #3089); that, and a look at
 whether any task can run (`sim/clock.py`), is done here and nowhere else, with trio's version pinned and a
 test that compares two processes.
-
-The guard is there because the mistakes that it catches are silent: the virtual clock jumps over a worker
-thread that is still busy (trio issue #456), and a wall-clock time or a stray descriptor only makes some runs
-differ.
 """
 
-import builtins
 import gc
-import io
-import os
 import random
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar, TypeVarTuple
 
 import trio
 import trio._core._instrumentation as trio_instruments
 import trio._core._run as trio_run
-import trio._core._thread_cache as trio_threads
 
 from peer.sim.clock import Loop, VirtualClock
+from peer.sim.seal import sealed
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Forbidden:
-    """Names of one owner that a simulated node may not call; they work for callers in the exempt modules."""
-
-    owner: object
-    names: tuple[str, ...]
-    exempt: tuple[str, ...] = ()
-
-
-# Tracebacks and warnings quote their source lines.
-READERS = ("linecache", "tokenize", "_pytest")
-
-# A log record carries the time; trio's runner times its instruments and its real clock.
-TIMERS = ("logging", "trio", "_pytest", "hypothesis")
-
-FORBIDDEN = (
-    Forbidden(trio_threads.ThreadCache, ("start_thread_soon",)),
-    Forbidden(threading.Thread, ("start",)),
-    Forbidden(socket.socket, ("__init__",)),
-    Forbidden(socket, ("socketpair", "getaddrinfo")),
-    Forbidden(subprocess.Popen, ("__init__",)),
-    Forbidden(builtins, ("open",), READERS),
-    Forbidden(io, ("open",), READERS),
-    Forbidden(os, ("open", "mkdir", "rmdir", "rename", "replace", "remove", "unlink", "link", "symlink")),
-    Forbidden(os, ("scandir", "listdir", "fork", "system", "posix_spawn", "urandom", "pipe")),
-    Forbidden(os, ("stat", "lstat", "access", "statvfs", "chmod", "utime", "truncate"), READERS),
-    Forbidden(random, ("_urandom",)),  # what `secrets` and `SystemRandom` draw from
-    Forbidden(time, ("time", "time_ns", "monotonic", "monotonic_ns"), TIMERS),
-    Forbidden(time, ("perf_counter", "perf_counter_ns"), TIMERS),
-    Forbidden(time, ("sleep",)),
-)
-
-
 COLLECT_AFTER = 50_000
 """Objects that may be made and live on before cyclic garbage is looked for. With Python's own 700 a tenth of
 the time of fifty nodes went there, to find nothing: what lives there lives long, and hardly in cycles."""
-
-
-class SealedError(RuntimeError):
-    """A simulation reached for the real world. Not an OSError, so that nothing handles it by mistake."""
-
-
-@contextmanager
-def sealed() -> Iterator[None]:
-    """Make threads, sockets, files, processes and clocks an error, on this thread, while inside."""
-    thread = threading.get_ident()
-    replaced: list[tuple[object, str, Any]] = []
-    try:
-        for forbidden in FORBIDDEN:
-            for name in forbidden.names:
-                original = getattr(forbidden.owner, name, None)  # not every platform has them all
-                if original is not None:
-                    replaced.append((forbidden.owner, name, original))
-                    setattr(forbidden.owner, name, _guard(original, name, forbidden.exempt, thread))
-        yield
-    finally:
-        for owner, name, original in reversed(replaced):
-            setattr(owner, name, original)
-
-
-def _guard(
-    original: Callable[..., Any], name: str, exempt: tuple[str, ...], thread: int
-) -> Callable[..., Any]:
-    label = f"{getattr(original, '__module__', '') or ''}.{getattr(original, '__qualname__', name)}".lstrip(
-        "."
-    )
-
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() == thread:
-            caller = sys._getframe(1).f_globals.get("__name__", "")
-            if caller.partition(".")[0] not in exempt:
-                raise SealedError(f"{label} was called in a simulation, by {caller}")
-        return original(*args, **kwargs)
-
-    return guarded
 
 
 def _trio_loop() -> Loop:

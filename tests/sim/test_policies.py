@@ -207,6 +207,11 @@ MISTAKES = [
         METHOD.format("__init__(self, x)", "pass") + "    def introduce(self, *a): pass\n",
         "__init__: TypeError",
     ),
+    (
+        METHOD.format(PIECE, "return pieces[0]") + "    takes_hints = property(lambda self: 1 / 0)\n",
+        "takes_hints, line 4: ZeroDivisionError",
+    ),
+    (METHOD.format(PIECE, "raise BaseException('all')"), "choose_piece, line 3: BaseException: all"),
     (METHOD.format(PIECE, "return -1"), "choose_piece returned -1: it must return one of the pieces"),
     (METHOD.format(PIECE, "return None"), "returned None: it must return one of the pieces"),
     (METHOD.format(PIECE, "1 / 0"), "choose_piece, line 3: ZeroDivisionError"),
@@ -236,10 +241,28 @@ def test_who_interrupts_a_policy_is_told_where_it_was(play: Play, tmp_path: Path
         play(written(tmp_path, METHOD.format(PIECE, "raise KeyboardInterrupt")), 1)
 
 
-def test_the_small_world_has_nothing_real_for_a_policy_either(tmp_path: Path) -> None:
-    text = "import time\n" + METHOD.format(PIECE, "time.time(); return pieces[0]")
-    with pytest.raises(UsageError, match=r"choose_piece, line 4: SealedError: time\.time was called"):
-        in_the_small_world(written(tmp_path, text))
+@pytest.mark.parametrize(
+    ("reach", "says"),
+    [
+        ("import time\n" + METHOD.format(PIECE, "time.time(); return pieces[0]"), r"time\.time was called"),
+        (
+            "from time import time\n" + METHOD.format(PIECE, "return pieces[int(time()) % 1]"),
+            r"time\.time was",
+        ),
+        (
+            "from datetime import datetime\n"
+            + METHOD.format(PIECE, "return pieces[datetime.now().year % 1]"),
+            r"datetime\.now was called",
+        ),
+        (
+            "import random\n" + METHOD.format(PIECE, "return random.Random().choice(pieces)"),
+            "was called in a",
+        ),
+    ],
+)
+def test_the_small_world_has_nothing_real_for_a_policy_either(tmp_path: Path, reach: str, says: str) -> None:
+    with pytest.raises(UsageError, match=rf"choose_piece, line 4: SealedError: .*{says}"):
+        in_the_small_world(written(tmp_path, reach))
 
 
 def test_an_error_of_who_is_complete_is_told_as_well(tmp_path: Path) -> None:

@@ -1,22 +1,33 @@
 """A simulation repeats from its seed, in virtual time, out of reach of the real world."""
 
+import _thread
+import copy
+import datetime
 import logging
 import os
 import random
 import secrets
+import select
+import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Awaitable, Callable
+from datetime import datetime as Datetime  # noqa: N812 - it must have a name of its own here
 from pathlib import Path
+from random import Random
+from time import time as time_by_name
 
 import pytest
 import trio
 import trio._core._run as trio_run
 
-from peer.sim.run import SealedError, run, sealed
+from peer.sim.run import run
+from peer.sim.seal import SealedError, sealed
 from peer.sim.trace import Trace
 from tests.sim import scenario
 
@@ -130,6 +141,28 @@ REACHES: dict[str, Callable[[], Awaitable[object]]] = {
     "look at a file": nothing_async(lambda: Path(__file__).exists()),
     "free space": nothing_async(lambda: os.statvfs("/")),
     "pipe": nothing_async(lambda: os.pipe()),
+    "date and time": nothing_async(lambda: datetime.datetime.now()),
+    "today": nothing_async(lambda: datetime.date.today()),
+    "local time": nothing_async(lambda: time.localtime()),
+    "time as text": nothing_async(lambda: time.strftime("%H:%M")),
+    "a clock by its number": nothing_async(lambda: time.clock_gettime(0)),
+    "time of the processor": nothing_async(lambda: time.process_time()),
+    "imported by name": nothing_async(lambda: time_by_name()),
+    "class imported by name": nothing_async(lambda: Datetime.now()),
+    "generator without a seed": nothing_async(lambda: random.Random()),
+    "class of generators by name": nothing_async(lambda: Random()),
+    "a new seed for all": nothing_async(lambda: random.seed()),
+    "system's generator": nothing_async(lambda: random.SystemRandom()),
+    "randomness for keys": nothing_async(lambda: ssl.RAND_bytes(1)),
+    "id of machine and time": nothing_async(lambda: uuid.uuid1()),
+    "random id": nothing_async(lambda: uuid.uuid4()),
+    "low thread": nothing_async(lambda: _thread.start_new_thread(int, ())),
+    "what is readable": nothing_async(lambda: select.poll()),
+    "waiting for nothing": nothing_async(lambda: select.select([], [], [], 0)),
+    "alarm": nothing_async(lambda: signal.setitimer(signal.ITIMER_REAL, 0)),
+    "host by name": nothing_async(lambda: socket.gethostbyname("localhost")),
+    "process in C": nothing_async(lambda: os.posix_spawnp("true", ["true"], {})),
+    "another program": nothing_async(lambda: os.execv("/nonexistent", ["x"])),
 }
 
 
@@ -137,6 +170,22 @@ REACHES: dict[str, Callable[[], Awaitable[object]]] = {
 def test_the_real_world_is_out_of_reach(reach: str) -> None:
     with pytest.raises(SealedError):
         run(0, REACHES[reach])
+
+
+def test_what_needs_nothing_real_goes_on_working() -> None:
+    async def calculate() -> None:
+        moment = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+        assert isinstance(moment, datetime.datetime)
+        assert isinstance(moment, Datetime)
+        assert issubclass(type(moment), datetime.date)
+        assert datetime.datetime.fromtimestamp(0, datetime.UTC) < moment
+        assert time.strftime("%Y", time.gmtime(0)) == "1970"
+        random.seed(1)
+        assert copy.copy(Random(7)).random() == Random(7).random()
+
+    run(0, calculate)
+    assert Datetime is datetime.datetime
+    assert type(Datetime.now()) is Datetime
 
 
 def test_an_idle_worker_thread_is_no_way_out() -> None:
