@@ -170,6 +170,20 @@ def tree(levels: int, parts: int, degree: int) -> Fraction:
     return degree + Fraction((levels - 1) * degree, parts)
 
 
+def tree_levels(peers: int, degree: int) -> int:
+    """Levels of peers in the smallest k-ary tree below the server with room for all of them, as `tree` counts
+    them: k peers on the first, k² on the second, and so on."""
+    _check_count(peers=peers, degree=degree)
+    if degree == 1:
+        return peers
+    levels, width, room = 1, degree, degree
+    while room < peers:
+        width *= degree
+        room += width
+        levels += 1
+    return levels
+
+
 def tree_depth(peers: int, degree: int) -> int:
     """Levels of peers in the smallest k-ary tree with room for all of them under one root peer."""
     _check_count(peers=peers, degree=degree)

@@ -152,7 +152,7 @@ def _parts(parts: Sequence[int]) -> Table:
             "rounds": bounds.mundinger_rounds(n, m),
             "optimal": float(bounds.mundinger(n, m)),
             "chain": float(bounds.chain(n, m)),
-            "tree_2": float(bounds.tree(bounds.tree_depth(n, 2), m, 2)),
+            "tree_2": float(bounds.tree(bounds.tree_levels(n, 2), m, 2)),
             "parallel_trees_4": float(bounds.parallel_trees(n, m, 4)),
             "client_server": float(bounds.client_server_file_times(n)),
         }
@@ -282,7 +282,7 @@ def _parts_plot(parts: Sequence[int]) -> Plot:
         left, right = figure.subplots(1, 2, sharey=True)
         shapes: tuple[tuple[str, Callable[[int], Fraction], int], ...] = (
             ("chain", lambda m: bounds.chain(peers, m), GOLD),
-            ("binary tree", lambda m: bounds.tree(bounds.tree_depth(peers, 2), m, 2), GREEN),
+            ("binary tree", lambda m: bounds.tree(bounds.tree_levels(peers, 2), m, 2), GREEN),
             ("4 parallel trees", lambda m: bounds.parallel_trees(peers, m, 4), PINK),
             ("optimal", lambda m: bounds.mundinger(peers, m), BLUE),
         )

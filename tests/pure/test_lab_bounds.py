@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import bounds
+from lab import bounds, bounds_report
 from peer.errors import UsageError
 
 F = Fraction
@@ -245,6 +245,19 @@ def test_tree_by_passing_parts_on(levels: int, parts: int, degree: int) -> None:
         row = [child for _, child in below]
     assert bounds.tree(levels, parts, degree) == hops_finish(parents, parts, degree)
     assert bounds.tree(levels, parts, degree) == degree + F((levels - 1) * degree, parts)
+    assert bounds.tree_levels(len(parents), degree) == levels
+    assert bounds.tree_levels(len(parents) + 1, degree) == levels + 1
+
+
+@pytest.mark.parametrize("peers", [1, 2, 3, 6, 7, 10, 14, 15, 1000])
+def test_a_tree_has_no_level_more_than_its_peers_need(peers: int) -> None:
+    parents = [None if i < 2 else (i - 2) // 2 for i in range(peers)]  # level by level below the server
+    assert bounds.tree(bounds.tree_levels(peers, 2), 1, 2) == hops_finish(parents, 1, 2)
+
+
+def test_the_table_of_parts_has_the_smallest_tree() -> None:
+    table = bounds_report._parts([1])
+    assert [row["tree_2"] for row in table.rows] == [6, 18, 38]
 
 
 @pytest.mark.parametrize(
