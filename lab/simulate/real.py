@@ -4,6 +4,7 @@ Latencies are the loopback's, whatever the scenario says. Only the file's bytes 
 drawn from a seed, and no two runs are alike.
 """
 
+import filecmp
 import subprocess
 import tempfile
 import time
@@ -52,7 +53,7 @@ class _Run:
         # Where nobody waits for the origin, nobody's arrival tells when it is up.
         begun = self._swarm.first_connection(origin) if self._members else time.time()
         self._follow(begun, origin)
-        return self._outcome(begun)
+        return self._outcome(begun, source)
 
     def _start_due(self, passed: float) -> None:
         """Start those whose time has come."""
@@ -78,14 +79,16 @@ class _Run:
             self._swarm.check_alive()
             time.sleep(POLL_S)
 
-    def _outcome(self, begun: float) -> Outcome:
+    def _outcome(self, begun: float, source: Path) -> Outcome:
+        ended, wrong = time.time() - begun, 0
         origin = self._swarm.origin_id()
         for member, getter in self._members:
             if getter.done_at is not None:
                 member.done = getter.done_at - begun
                 member.wasted_bytes = int(getter.result["wasted_bytes"])
                 member.origin_bytes = int(getter.result["sources"].get(origin, 0))
-        return Outcome(tuple(member for member, _ in self._members), time.time() - begun, 0, "")
+                wrong += not filecmp.cmp(source, getter.result["path"], shallow=False)
+        return Outcome(tuple(member for member, _ in self._members), ended, wrong, "")
 
 
 def _options(group: Group) -> list[str]:

@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.cli import run
+from lab.simulate import real
+from lab.simulate.scenario import parse
 
 SCENARIO = """
 [share]
@@ -40,6 +43,18 @@ def test_the_same_file_in_each_world(scenario: str, world: str, capsys: pytest.C
     assert seed["complete"] == 3
     assert seed["last_s"] >= seed["bound_s"]
     assert (seed["trace"] is None) == (world == "real")
+
+
+def test_real_copies_are_compared_with_the_file(scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow = real._Run._follow
+
+    def spoil(run: real._Run, *args: Any) -> None:
+        follow(run, *args)
+        copy = Path(run._members[0][1].result["path"])
+        copy.write_bytes(bytes(copy.stat().st_size))
+
+    monkeypatch.setattr(real._Run, "_follow", spoil)
+    assert real.simulate(parse(Path(scenario).read_text(encoding="utf-8")), 1, "rarest").wrong == 1
 
 
 @pytest.mark.parametrize("world", ["small", "large"])
