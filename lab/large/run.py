@@ -1,5 +1,6 @@
 """A scenario in the large world: the same file, the same outcome as in the small one."""
 
+from dataclasses import replace
 from math import inf
 from random import Random
 from typing import Final
@@ -43,6 +44,7 @@ class Run:
         self._open = scenario.peers
         self._ends_at = inf if scenario.ends_at is None else scenario.ends_at
         self._whose: dict[int, tuple[Member, Group]] = {}
+        self._unfinished: dict[Peer, Member] = {}
 
     def run(self) -> Outcome:
         """From the beginning to the end."""
@@ -72,7 +74,15 @@ class Run:
 
     def outcome(self) -> Outcome:
         """As it stands now."""
-        return Outcome(tuple(self._members), self.swarm.agenda.now, 0, self.swarm.transfer.digest())
+        members = {id(member): replace(member) for member in self._members}
+        for peer, member in self._unfinished.items():
+            self._account(members[id(member)], peer)
+        return Outcome(tuple(members.values()), self.swarm.agenda.now, 0, self.swarm.transfer.digest())
+
+    def _account(self, member: Member, peer: Peer) -> None:
+        """Of one life of a peer: a power loss begins another one."""
+        member.wasted_bytes += peer.download.statistics().wasted_bytes
+        member.origin_bytes += self.swarm.origin_gave(peer)
 
     def _join(self, number: int, index: int, group: Group) -> None:
         member = Member(number, index, self.swarm.agenda.now)
@@ -84,13 +94,16 @@ class Run:
     def _enter(self, member: Member, group: Group, have: Bitfield | None) -> Peer:
         peer = self.swarm.add(Access(_up(group.given), group.down, group.latency), have=have)
         self._whose[peer.number] = member, group
+        self._unfinished[peer] = member
         return peer
 
     def _crash(self, peer: Peer) -> None:
         if peer.finished:
             return
         member, group = self._whose[peer.number]
+        del self._unfinished[peer]
         have = peer.download.bits.copy()
+        self._account(member, peer)
         self.swarm.remove(peer)
         if group.returns_at is None:
             self._gone()
@@ -99,9 +112,9 @@ class Run:
 
     def _finished(self, peer: Peer) -> None:
         member, group = self._whose[peer.number]
+        del self._unfinished[peer]
         member.done = self.swarm.agenda.now
-        member.wasted_bytes = peer.download.statistics().wasted_bytes
-        member.origin_bytes = self.swarm.origin_gave(peer)
+        self._account(member, peer)
         self._gone()
         if group.stays < inf:
             self.swarm.agenda.at(member.done + group.stays, self.swarm.remove, peer)

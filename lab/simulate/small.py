@@ -113,20 +113,20 @@ class _Run:
                 await fetch.wait()
             if not fetch.member.complete.is_set():
                 await machine.crash(power_seed=self._rng.getrandbits(32))
+                _account(member, fetch, origin)
                 if group.returns_at is None:
                     self._gone()
                     return
                 await trio.sleep_until(begun + group.returns_at)
                 await machine.restart()
                 fetch = self._fetch(machine, group, origin, link)
-        await fetch.wait()
+        try:
+            await fetch.wait()
+        finally:  # also when nobody waits for it any longer
+            _account(member, fetch, origin)
         member.done = trio.current_time() - begun
         self._trace.add("complete", machine.name)
         self._wrong += fetch.read() != self._data
-        intake = fetch.member.intake
-        if intake is not None:
-            member.wasted_bytes = intake.download.statistics().wasted_bytes
-            member.origin_bytes = intake.sources.get(origin.node_id, 0)
         self._gone()
         await trio.sleep(group.stays)
         self._machines.remove(machine)
@@ -161,3 +161,11 @@ class _Run:
         self._open -= 1
         if not self._open:
             self._left.set()
+
+
+def _account(member: Member, fetch: SimFetch, origin: SimPeer) -> None:
+    """Of one life of a peer: a power loss begins another one."""
+    intake = fetch.member.intake
+    if intake is not None:
+        member.wasted_bytes += intake.download.statistics().wasted_bytes
+        member.origin_bytes += intake.sources.get(origin.node_id, 0)

@@ -84,3 +84,19 @@ def test_a_power_loss_strikes_who_is_there(play: Callable[..., Outcome]) -> None
 def test_where_nobody_came_nobody_was_the_last() -> None:
     over = parse('ends_at = "1s"\n' + LATE.replace("[[peers]]", "", 1) + 'joins_at = "2s"')
     assert simulate_large(over, 1).last is None
+
+
+@pytest.mark.parametrize("play", [simulate, simulate_large])
+def test_what_the_origin_sent_to_those_who_never_completed_counts(play: Callable[..., Outcome]) -> None:
+    died = LATE.replace("64KiB", "1MiB").replace('up = "1mbit"', 'up = "1mbit"\ndies_at = "4s"')
+    outcome = play(parse(died), 1)
+    assert outcome.last is None
+    sent = sum(member.origin_bytes for member in outcome.members)
+    assert 0.8 * 4e6 / 8 < sent < 1.1 * 4e6 / 8, "most of what its uplink carries in four seconds"
+
+
+@pytest.mark.parametrize("play", [simulate, simulate_large])
+def test_what_the_origin_sent_before_a_power_loss_counts(play: Callable[..., Outcome]) -> None:
+    alone = LATE.replace("[[peers]]", "", 1).replace("64KiB", "1MiB")
+    outcome = play(parse(alone + 'crashes_at = "4s"\nreturns_at = "5s"'), 1)
+    assert outcome.members[0].origin_bytes >= 1 << 20
