@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import eq
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,17 +56,26 @@ def result(
     )
 
 
-def score(outcome: Outcome) -> float:
-    """What is compared: when the last was complete. Who never was counts as when the run ended, twice."""
-    return outcome.last if outcome.last is not None else 2 * outcome.ended
+def score(scenario: Scenario, outcome: Outcome) -> float:
+    """What is compared: when the last was complete. Who never was counts as when the run ended, twice.
+
+    Where peers come until the run is over nobody is the last: then it is how long a download takes, on
+    average; one that is under way counts until the end.
+    """
+    if scenario.ends_at is None:
+        return outcome.last if outcome.last is not None else 2 * outcome.ended
+    ends = [(outcome.ended if one.done is None else one.done) - one.joined for one in outcome.members]
+    return mean(ends) if ends else 0.0
 
 
-def _wins(entries: Sequence[Entry]) -> list[int]:
-    wins = [0] * len(entries)
-    for outcomes in zip(*(entry.outcomes for entry in entries), strict=True):
-        scores = [score(outcome) for outcome in outcomes]
-        wins[scores.index(min(scores))] += 1
-    return wins
+def _scores(scenario: Scenario, entry: Entry) -> list[float]:
+    return [score(scenario, outcome) for outcome in entry.outcomes]
+
+
+def _wins(scores: Sequence[Sequence[float]]) -> list[int]:
+    """On how many seeds each was the best, or as good as the best."""
+    best = [min(of_seed) for of_seed in zip(*scores, strict=True)]
+    return [sum(map(eq, mine, best)) for mine in scores]
 
 
 def _done(outcome: Outcome, groups: Sequence[int] | None = None) -> list[float]:
@@ -78,19 +88,22 @@ def _done(outcome: Outcome, groups: Sequence[int] | None = None) -> list[float]:
 
 
 def _summary(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -> list[str]:
-    ranked = sorted(entries, key=lambda entry: mean(score(one) for one in entry.outcomes))
+    ranked = sorted(entries, key=lambda entry: mean(_scores(scenario, entry)))
     best = ranked[0]
+    what = "the last is complete after" if scenario.ends_at is None else "a download takes"
     bound = scenario.bound()
     lines = []
     shown = short_names([entry.name for entry in entries])
     for entry in ranked:
-        last = mean(score(outcome) for outcome in entry.outcomes)
-        first = mean(score(outcome) for outcome in best.outcomes)
-        missing = sum(scenario.peers - len(_done(outcome)) for outcome in entry.outcomes)
-        text = f"{shown[entry.name]}: the last is complete after {units.seconds(last)} on average"
+        last, first = mean(_scores(scenario, entry)), mean(_scores(scenario, best))
+        came = [len(outcome.members) for outcome in entry.outcomes]
+        missing = sum(came) - sum(len(_done(outcome)) for outcome in entry.outcomes)
+        text = f"{shown[entry.name]}: {what} {units.seconds(last)} on average"
         text += f", {last / bound:.3f} x the bound" if bound else ""
-        text += "" if entry is best else f", {last / first - 1:+.1%}"
-        text += f"; {missing} never were complete" if missing else ""
+        text += "" if entry is best or not first else f", {last / first - 1:+.1%}"
+        if missing:
+            text += f"; {missing} of {sum(came)} never were complete"
+            text += ", as if after twice the time that the run took" if scenario.ends_at is None else ""
         lines.append(text)
     if len(seeds) < SEEDS_TELLING:
         lines.append(f"Only {len(seeds)} seeds: differences of a few percent may be chance; try --seeds 10.")
@@ -102,8 +115,8 @@ def _table(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -
     riders = [n for n, group in enumerate(scenario.groups) if group.behaviour is Behaviour.FREE_RIDER]
     givers = [n for n in range(len(scenario.groups)) if n not in riders]
     rows: list[dict[str, Any]] = []
-    for entry, wins in zip(entries, _wins(entries), strict=True):
-        last = [score(outcome) for outcome in entry.outcomes]
+    scores = [_scores(scenario, entry) for entry in entries]
+    for entry, wins, last in zip(entries, _wins(scores), scores, strict=True):
         times = [time for outcome in entry.outcomes for time in _done(outcome, givers)]
         theirs = [time for outcome in entry.outcomes for time in _done(outcome, riders)]
         rows.append(
@@ -124,7 +137,7 @@ def _table(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry]) -
     columns = [
         Column("policy", "policy", short_names([entry.name for entry in entries]).__getitem__),
         Column("wins", f"best of {len(seeds)} seeds"),
-        Column("last_s", "last done, mean", units.seconds),
+        Column("last_s", "last done, mean" if scenario.ends_at is None else "download, mean", units.seconds),
         Column("worst_s", "worst seed", units.seconds),
         Column("ratio", "mean / bound", "{:.3f}".format),
         Column("median_s", "median download", units.seconds),
@@ -159,7 +172,7 @@ def _plot(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry], wo
         bound = scenario.bound()
         for place, entry in enumerate(entries):
             colour = theme.series[place % len(theme.series)]
-            scores = [score(outcome) for outcome in entry.outcomes]
+            scores = _scores(scenario, entry)
             height = len(entries) - place
             # A little apart, so that equal seeds of different policies can be followed.
             heights = [height + 0.24 * (k / max(1, len(scores) - 1) - 0.5) for k in range(len(scores))]
@@ -170,12 +183,14 @@ def _plot(scenario: Scenario, seeds: Sequence[int], entries: Sequence[Entry], wo
             tag(axes, bound, 0.45, "bound", theme.series[ORANGE], xytext=(6, 2), ha="left")
         shown = short_names([entry.name for entry in entries])
         axes.set_yticks(range(len(entries), 0, -1), list(shown.values()))
-        axes.set(xlabel="until the last peer is complete (virtual seconds)")
+        what = "until the last peer is complete" if scenario.ends_at is None else "a download, on average"
+        axes.set(xlabel=f"{what} (virtual seconds)")
         axes.set_ylim(0.4, len(entries) + 0.6)
-        axes.set_xlim(left=0)
+        furthest = max(max(_scores(scenario, entry)) for entry in entries)
+        axes.set_xlim(0, 1.05 * max(furthest, bound or 0.0, 1e-3))  # no dot is cut by the edge
 
     caption = (
         f"{scenario.peers} {DESCRIBED[world]}, share {units.size(8 * scenario.size)}: a dot for each of"
-        f" {len(seeds)} seeds, the same for all; the bar is their mean. Dashed: Kumar & Ross's bound."
-    )
+        f" {len(seeds)} seeds, the same for all; the bar is their mean."
+    ) + (" Dashed: Kumar & Ross's bound." if scenario.bound() else "")
     return Plot("tournament", f"Policies compared: {scenario.title}", caption, draw)

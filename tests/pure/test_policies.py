@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.simulate.outcome import Member, Outcome
 from lab.simulate.own import OwnChoker, OwnPicker
 from lab.simulate.policies import KINDS, Chosen, by_name, parse
 from lab.simulate.rule import PolicyError, Rule, errors_are_usage
-from lab.simulate.tournament import short_names
+from lab.simulate.scenario import parse as parse_scenario
+from lab.simulate.tournament import Entry, result, short_names
 from peer.bitfield import Bitfield
 from peer.errors import UsageError
 from peer.ids import LinkId, PieceIndex
@@ -220,3 +222,20 @@ def test_other_errors_pass() -> None:
     )
     with pytest.raises(UsageError, match="the first"), errors_are_usage():
         raise deep
+
+
+def test_equal_runs_are_equally_good() -> None:
+    run = Outcome((Member(0, 0, 0.0, done=9.0),), 9.0, 0, "")
+    closed = parse_scenario('[share]\nsize = "1MiB"\n[[peers]]')
+    table = result(closed, [1, 2], [Entry("one", (run, run)), Entry("two", (run, run))]).tables[0]
+    assert [row["wins"] for row in table.rows] == [2, 2]
+
+
+def test_in_an_open_swarm_downloads_are_compared_and_not_their_last() -> None:
+    """The quick one has a peer that came just before the end: so all of it counted as twice that long."""
+    text = 'ends_at = "100s"\n[share]\nsize = "1MiB"\n[[peers]]\ncount = 3\nevery = "49s"'
+    quick = Outcome((Member(0, 0, 0.0, 5.0), Member(0, 1, 49.0, 54.0), Member(0, 2, 98.0)), 100.0, 0, "")
+    slow = Outcome((Member(0, 0, 0.0, 90.0), Member(0, 1, 49.0, 99.0)), 100.0, 0, "")
+    found = result(parse_scenario(text), [1], [Entry("slow", (slow,)), Entry("quick", (quick,))])
+    assert [row["wins"] for row in found.tables[0].rows] == [0, 1]
+    assert found.summary[0] == "quick: a download takes 4 s on average; 1 of 3 never were complete"

@@ -81,7 +81,7 @@ def test_a_tournament(scenario: str, world: str, tmp_path: Path, capsys: pytest.
     assert found["parameters"]["world"] == world
     rows = [row for row in found["rows"] if row["table"] == "tournament"]
     assert [row["policy"] for row in rows] == names
-    assert sum(row["wins"] for row in rows) == 3
+    assert sum(row["wins"] for row in rows) >= 3, "each seed has a best one, or several that are as good"
     traces = {row["trace"] for row in found["rows"] if row["table"] == "runs"}
     assert len(traces) == 9, "no run is like another"
     assert (tmp_path / "out" / "report.html").is_file()
