@@ -128,11 +128,15 @@ def parse(text: str, base: Chosen) -> Chosen:
 
     Raises UsageError: one line that says what is wrong.
     """
-    chosen, others = dict(base.parts), list[str]()
+    chosen, others, named = dict(base.parts), list[str](), dict[str, str]()
     for word in text.split("+"):
         kind = next((kind for kind, names in KINDS.items() if word in names), None)
         if kind is not None:
-            chosen[kind] = word
+            if kind in named:
+                raise UsageError(
+                    f"policy {text}: {named[kind]} and {word} are both of {kind}: name one of them"
+                )
+            chosen[kind] = named[kind] = word
         else:
             others.append(word)
     if not others:

@@ -78,6 +78,7 @@ def test_a_class_replaces_what_it_has_methods_for(mine: str) -> None:
         ("nothing.py:Mine", "no file nothing.py"),
         ("nothing.py", "names no class: write nothing.py:Class"),
         ("", "there is no policy ''"),
+        ("rarest+random", "rarest and random are both of piece"),
         ("pyproject.toml:Mine", "its name must end in .py"),
     ],
 )
