@@ -112,6 +112,9 @@ class Intake:
         self._due = trio.Event()
         self._failed_syncs = 0
         self._nursery: trio.Nursery | None = None
+        self._without_place: set[LinkId] = set()
+        """Links whose window is full of our request for the manifest: the policy hears of each when that is
+        answered. The link itself remembers its pieces and whether it chokes us."""
         self.wanted_bytes = wanted_bytes
         self.resumed_bytes = resumed_bytes
         """What of it was here before this run."""
@@ -198,29 +201,43 @@ class Intake:
         """A link is here, with or without its pieces."""
         now = trio.current_time()
         window = link.session.window_left  # a request for the manifest, also a cancelled one, holds a place
-        self.perform(self.download.joined(link.id, max(1, window), now), now)
         if window <= 0:
-            link.close(ByeCode.USELESS, "no request left in its window")
+            self._without_place.add(link.id)
+            return
+        self.perform(self.download.joined(link.id, window, now), now)
         if link.pieces is not None:
             self.perform(self.download.bitfield(link.id, link.pieces, now), now)
         if not link.chokes_us:
             self.perform(self.download.choked(link.id, False, now), now)
 
+    def got_place(self, link: Link) -> None:
+        """Our request for the manifest is no longer open there."""
+        if link.id in self._without_place:
+            self._without_place.remove(link.id)
+            self.joined(link)
+
     def left(self, link: Link) -> None:
+        if link.id in self._without_place:
+            self._without_place.remove(link.id)
+            return
         now = trio.current_time()
         self.perform(self.download.left(link.id, now), now)
 
     def offered(self, link: Link) -> None:
         """The link's pieces are known now."""
-        if link.pieces is not None:
+        if link.pieces is not None and link.id not in self._without_place:
             now = trio.current_time()
             self.perform(self.download.bitfield(link.id, link.pieces, now), now)
 
     def got_haves(self, link: Link, news: Sequence[Block]) -> None:
+        if link.id in self._without_place:
+            return
         now = link.heard_at
         self.perform(self.download.have_blocks(link.id, news, now), now)
 
     def choked(self, link: Link, on: bool) -> None:
+        if link.id in self._without_place:
+            return
         now = link.heard_at
         self.perform(self.download.choked(link.id, on, now), now)
 

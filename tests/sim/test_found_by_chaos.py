@@ -12,7 +12,8 @@ from peer.alarm import Alarm
 from peer.bitfield import Bitfield, in_blocks
 from peer.buffers import BufferPool
 from peer.connection import Outgoing
-from peer.errors import DialError, StorageError, StorageLackError
+from peer.errors import DialError, RejectCode, StorageError, StorageLackError
+from peer.greeting import Greeted
 from peer.ids import Address, KnownPeer, LinkId, NodeId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
 from peer.limits import CHECKPOINT_S, DISK_RETRY_S, ENDGAME_TICK_S, KIB, RESCUE_S, SOURCE_RETRY_S
@@ -34,7 +35,7 @@ from peer.swarm.commands import Ask
 from peer.swarm.download import Download
 from peer.swarm.known import Source
 from peer.trace import NoTrace
-from peer.wire.session import Answered, Session
+from peer.wire.session import Answered, CancelReceived, RequestReceived, Session
 from tests.sim import hostile
 from tests.store_kit import NAME, expected_tree, fetch, finish, random_share, resume, tree
 
@@ -183,6 +184,33 @@ async def test_a_peer_with_a_small_window_is_asked_no_more_than_it_allows(autoju
         ]
         found = getter.fetch(link, peers=[origin.address, *(Address(host.address, PORT) for host in hosts)])
         with trio.fail_after(300):
+            await found.wait()
+        assert found.read() == DATA
+
+
+async def test_a_peer_whose_one_place_the_manifest_took_is_asked_later(autojump_clock: MockClock) -> None:
+    """It was sent away as useless: it had been asked for the manifest, which somebody else gave sooner."""
+    piece_length = 16 * KIB
+
+    async def unhurried(greeted: Greeted) -> None:
+        session, stream = greeted.session, greeted.stream
+        await hostile.claim_everything(greeted, 10)
+        while count := await stream.receive_into(session.get_buffer()):
+            for event in session.buffer_updated(count):
+                if isinstance(event, RequestReceived) and event.piece is not None:
+                    part = DATA[event.piece * piece_length :][:piece_length]
+                    await stream.send_all(session.data_header(event.id, 0, len(part), len(part)) + part)
+                elif isinstance(event, CancelReceived):
+                    await trio.sleep(1)
+                    await stream.send_all(session.reject(event.id, RejectCode.CANCELLED))
+
+    async with open_world(4) as world:
+        origin = await world.add_peer("origin", up=1000)
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        narrow = await hostile.live(world, "narrow", link, unhurried, window=1)
+        found = getter.fetch(link, peers=[Address(narrow.address, PORT), origin.address])
+        with trio.fail_after(10):
             await found.wait()
         assert found.read() == DATA
 
