@@ -139,23 +139,27 @@ class Fetching:
             if self._stop.requested.is_set():
                 return False
             now = trio.current_time()
+            statistics = member_statistics(member)
             if member.phase is Phase.CHECKING or member.phase is Phase.COMPLETING:
                 member.progressed_at = now  # busy with what is here; nobody else can be blamed
                 display.show(now, member.phase.value, *target.progress)
             else:
-                statistics = member_statistics(member)
                 self._show(statistics, display, now)
-                if self._options.verbose and now - self._explained_at >= EXPLAIN_EVERY_S:
-                    self._explained_at = now
-                    if (trouble := member.services.lan.trouble) is not None and not self._told_trouble:
-                        self._told_trouble = True
-                        display.say(trouble)
-                    display.say(f"limited by {what_limits(member)}, {format_rate(statistics.rate_down)}")
                 if statistics.seconds_idle > self._options.timeout_s:
                     raise self._stuck(member, statistics)
+            if self._options.verbose and now - self._explained_at >= EXPLAIN_EVERY_S:
+                self._explained_at = now
+                self._explain(member, statistics, display)
             with trio.move_on_after(WATCH_EVERY_S):
                 await member.complete.wait()
         return True
+
+    def _explain(self, member: Member, statistics: MemberStatistics, display: Display) -> None:
+        """What limits it now, also while the disk is all that is waited for."""
+        if (trouble := member.services.lan.trouble) is not None and not self._told_trouble:
+            self._told_trouble = True
+            display.say(trouble)
+        display.say(f"limited by {what_limits(member)}, {format_rate(statistics.rate_down)}")
 
     def _stuck(self, member: Member, statistics: MemberStatistics) -> Exception:
         waited = format_duration(self._options.timeout_s)

@@ -157,6 +157,12 @@ class _Following:
         now = trio.current_time()
         if "held" not in news:
             return
+        self._show(news, now)
+        if self._options.verbose and now - self._explained_at >= EXPLAIN_EVERY_S:
+            self._explained_at = now
+            self._display.say(f"limited by {news['limited_by']}, {format_rate(news['rate_down'])}")
+
+    def _show(self, news: Body, now: float) -> None:
         if news["busy"]:
             self._display.show(now, news["phase"], news["done"], news["total"])
             return
@@ -171,9 +177,6 @@ class _Following:
                 detail += f", serving others at {format_rate(news['rate_up'])}"
             sources = [Source(name, count, rate) for name, count, rate in news["sources"]]
             self._display.show(now, self._name, news["done"], news["total"], detail, sources)
-        if self._options.verbose and now - self._explained_at >= EXPLAIN_EVERY_S:
-            self._explained_at = now
-            self._display.say(f"limited by {news['limited_by']}, {format_rate(news['rate_down'])}")
 
 
 def _print_result(body: Body, options: GetOptions, display: Display) -> None:

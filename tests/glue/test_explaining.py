@@ -1,0 +1,70 @@
+"""`get -v`: each second what limits the transfer, in every phase of it, with and without a daemon."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from unittest.mock import Mock
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from peer.cli.display import Silent, Source
+from peer.cli.fetching import Fetching
+from peer.cli.get import GetOptions
+from peer.cli.handing import _Following
+from peer.cli.options import NetworkOptions
+from peer.cli.run import Stop
+from peer.ids import NodeId, ShareId
+from peer.magnet import MagnetLink
+from peer.member import Member, Phase
+from peer.node import Node
+from peer.sim.workers import InlineWorkers
+from peer.target import Target
+
+LINK = MagnetLink(ShareId(bytes(32)), "file")
+OPTIONS = GetOptions(str(LINK), Path(), (), None, None, (), 120.0, as_json=False, verbose=True)
+
+
+class Lines(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def show(
+        self, now: float, label: str, done: int, total: int, detail: str = "", sources: Sequence[Source] = ()
+    ) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("phase", "limit"), [(Phase.CHECKING, "hashing what is here"), (Phase.COMPLETING, "disk and hashing")]
+)
+async def test_the_disk_is_named_while_it_alone_is_waited_for(
+    phase: Phase, limit: str, autojump_clock: MockClock
+) -> None:
+    """For as long as that took, `get -v` said nothing at all."""
+    network = NetworkOptions(None, (), None, None, None, plain=True, progress="none")
+    node = Node(NodeId(bytes(32)), Mock(), InlineWorkers(), Random(1))
+    target = Mock(Target, progress=(1, 2))
+    member = Member(LINK.share, node.services, target=target)
+    member._phase = phase
+    display = Lines()
+    with trio.move_on_after(2.95):
+        await Fetching(network, OPTIONS, Stop())._watch(member, target, display)
+    assert display.said == [f"limited by {limit}, 0 B/s"] * 3
+
+
+async def test_the_daemon_s_disk_is_named_while_it_alone_is_waited_for(autojump_clock: MockClock) -> None:
+    display = Lines()
+    following = _Following(LINK, OPTIONS, display)
+    news = {"held": 0, "busy": True, "phase": "checking", "done": 1, "total": 2, "rate_down": 0.0}
+    for _ in range(6):
+        following.show(news | {"limited_by": "hashing what is here"})
+        await trio.sleep(0.5)
+    assert display.said == ["limited by hashing what is here, 0 B/s"] * 3
