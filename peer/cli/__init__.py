@@ -99,12 +99,20 @@ def group() -> None:
 
 def main() -> None:
     """Entry point of the console script ``peer``."""
-    from peer import streams
-    from peer.errors import ManyhandsError
+    from peer.errors import ExitCode, ManyhandsError
 
-    streams.settle()
     try:
-        group(prog_name="peer")
+        from peer import streams
+
+        streams.settle()
+        # Not standalone: of a Ctrl-C that comes before the command runs, click would make "Aborted!" and 1.
+        code = group.main(prog_name="peer", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):  # click's own name for the same
+        code = ExitCode.INTERRUPTED
     except ManyhandsError as error:  # a help text that nobody takes
         click.echo(f"peer: {error}", err=True)
-        sys.exit(error.exit_code)
+        code = error.exit_code
+    sys.exit(code)
