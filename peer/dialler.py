@@ -15,8 +15,8 @@ from peer.swarm.peerbook import PeerBook
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Session
 
-USELESS_NOW = frozenset({ByeCode.FULL, ByeCode.USELESS, ByeCode.UNKNOWN_SHARE})
-"""Refusals after which dialling again soon would only be a nuisance."""
+NOT_NOW = frozenset({ByeCode.FULL, ByeCode.UNKNOWN_SHARE})
+"""Refusals after which dialling again at once would only be a nuisance."""
 
 EARLY_DIAL_S = 0.01
 
@@ -98,7 +98,7 @@ class Dialler:
         self.last_error = f"{dial.address}: {refusal}"
         if refusal.code is ByeCode.SELF:
             self._book.own_address(dial.address)
-        elif refusal.code in USELESS_NOW:
-            self._book.rest(dial.address, now)
+        elif refusal.code is ByeCode.USELESS or refusal.code in NOT_NOW:
+            self._book.rest(dial.address, now, for_now=refusal.code in NOT_NOW)
         else:
             self._book.failed(dial.address, now)

@@ -561,6 +561,10 @@ BACKOFF_FIRST_S: Final = 1.0
 BACKOFF_MAX_S: Final = 300.0
 """Longest wait between two dials of one address."""
 
+BACKOFF_NAMED_MAX_S: Final = 30.0
+"""The same for an address that the user or the link names, unless there is nothing to gain: it may be the one
+that has it all, and a getter that gives up after two minutes without progress has to see it come."""
+
 BACKOFF_JITTER_SHARE: Final = 0.25
 """Each wait is lengthened by up to this share at random, so that a swarm does not come back in step."""
 
@@ -1077,6 +1081,7 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (LINKS_DIALLED_MAX < LINKS_MAX, "those who dial us must find room"),
     (LINKS_SPARE + LINKS_DIALLED_MAX < LINKS_MAX, "spare connections must not come from those that we dial"),
     (4 * WINDOW_MAX <= TALK_BURST, "a choke or an endgame must not look like a flood"),
+    (BACKOFF_FIRST_S < BACKOFF_NAMED_MAX_S < BACKOFF_MAX_S, "who is named is dialled more often, not less"),
     (SNUB_S <= LINK_TRIAL_S, "a link must be seen to snub us before it makes room for that"),
     (LINKS_MAX <= LEDGER_NODES_MAX, "the accounts of all that are connected must be kept when they go"),
     (KNOWN_PER_INFORMANT_MAX < KNOWN_PEERS_MAX, "no informant may fill the book alone"),

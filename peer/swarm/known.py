@@ -17,6 +17,7 @@ from peer.limits import (
     BACKOFF_FIRST_S,
     BACKOFF_JITTER_SHARE,
     BACKOFF_MAX_S,
+    BACKOFF_NAMED_MAX_S,
     DIAL_FAILURES_MAX,
     HALF_OPEN_MAX,
     HALF_OPEN_UNTRUSTED_MAX,
@@ -39,6 +40,7 @@ class Source(IntEnum):
 
 
 HEARSAY = frozenset({Source.TRACKER, Source.EXCHANGE})
+NAMED = frozenset({Source.OPTION, Source.LINK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class Known:
     @property
     def is_hearsay(self) -> bool:
         return self.source in HEARSAY and not self.proven
+
+    @property
+    def wait_max(self) -> float:
+        """Seconds between two dials, at most, while it may have become useful meanwhile."""
+        return BACKOFF_NAMED_MAX_S if self.source in NAMED else BACKOFF_MAX_S
 
     @property
     def is_given_up(self) -> bool:
@@ -191,7 +198,9 @@ class KnownAddresses:
             self._blame[known.informant] += 1
         known.failures += 1
         known.not_before = now + (
-            self._jittered(BACKOFF_MAX_S) if known.is_given_up else self._backoff_s(known.failures)
+            self._jittered(BACKOFF_MAX_S)
+            if known.is_given_up
+            else self._backoff_s(known.failures, known.wait_max)
         )
 
     def answered(self, address: Address, node: NodeId) -> None:
@@ -209,12 +218,12 @@ class KnownAddresses:
                 known.failures = known.failures + 1 if failed and again else int(failed)
                 known.not_before = max(known.not_before, now + self._backoff_s(max(1, known.failures)))
 
-    def rest(self, address: Address, now: float) -> None:
-        """Do not dial this one for long: it is full, or there is nothing to gain there."""
+    def rest(self, address: Address, now: float, *, for_now: bool = False) -> None:
+        """Do not dial this one for long. for_now: what speaks against it may soon be over."""
         known = self._table.get(address)
         self._dialling.pop(address, None)
         if known is not None:
-            known.not_before = now + self._jittered(BACKOFF_MAX_S)
+            known.not_before = now + self._jittered(known.wait_max if for_now else BACKOFF_MAX_S)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the books do not agree."""
@@ -252,8 +261,8 @@ class KnownAddresses:
         while self._new_dials and self._new_dials[0] + MINUTE_S <= now:  # the same sum as in `deadline`
             self._new_dials.popleft()
 
-    def _backoff_s(self, failures: int) -> float:
-        return self._jittered(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 30)))
+    def _backoff_s(self, failures: int, longest: float = BACKOFF_MAX_S) -> float:
+        return self._jittered(min(longest, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 30)))
 
     def _jittered(self, seconds: float) -> float:
         return seconds * (1 + BACKOFF_JITTER_SHARE * self._rng.random())

@@ -202,9 +202,10 @@ class PeerBook:
         """A dial came to nothing, or whoever answered was no peer of this share."""
         self._known.failed(canonical(address), now)
 
-    def rest(self, address: Address, now: float) -> None:
-        """Do not dial this one for long: it is full, or there is nothing to gain there."""
-        self._known.rest(canonical(address), now)
+    def rest(self, address: Address, now: float, *, for_now: bool = False) -> None:
+        """Do not dial this one for long: there is nothing to gain there. for_now: it is full, or has not got
+        the share yet, which may soon be otherwise."""
+        self._known.rest(canonical(address), now, for_now=for_now)
 
     # --- connections
 

@@ -14,6 +14,7 @@ from peer.limits import (
     BACKOFF_FIRST_S,
     BACKOFF_JITTER_SHARE,
     BACKOFF_MAX_S,
+    BACKOFF_NAMED_MAX_S,
     BANNED_NODES_PER_HOST_MAX,
     DIAL_FAILURES_MAX,
     DUPLICATE_GRACE_S,
@@ -148,9 +149,17 @@ def test_an_id_on_hearsay_that_was_not_met_is_not_insisted_on() -> None:
     assert expected(pages, BACKOFF_MAX_S) == [None]
 
 
-def test_back_off_doubles_to_its_limit_with_jitter() -> None:
+@pytest.mark.parametrize(
+    ("source", "longest"),
+    [
+        (Source.OPTION, BACKOFF_NAMED_MAX_S),
+        (Source.LINK, BACKOFF_NAMED_MAX_S),
+        (Source.LAN, BACKOFF_MAX_S),
+    ],
+)
+def test_back_off_doubles_to_its_limit_with_jitter(source: Source, longest: float) -> None:
     pages = book()
-    pages.add(at(1), Source.OPTION, 0.0)
+    pages.add(at(1), source, 0.0)
     now, waits = 0.0, []
     for _ in range(14):
         assert dialled(pages, now) == [at(1)]
@@ -162,7 +171,7 @@ def test_back_off_doubles_to_its_limit_with_jitter() -> None:
         waits.append(deadline - now)
         now = deadline
     for i, wait in enumerate(waits):
-        least = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**i)
+        least = min(longest, BACKOFF_FIRST_S * 2**i)
         assert least <= wait <= least * (1 + BACKOFF_JITTER_SHARE)
     assert len({wait / 2**i for i, wait in enumerate(waits[:8])}) == 8
 
@@ -587,6 +596,17 @@ def test_an_address_at_rest_is_not_dialled_for_long() -> None:
     pages.rest(at(1), 0.0)
     assert dialled(pages, BACKOFF_MAX_S - 1) == []
     assert dialled(pages, 2 * BACKOFF_MAX_S) == [at(1)]
+
+
+def test_who_is_named_and_refuses_for_now_is_asked_again_before_a_getter_gives_up() -> None:
+    """Who had no place for a moment, or had not hashed the share yet, was not dialled for five minutes."""
+    pages = book()
+    pages.add(at(1), Source.OPTION, 0.0)
+    pages.add(at(2), Source.TRACKER, 0.0, informant=TRACKER)
+    for address in dialled(pages, 0.0):
+        pages.rest(address, 0.0, for_now=True)
+    assert dialled(pages, BACKOFF_NAMED_MAX_S - 1) == []
+    assert dialled(pages, BACKOFF_NAMED_MAX_S * (1 + BACKOFF_JITTER_SHARE)) == [at(1)]
 
 
 # --- telling others

@@ -8,6 +8,7 @@ from random import Random
 import trio
 from trio.testing import MockClock
 
+from peer.cli.get import TIMEOUT_DEFAULT_S
 from peer.ids import PieceIndex
 from peer.limits import PIECE_BYTES_MIN
 from peer.magnet import MagnetLink
@@ -79,6 +80,20 @@ async def test_everybody_completes_when_the_origin_dies_with_every_piece_out(
             for fetch in fetches:
                 await fetch.wait()
         assert all(fetch.read() == DATA for fetch in fetches)
+
+
+async def test_a_share_that_comes_later_is_found_where_the_link_says(autojump_clock: MockClock) -> None:
+    """Its node had said that it did not have it, and was not asked again before `get` gives up."""
+    async with open_world(1) as world:
+        early = await world.add_peer("early")
+        link = await early.share("file", {(): DATA})
+        await early.crash()
+        origin = await world.add_peer("origin")
+        found = (await world.add_peer("getter")).fetch(link, peers=[origin.address])
+        await trio.sleep(60)
+        await origin.share("file", {(): DATA})
+        with trio.fail_after(TIMEOUT_DEFAULT_S - 60):
+            await found.wait()
 
 
 async def test_in_order_brings_the_beginning_first(autojump_clock: MockClock) -> None:
