@@ -589,8 +589,8 @@ TURNOVER_SHARE: Final = 10
 """See TURNOVER_S. (libtorrent's peer_turnover: 4 % every 5 minutes, when 90 % of the places are taken.)"""
 
 TALK_PER_S: Final = 50
-"""Messages of no use that a link may send, sustained: chokes, known haves, refused requests. Honest links
-stay below 5 a second; this many cost 1 % of a core."""
+"""Messages of no use that a link may send, sustained: chokes, known haves, haves of what it had lost,
+refused requests. Honest links stay below 5 a second; this many cost 1 % of a core."""
 
 TALK_BURST: Final = 2048
 """So many at once: several windows of requests that a choke refuses."""

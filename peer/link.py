@@ -135,6 +135,10 @@ class Link:
         """What the other side holds; None until it and the manifest are both known."""
         self._owner = owner
         self._bits: bytearray | None = None
+        self._lost: set[PieceIndex] = set()
+        """Pieces that it had no longer when we asked for them, and has not announced anew."""
+        self._regained: set[PieceIndex] = set()
+        """Pieces that it had lost and announced anew: whoever loses them again is not believed again."""
         self._open: dict[PieceIndex | None, RequestId] = {}
         self._data_at = self._moved_at = now
         self._talk = TalkBudget(now)
@@ -250,7 +254,10 @@ class Link:
     def lost(self, piece: PieceIndex) -> Bitfield | None:
         """The other side has the piece no longer, so that it is news when it has it again. Returns what it
         still has; None if it was not known to have the piece."""
-        return self.pieces if self.pieces is not None and self.pieces.discard(piece) else None
+        if self.pieces is None or not self.pieces.discard(piece):
+            return None
+        self._lost.add(piece)
+        return self.pieces
 
     def _got_bits(self, bits: bytes) -> None:
         if len(bits) > PIECES_MAX // 8 + 1:
@@ -259,15 +266,16 @@ class Link:
         self._owner.link_offers(self)
 
     def _got_haves(self, pieces: tuple[PieceIndex, ...]) -> bool:
-        """Note them. Whether any of them may be new."""
+        """Note them. Whether all this brings anything."""
         if self.pieces is not None:
             size = len(self.pieces)
             if max(pieces) >= size:
                 raise RemoteProtocolError("have of a piece that the share has not")
-            fresh = self.pieces.add_blocks(in_blocks(pieces))
+            again = self._lost.intersection(pieces) if self._lost else ()
+            fresh = self.pieces.add_blocks(in_blocks(self._believed(pieces) if again else pieces))
             if fresh:
                 self._owner.link_has(self, fresh)
-            return bool(fresh)
+            return bool(fresh) and not again
         if self._bits is None:
             raise RemoteProtocolError("have before the bitfield")
         before = bytes(self._bits)
@@ -276,6 +284,15 @@ class Link:
                 raise RemoteProtocolError("have of a piece beyond the bitfield")
             self._bits[piece >> 3] |= 0x80 >> (piece & 7)
         return self._bits != before
+
+    def _believed(self, pieces: tuple[PieceIndex, ...]) -> list[PieceIndex]:
+        """Without those that it loses again and again: a few such links would pass the last pieces round
+        among them, and nobody else would ever be asked."""
+        believed = [piece for piece in pieces if piece not in self._lost or piece not in self._regained]
+        regained = self._lost.intersection(believed)
+        self._lost -= regained
+        self._regained |= regained
+        return believed
 
     def _close_request(self, piece: PieceIndex | None, request: RequestId) -> None:
         """An answer has ended; the piece may have been asked again under another id meanwhile."""

@@ -18,7 +18,8 @@ class Interest:
     def __init__(self, picker: PiecePolicy, hints: Hints) -> None:
         self._picker = picker
         self._hints = hints
-        self._watched: dict[PieceIndex, list[Supplier]] = {}
+        self._watched: dict[PieceIndex, dict[Supplier, None]] = {}
+        """Sets, in order of entry: a link that loses a piece and has it again must not grow them."""
 
     def review(self, supplier: Supplier, out: list[Command]) -> None:
         """What the link holds, or what we need, is not what it was: look for a witness."""
@@ -33,7 +34,7 @@ class Interest:
 
     def found(self, supplier: Supplier, piece: PieceIndex, out: list[Command]) -> None:
         """This piece proves the link interesting."""
-        self._watched.setdefault(piece, []).append(supplier)
+        self._watched.setdefault(piece, {})[supplier] = None
         if not supplier.interested:
             supplier.interested = True
             out.append(Express(supplier.link, True))

@@ -522,3 +522,14 @@ def test_the_same_events_give_the_same_commands() -> None:
         return bench.said
 
     assert commands() == commands()
+
+
+def test_a_link_that_loses_pieces_and_has_them_again_leaves_nothing_behind() -> None:
+    """Each time the link was noted once more as a witness."""
+    bench = Bench("x" * 10)
+    for _ in range(100):
+        for piece in bench.waiting(1):
+            bench.do("rejected", LinkId(1), PieceIndex(piece), RejectCode.NOT_HELD)
+            bench.said = [said for said in bench.said if said != Ask(LinkId(1), PieceIndex(piece))]
+            bench.do("have_pieces", LinkId(1), [PieceIndex(piece)])
+    assert sum(map(len, bench.download._interest._watched.values())) <= 10

@@ -7,7 +7,7 @@ import trio
 import trio.lowlevel
 
 from peer.buffers import BufferPool
-from peer.errors import LocalProtocolError, ManyhandsError
+from peer.errors import LocalProtocolError, ManyhandsError, RejectCode
 from peer.greeting import Greeted, greet, welcome
 from peer.ids import Address, KnownPeer, NodeId, PieceIndex, RequestId
 from peer.limits import PROTOCOL_VERSION, WINDOW_DEFAULT
@@ -169,6 +169,23 @@ def flooder(piece_count: int, every: float = 0.01) -> Behaviour:
             for message in (known, Choke(True), Choke(False)):
                 await stream.send_all(session.send(message))
             await trio.sleep(every)
+
+    return behave
+
+
+def fickle(piece_count: int) -> Behaviour:
+    """Claims everything, has lost each piece when it is asked for it, and has it again at once."""
+
+    async def behave(greeted: Greeted) -> None:
+        session, stream = greeted.session, greeted.stream
+
+        async def refuse(request: RequestId, piece: PieceIndex | None) -> None:
+            await stream.send_all(session.reject(request, RejectCode.NOT_HELD))
+            if piece is not None:
+                await stream.send_all(session.send(Have((piece,))))
+
+        await claim_everything(greeted, piece_count)
+        await each_request(greeted, refuse)
 
     return behave
 

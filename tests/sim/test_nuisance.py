@@ -34,6 +34,7 @@ BEHAVIOURS = {
     FLOOD: hostile.flooder(PIECES),
     "claims everything and sends nothing": hostile.silent(PIECES),
     "asks for one piece for ever": hostile.same_piece_for_ever(PIECES, PIECE),
+    "loses what it is asked for and has it again": hostile.fickle(PIECES),
     "minds no cancel": hostile.deaf(PIECES, PIECE, DATA),
     "tells of a thousand addresses that do not answer": hostile.gossip(PIECES, 1000),
 }
@@ -90,6 +91,22 @@ def test_a_crowd_of_nuisances_costs_an_honest_swarm_a_tenth_at_most(name: str) -
         if name == FLOOD:
             banned = [member.book.statistics().banned for member in members]
             assert all(banned), "the flooded have put an end to it"
+
+
+async def test_who_loses_and_regains_pieces_without_end_is_asked_twice_for_each(
+    autojump_clock: MockClock,
+) -> None:
+    """It was asked again at once, as often as it liked, and each time a little memory was lost."""
+    async with open_world(7) as world:
+        origin = await world.add_peer("origin")
+        origin.node.services.up.set_rate(mbit(0.1))
+        link = await origin.share("file", {(): DATA})
+        getter = await world.add_peer("getter")
+        host = await hostile.live(world, "fickle", link, hostile.fickle(PIECES))
+        fetch = getter.fetch(link, peers=[origin.address, Address(host.address, PORT)])
+        await trio.sleep(30)
+        assert fetch.member.intake is not None
+        assert fetch.member.intake.download.statistics().asks < 3 * PIECES
 
 
 @pytest.mark.parametrize("payload", [0, 1000])
