@@ -210,7 +210,7 @@ class Intake:
         if not link.chokes_us:
             self.perform(self.download.choked(link.id, False, now), now)
 
-    def got_place(self, link: Link) -> None:
+    def _got_place(self, link: Link) -> None:
         """Our request for the manifest is no longer open there."""
         if link.id in self._without_place:
             self._without_place.remove(link.id)
@@ -247,13 +247,17 @@ class Intake:
             self.perform(self.download.progressed(link.id, event.piece, event.received, now), now)
 
     def rejected(self, link: Link, event: Rejected) -> None:
-        if event.piece is not None:
-            now = link.heard_at
-            self.perform(self.download.rejected(link.id, event.piece, event.code, now), now)
+        """A piece, or the manifest, does not come from there."""
+        if event.piece is None:
+            self._got_place(link)
+            return
+        now = link.heard_at
+        self.perform(self.download.rejected(link.id, event.piece, event.code, now), now)
 
     def answered(self, link: Link, event: Answered) -> None:
-        """All bytes of a piece are here."""
+        """All bytes of a piece are here, or of the manifest, which is not ours to read."""
         if event.piece is None:
+            self._got_place(link)
             return
         now = link.heard_at
         state = self.download.state

@@ -408,11 +408,10 @@ class Member:
             self.intake.progressed(link, event)
 
     def link_answered(self, link: Link, event: Answered) -> None:
+        if self.intake is not None:
+            self.intake.answered(link, event)
         if event.piece is not None:
-            if self.intake is not None:
-                self.intake.answered(link, event)
             return
-        self._got_place(link)
         data = bytes(event.buffer)
         self.services.buffers.release(event.buffer)
         if not event.cancelled and (reason := self._finding.answered(link, data)):
@@ -420,18 +419,11 @@ class Member:
 
     def link_rejected(self, link: Link, event: Rejected) -> None:
         if event.piece is None:
-            self._got_place(link)
             self._finding.left(link)
-            return
-        if event.code in LOST and (left := link.lost(event.piece)) is not None:
+        elif event.code in LOST and (left := link.lost(event.piece)) is not None:
             self._available.lose(event.piece, left)
         if self.intake is not None:
             self.intake.rejected(link, event)
-
-    def _got_place(self, link: Link) -> None:
-        """Our request for the manifest is no longer open there."""
-        if self.intake is not None:
-            self.intake.got_place(link)
 
     def link_asks(self, link: Link, request: RequestId, piece: PieceIndex | None) -> None:
         if self.outflow is None:

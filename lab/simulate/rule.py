@@ -176,9 +176,7 @@ class Rule:
     def _asked(self, method: str, call: Callable[[], T]) -> T:
         try:
             return _interruptible()(call)
-        except (
-            BaseException
-        ) as error:  # of a call that no cancellation reaches: whatever it is, it is the user's
+        except BaseException as error:  # no cancellation reaches the call: whatever it is, it is the user's
             where = f"policy {self._name}: {method}{line_of(error, self._name.rpartition(':')[0])}"
             if isinstance(error, KeyboardInterrupt):
                 raise PolicyInterruptedError(where) from None
