@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from types import FrameType
+from typing import Any, Final
 
 import click
 
@@ -35,6 +36,9 @@ COMMANDS: Final = {
     "animate": ("lab.commands.animate", "Pieces spreading through a swarm: an animation from event traces."),
     "bounds": ("lab.commands.bounds", "What theory says: closed forms, tables and figures."),
 }
+
+_stopped_by: Final[list[int]] = []
+"""The signals that simulations were interrupted for."""
 
 ARGUMENTS: Final = "lab.arguments"
 """Key in click's meta: the arguments as they were given, for the line that repeats a run."""
@@ -79,9 +83,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
-def stop(*_: object) -> NoReturn:
-    """For SIGTERM: leave through every `with`, so that neither process nor folder stays behind."""
-    raise SystemExit(128 + signal.SIGTERM)
+def stop(number: int, frame: FrameType | None) -> None:
+    """For SIGTERM: leave through every `with`, so that neither process nor folder stays behind.
+
+    In a simulation it is trio's loop that decides where, as of Ctrl-C: an exception that came out of the loop
+    itself would be an internal error of trio's.
+    """
+    interrupt = signal.getsignal(signal.SIGINT)
+    if callable(interrupt) and interrupt is not signal.default_int_handler:
+        _stopped_by.append(number)
+        interrupt(signal.SIGINT, frame)
+    else:
+        raise SystemExit(128 + number)
 
 
 def run(arguments: list[str]) -> int:
@@ -115,7 +128,7 @@ def _interrupted(error: BaseException) -> int:
             raise error
         where = ""
     click.echo(f"lab: interrupted{f' in {_one_line(where)}' if where else ''}", err=True)
-    return ExitCode.INTERRUPTED
+    return 128 + _stopped_by.pop() if _stopped_by else ExitCode.INTERRUPTED
 
 
 def _refused(error: OSError) -> int:

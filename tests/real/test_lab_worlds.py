@@ -1,14 +1,18 @@
 """`lab simulate --world` and `lab tournament`, from the command line; once with real processes."""
 
+import itertools
 import json
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.cli import run
+from lab.cli import run, stop
 from lab.simulate import real
 from lab.simulate.scenario import parse
+from peer.sim.clock import VirtualClock
 
 SCENARIO = """
 [share]
@@ -149,3 +153,37 @@ def test_an_interrupted_world_is_one_line(
     monkeypatch.setattr("lab.simulate.small.simulate", interrupted)
     assert run(["simulate", scenario]) == 130
     assert capsys.readouterr().err.strip() == f"lab: {says}"
+
+
+@pytest.fixture
+def stoppable() -> Iterator[None]:
+    """SIGTERM ends `lab` as it does from the command line."""
+    before = signal.signal(signal.SIGTERM, stop)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("stoppable")
+def test_a_stop_in_the_loop_of_a_simulation_is_one_line(
+    scenario: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM raised from trio's loop itself: two thousand lines of its internal errors."""
+    advance = VirtualClock.deadline_to_sleep_time
+    turns = itertools.count()
+
+    def stopped(clock: VirtualClock, deadline: float) -> float:
+        if next(turns) == 100:
+            signal.raise_signal(signal.SIGTERM)
+        return advance(clock, deadline)
+
+    monkeypatch.setattr(VirtualClock, "deadline_to_sleep_time", stopped)
+    assert run(["simulate", scenario]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err.strip() == "lab: interrupted"
+    assert next(turns) > 100
+
+
+@pytest.mark.usefixtures("stoppable")
+def test_a_stop_elsewhere_leaves_through_every_with() -> None:
+    with pytest.raises(SystemExit) as ended:
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 128 + signal.SIGTERM
