@@ -143,6 +143,8 @@ class Node:
                 greeted = await welcome(stream, session, self._answer)
         except (ConnectionLost, RemoteProtocolError, trio.BrokenResourceError) as error:
             logger.debug("a stranger did not get in: %s", error)
+        except Exception:  # a bug of ours, or of a library that reads what strangers send: theirs to find
+            logger.exception("greeting %s failed in a way that it should not", stream.remote)
         finally:
             del self._greetings[guest]
             self.door.left(guest)

@@ -1,7 +1,8 @@
-"""Listens to what honest nodes say to each other, for what nobody of good manners says."""
+"""Listens to what honest nodes say to each other, for what nobody of good manners says; and to the log."""
 
-from collections.abc import Collection
-from contextlib import AbstractContextManager
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -23,3 +24,25 @@ def listening(honest: Collection[NodeId]) -> AbstractContextManager[Any]:
 
     real = Link.handle
     return patch.object(Link, "handle", handle)
+
+
+class _Caught(logging.Handler):
+    """The first exception that was logged."""
+
+    found: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and self.found is None:
+            self.found = f"{record.getMessage()}: {record.exc_info[1]!r}"
+
+
+@contextmanager
+def nothing_caught() -> Iterator[None]:
+    """A node or a tracker that survives a bug of ours, and logs it, is a Violation at the end."""
+    handler = _Caught(logging.ERROR)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+    demand(handler.found is None, "bug", str(handler.found))

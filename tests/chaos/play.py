@@ -23,7 +23,7 @@ from peer.wire.messages import Data
 from tests.chaos.citizen import Citizen
 from tests.chaos.house import TrackerHouse
 from tests.chaos.invariants import LOOK_S, Invariants
-from tests.chaos.listening import listening
+from tests.chaos.listening import listening, nothing_caught
 from tests.chaos.plan import LIVENESS_S, SAFETY_S, Fault, FaultPlan, PeerPlan
 from tests.chaos.strike import Striker
 from tests.chaos.violation import Violation, demand, first_of
@@ -52,7 +52,7 @@ def play(plan: FaultPlan) -> Outcome:
     """Run a plan to its end. Never raises for what the node did."""
     game = _Game(plan)
     try:
-        with listening(game.honest), game.rare_ways():
+        with listening(game.honest), nothing_caught(), game.rare_ways():
             run(plan.seed, game.main)
     except (KeyboardInterrupt, SystemExit):
         raise

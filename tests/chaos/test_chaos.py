@@ -5,9 +5,11 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from peer.greeting import welcome
 from tests.chaos import crowd
 from tests.chaos.plan import draw
 from tests.chaos.play import Outcome, play
@@ -57,6 +59,21 @@ def test_a_mark_of_a_longer_run_skips_nothing(
 @pytest.mark.parametrize("seed", [seed for seed in KNOWN if seed >= SEEDS])
 def test_seeds_that_have_failed_before(seed: int) -> None:
     check(seed)
+
+
+@pytest.mark.makes_a_bug
+def test_a_bug_that_a_node_survives_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = iter([ZeroDivisionError])
+
+    async def broken(*arguments: Any) -> Any:
+        for error in errors:
+            raise error
+        return await welcome(*arguments)
+
+    monkeypatch.setattr("peer.node.welcome", broken)
+    outcome = play(draw(3))
+    assert outcome.kind == "bug"
+    assert "ZeroDivisionError" in str(outcome.failure)
 
 
 @pytest.mark.parametrize("seed", [3, 44])

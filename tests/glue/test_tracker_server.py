@@ -244,6 +244,7 @@ async def test_a_hanging_handshake_holds_its_slot_no_longer_than_allowed(autojum
         assert (await house.counts()).late == 1
 
 
+@pytest.mark.makes_a_bug
 @pytest.mark.parametrize(
     ("error", "counted"),
     [
@@ -285,6 +286,7 @@ async def test_an_announce_for_another_node_than_the_proven_one_is_refused(autoj
         assert (await house.counts()).registry.members == 1
 
 
+@pytest.mark.makes_a_bug
 async def test_a_bug_of_ours_ends_one_conversation_only(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

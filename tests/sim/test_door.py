@@ -74,6 +74,32 @@ async def test_honest_peers_get_in_through_a_silent_crowd(networks: int, autojum
         origin.node.door.check_invariants()
 
 
+@pytest.mark.makes_a_bug
+async def test_a_bug_of_ours_ends_one_greeting_only(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reads a stranger's certificate raised what nobody had thought of, and the node ended."""
+    async with open_world(1) as world:
+        origin = await world.add_peer("origin")
+        link = await origin.share("file", {(): DATA})
+        accept = origin.node.services.transport.accept
+        strangers = iter([ZeroDivisionError])
+
+        async def broken(stream: Stream) -> Stream:
+            for error in strangers:
+                raise error
+            return await accept(stream)
+
+        monkeypatch.setattr(origin.node.services.transport, "accept", broken)
+        (stranger,) = await silent_crowd(world, origin.address, 1, 1)
+        assert await closed(stranger)
+        assert "10.0.0.2" in caplog.text
+        assert "ZeroDivisionError" in caplog.text
+        getter = await world.add_peer("getter")
+        with trio.fail_after(PATIENCE_S):
+            await getter.fetch(link, peers={origin.address: None}).wait()
+
+
 async def test_a_silent_stranger_is_gone_when_its_time_is_over(autojump_clock: MockClock) -> None:
     async with open_world(2) as world:
         origin = await world.add_peer("origin")
