@@ -36,9 +36,10 @@ def what_limits(member: Member) -> Limit:
         return OWN_WORK[member.phase]
     if not member.links:
         return Limit.NO_PEERS
+    reads_nothing = member.services.down.rate(member.share) == 0  # not even who has what, and serves us
     intake = member.intake
-    if intake is None:
-        return Limit.NO_SOURCE
+    if reads_nothing or intake is None:
+        return Limit.DOWNLINK if reads_nothing else Limit.NO_SOURCE
     statistics = intake.statistics()
     if statistics.paused is not None:
         return Limit.DISK_FULL

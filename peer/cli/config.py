@@ -10,7 +10,7 @@ import click
 
 from peer import config
 from peer.cli.configured import config_path
-from peer.cli.options import PEER_PORT, AddressType, home_option, network_options
+from peer.cli.options import PEER_PORT, PeerAddressType, home_option, network_options
 from peer.cli.run import say
 from peer.cli.serve_options import sources_of
 from peer.ids import Address
@@ -22,7 +22,7 @@ OTHER_VARIABLES = ("MANYHANDS_HOME", "MANYHANDS_SWARM_KEY", "MANYHANDS_DEBUG")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=PEER_PORT, envvar="MANYHANDS_PORT", help="As of serve."
 )
-@click.option("--announce", type=AddressType(PEER_PORT), envvar="MANYHANDS_ANNOUNCE", help="As of serve.")
+@click.option("--announce", type=PeerAddressType(PEER_PORT), envvar="MANYHANDS_ANNOUNCE", help="As of serve.")
 @click.option(
     "--log-level",
     type=click.Choice(config.LOG_LEVELS),

@@ -8,10 +8,10 @@ import click
 
 from peer.cli.options import (
     PEER_PORT,
-    AddressType,
     DurationType,
     NetworkOptions,
     PathType,
+    PeerAddressType,
     publisher_option,
     with_network,
 )
@@ -59,7 +59,7 @@ class GetOptions:
 @click.option(
     "--peer",
     "peers",
-    type=AddressType(PEER_PORT),
+    type=PeerAddressType(PEER_PORT),
     multiple=True,
     metavar="HOST[:PORT]",
     help="Ask this peer as well. May be repeated.",
@@ -92,7 +92,7 @@ class GetOptions:
 )
 @click.option(
     "--timeout",
-    type=DurationType(),
+    type=DurationType(positive=True),
     default=TIMEOUT_DEFAULT_S,
     metavar="TIME",
     help="Give up after this long without progress (default: 2m).",

@@ -2,7 +2,7 @@
 
 import click
 
-from peer.cli.options import PEER_PORT, AddressType, DurationType, NetworkOptions, with_network
+from peer.cli.options import PEER_PORT, DurationType, NetworkOptions, PeerAddressType, with_network
 from peer.cli.run import Stop, run
 from peer.ids import Address
 
@@ -17,14 +17,14 @@ TIMEOUT_DEFAULT_S = 30.0
 @click.option(
     "--peer",
     "peers",
-    type=AddressType(PEER_PORT),
+    type=PeerAddressType(PEER_PORT),
     multiple=True,
     metavar="HOST[:PORT]",
     help="For a link: ask this peer. May be repeated.",
 )
 @click.option(
     "--timeout",
-    type=DurationType(),
+    type=DurationType(positive=True),
     default=TIMEOUT_DEFAULT_S,
     metavar="TIME",
     help="For a link: give up after this long without an answer (default: 30s).",

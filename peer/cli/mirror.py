@@ -45,7 +45,7 @@ INTERVAL_S_MIN = 1.0
 )
 @click.option(
     "--interval",
-    type=DurationType(),
+    type=DurationType(positive=True),
     default=INTERVAL_DEFAULT_S,
     metavar="TIME",
     help="Look for what is new this often (default: 1m).",

@@ -11,6 +11,7 @@ import click
 
 from peer.ids import ID_BYTES, Address, NodeId
 from peer.limits import CONNECTIONS_MAX, CONNECTIONS_MIN, LINKS_MAX
+from peer.swarm.addresses import usable
 from peer.units import parse_duration, parse_rate, parse_size
 
 PEER_PORT = 7701
@@ -70,6 +71,16 @@ class AddressType(click.ParamType[Address]):
             self.fail(str(error), param, ctx)
 
 
+class PeerAddressType(AddressType):
+    """The same where a peer listens, and others are to dial."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        address = super().convert(value, param, ctx)
+        if not usable(address):
+            self.fail(f"{address}: nobody can be reached there; name a host's own address", param, ctx)
+        return address
+
+
 class RateType(click.ParamType[float]):
     """A rate as ``tc`` writes it: 4mbit, 500kbit, 1MB. In bytes a second."""
 
@@ -85,17 +96,23 @@ class RateType(click.ParamType[float]):
 
 
 class DurationType(click.ParamType[float]):
-    """A time: 90s, 10m, 1h30m. In seconds."""
+    """A time: 90s, 10m, 1h30m. In seconds. positive: no time at all makes no sense there."""
 
     name = "time"
+
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
         try:
-            return parse_duration(value)
+            seconds = parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if self._positive and seconds <= 0:
+            self.fail(f"{value} is no time at all: give some, as in 30s or 2m", param, ctx)
+        return seconds
 
 
 class SizeType(click.ParamType[int]):

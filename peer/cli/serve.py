@@ -6,7 +6,7 @@ import signal
 import click
 
 from peer import config
-from peer.cli.options import PEER_PORT, AddressType, NetworkOptions, with_network
+from peer.cli.options import PEER_PORT, NetworkOptions, PeerAddressType, with_network
 from peer.cli.run import Stop, run
 from peer.cli.serve_options import ServeOptions, sources_of
 from peer.ids import Address
@@ -23,7 +23,7 @@ from peer.ids import Address
 )
 @click.option(
     "--announce",
-    type=AddressType(PEER_PORT),
+    type=PeerAddressType(PEER_PORT),
     envvar="MANYHANDS_ANNOUNCE",
     metavar="HOST[:PORT]",
     help="The address to put into links, where others reach this machine by another than its own.",

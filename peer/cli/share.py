@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from peer.cli.options import PEER_PORT, AddressType, NetworkOptions, PathType, with_network
+from peer.cli.options import PEER_PORT, NetworkOptions, PathType, PeerAddressType, with_network
 from peer.cli.run import Stop, run
 from peer.cli.serve_options import flags_of
 from peer.ids import Address
@@ -34,7 +34,7 @@ class ShareOptions:
 )
 @click.option(
     "--announce",
-    type=AddressType(PEER_PORT),
+    type=PeerAddressType(PEER_PORT),
     envvar="MANYHANDS_ANNOUNCE",
     metavar="HOST[:PORT]",
     help="The address to put into the link, where others reach this machine by another than its own.",

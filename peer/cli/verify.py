@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from peer.cli.inspect import TIMEOUT_DEFAULT_S
-from peer.cli.options import PEER_PORT, AddressType, DurationType, NetworkOptions, PathType, with_network
+from peer.cli.options import PEER_PORT, DurationType, NetworkOptions, PathType, PeerAddressType, with_network
 from peer.cli.run import Stop, run, unless_stopped
 from peer.ids import Address
 
@@ -16,14 +16,14 @@ from peer.ids import Address
 @click.option(
     "--peer",
     "peers",
-    type=AddressType(PEER_PORT),
+    type=PeerAddressType(PEER_PORT),
     multiple=True,
     metavar="HOST[:PORT]",
     help="For a link: ask this peer for the list of pieces. May be repeated.",
 )
 @click.option(
     "--timeout",
-    type=DurationType(),
+    type=DurationType(positive=True),
     default=TIMEOUT_DEFAULT_S,
     metavar="TIME",
     help="For a link: give up after this long without an answer (default: 30s).",

@@ -15,11 +15,13 @@ from peer.cli.get import GetOptions
 from peer.cli.handing import _Following
 from peer.cli.options import NetworkOptions
 from peer.cli.run import Stop
+from peer.diagnosis import Limit, what_limits
 from peer.ids import NodeId, ShareId
 from peer.magnet import MagnetLink
 from peer.member import Member, Phase
 from peer.node import Node
 from peer.sim.workers import InlineWorkers
+from peer.sim.world import open_world
 from peer.target import Target
 
 LINK = MagnetLink(ShareId(bytes(32)), "file")
@@ -58,6 +60,21 @@ async def test_the_disk_is_named_while_it_alone_is_waited_for(
     with trio.move_on_after(2.95):
         await Fetching(network, OPTIONS, Stop())._watch(member, target, display)
     assert display.said == [f"limited by {limit}, 0 B/s"] * 3
+
+
+async def test_who_takes_nothing_is_limited_by_that(autojump_clock: MockClock) -> None:
+    """`get --down 0` said that all choked it, or that nobody had anything: it had read neither."""
+    async with open_world(1) as world:
+        origin, getter = await world.add_peer("origin"), await world.add_peer("getter")
+        link = await origin.share("file", {(): bytes(1000)})
+        getter.node.services.down.set_rate(0)
+        fetch = getter.fetch(link, peers=[origin.address])
+        assert what_limits(fetch.member) is Limit.NO_PEERS
+        await trio.sleep(5)
+        assert fetch.member.links
+        assert what_limits(fetch.member) is Limit.DOWNLINK
+        getter.node.services.down.set_rate(None)
+        await fetch.wait()
 
 
 async def test_the_daemon_s_disk_is_named_while_it_alone_is_waited_for(autojump_clock: MockClock) -> None:
