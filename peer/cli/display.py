@@ -67,6 +67,9 @@ class Display(Protocol):
     ) -> None:
         """The activity as it stands; call it as often as you like."""
 
+    def is_due(self, now: float) -> bool:
+        """Whether the same activity, shown now, would be seen."""
+
     def say(self, text: str) -> None:
         """A line that stays."""
 
@@ -93,7 +96,7 @@ class Lines:
     ) -> None:
         if label != self._label:
             self._label, self._speed = label, Speed()
-        elif now - self._last < self._every_s:
+        elif not self.is_due(now):
             return
         self._last = now
         rate = self._speed.update(now, done)
@@ -102,6 +105,9 @@ class Lines:
             if total
             else ", ".join(filter(None, (label, detail)))
         )
+
+    def is_due(self, now: float) -> bool:
+        return now - self._last >= self._every_s
 
     def say(self, text: str) -> None:
         print(printable(text), file=sys.stderr, flush=True)
@@ -135,6 +141,9 @@ class Bars:
             self._label, self._speed = label, Speed()
         rate = self._speed.update(now, done)
         self._live.update(self._render(label, done, total, rate, detail, sources))
+
+    def is_due(self, now: float) -> bool:
+        return True
 
     def say(self, text: str) -> None:
         self._console.print(printable(text), markup=False, soft_wrap=True)
@@ -192,6 +201,9 @@ class JsonLines:
         state["sources"] = [{"name": s.name, "bytes": s.count, "rate": round(s.rate)} for s in sources]
         print(json.dumps(state), file=sys.stderr, flush=True)
 
+    def is_due(self, now: float) -> bool:
+        return True
+
     def say(self, text: str) -> None:
         print(json.dumps({"message": text}), file=sys.stderr, flush=True)
 
@@ -203,6 +215,9 @@ class Silent(Lines):
         self, now: float, label: str, done: int, total: int, detail: str = "", sources: Sequence[Source] = ()
     ) -> None:
         return None
+
+    def is_due(self, now: float) -> bool:
+        return False
 
 
 KINDS = ("auto", "bars", "lines", "json", "none")

@@ -20,7 +20,8 @@ from peer.cli.serve_options import flags_of
 from peer.ids import Address, NodeId
 
 TIMEOUT_DEFAULT_S = 120.0
-WATCH_EVERY_S = 0.1
+WATCH_EVERY_S = 0.25
+"""How often a person sees how it goes; the end, and Ctrl-C, wait for nothing."""
 
 ORDER_NAMES = ("rarest", "in-order", "random")
 """Those of `peer.swarm.orders`, without loading it for a help text; the first is the default."""

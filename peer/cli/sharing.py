@@ -22,7 +22,7 @@ from peer.ids import KnownPeer
 from peer.magnet import MagnetLink
 from peer.manifest import Manifest
 from peer.member import Member
-from peer.member_statistics import member_statistics
+from peer.member_statistics import MemberStatistics, member_statistics
 from peer.net.outward import reachable
 from peer.paths import check_component, printable
 from peer.serials import serial_for
@@ -137,24 +137,27 @@ class Sharing:
     async def _watch(self, member: Member, display: Display) -> None:
         """Show who is served and tell what goes wrong, until stopped."""
         told: set[str] = set()
+        shows = self._network.progress != "auto" or sys.stderr.isatty()
         while not self._stop.requested.is_set():
-            statistics = member_statistics(member)
             for trouble in [text for text in member.unreadable if text not in told]:
                 told.add(trouble)
                 display.say(f"no longer shared: {trouble}")
-            for tracker in statistics.trackers:
+            for tracker in () if member.trackers is None else member.trackers.statistics():
                 text = f"tracker {tracker.tracker}: {tracker.error}"
                 if tracker.error and text not in told:
                     told.add(text)
                     display.say(text)
-            peers = len(statistics.links)
-            detail = f"{peers} peer{'s' if peers != 1 else ''}, {format_bytes(statistics.sent_bytes)} sent"
-            if statistics.rate_up >= 1:
-                detail += f", {format_rate(statistics.rate_up)}"
-            if self._network.progress != "auto" or sys.stderr.isatty():
-                display.show(trio.current_time(), f"seeding {printable(self._name)}", 0, 0, detail)
+            if shows and display.is_due(trio.current_time()):
+                self._show(member_statistics(member), display)
             with trio.move_on_after(WATCH_EVERY_S):
                 await self._stop.requested.wait()
+
+    def _show(self, statistics: MemberStatistics, display: Display) -> None:
+        peers = len(statistics.links)
+        detail = f"{peers} peer{'s' if peers != 1 else ''}, {format_bytes(statistics.sent_bytes)} sent"
+        if statistics.rate_up >= 1:
+            detail += f", {format_rate(statistics.rate_up)}"
+        display.show(trio.current_time(), f"seeding {printable(self._name)}", 0, 0, detail)
 
     def _link(self, started: Started, result: Scan) -> MagnetLink:
         manifest = result.manifest

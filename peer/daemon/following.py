@@ -83,9 +83,9 @@ def _progress(resident: Resident, member: Member) -> Body:
 
 
 def _check_progress(member: Member, timeout_s: float) -> None:
-    statistics = member_statistics(member)
-    if statistics.seconds_idle <= timeout_s:
+    if trio.current_time() - member.progressed_at <= timeout_s:
         return
+    statistics = member_statistics(member)
     waited = format_duration(timeout_s)
     if statistics.paused:
         raise StorageError(f"no progress for {waited}: {statistics.paused}; {GOES_ON}")

@@ -1,6 +1,7 @@
 """`get -v`: each second what limits the transfer, in every phase of it, with and without a daemon."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from unittest.mock import Mock
@@ -9,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from peer.cli.display import Silent, Source
+from peer.cli import fetching
+from peer.cli.display import LINE_EVERY_S, Display, Lines, Silent, Source
 from peer.cli.fetching import Fetching
 from peer.cli.get import GetOptions
 from peer.cli.handing import _Following
@@ -19,6 +21,7 @@ from peer.diagnosis import Limit, what_limits
 from peer.ids import NodeId, ShareId
 from peer.magnet import MagnetLink
 from peer.member import Member, Phase
+from peer.member_statistics import MemberStatistics, member_statistics
 from peer.node import Node
 from peer.sim.workers import InlineWorkers
 from peer.sim.world import open_world
@@ -28,7 +31,7 @@ LINK = MagnetLink(ShareId(bytes(32)), "file")
 OPTIONS = GetOptions(str(LINK), Path(), (), None, None, (), 120.0, as_json=False, verbose=True)
 
 
-class Lines(Silent):
+class Said(Silent):
     """Keeps what is said."""
 
     def __init__(self) -> None:
@@ -56,10 +59,52 @@ async def test_the_disk_is_named_while_it_alone_is_waited_for(
     target = Mock(Target, progress=(1, 2))
     member = Member(LINK.share, node.services, target=target)
     member._phase = phase
-    display = Lines()
+    display = Said()
     with trio.move_on_after(2.95):
         await Fetching(network, OPTIONS, Stop())._watch(member, target, display)
     assert display.said == [f"limited by {limit}, 0 B/s"] * 3
+
+
+@pytest.mark.parametrize(("display", "times"), [(Silent(), 1), (Lines(), 5)])
+async def test_what_nobody_sees_is_not_gathered(
+    display: Display, times: int, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """A getter without a display spent a tenth of its processor time on what it did not show."""
+    gathered = 0
+
+    def count(member: Member) -> MemberStatistics:
+        nonlocal gathered
+        gathered += 1
+        return member_statistics(member)
+
+    monkeypatch.setattr(fetching, "member_statistics", count)
+    network = NetworkOptions(None, (), None, None, None, plain=True, progress="none")
+    node = Node(NodeId(bytes(32)), Mock(), InlineWorkers(), Random(1))
+    member = Member(LINK.share, node.services, target=Mock(Target))
+    options = replace(OPTIONS, verbose=False)
+    found = Fetching(network, options, Stop())
+    found._name = "file"
+    await trio.sleep(LINE_EVERY_S)
+    with trio.move_on_after(4 * LINE_EVERY_S + 0.1):
+        await found._watch(member, Mock(Target), display)
+    assert gathered == times
+
+
+async def test_a_stop_is_not_waited_for(autojump_clock: MockClock) -> None:
+    network = NetworkOptions(None, (), None, None, None, plain=True, progress="none")
+    node = Node(NodeId(bytes(32)), Mock(), InlineWorkers(), Random(1))
+    member, stop = Member(LINK.share, node.services, target=Mock(Target)), Stop()
+    found = Fetching(network, OPTIONS, stop)
+    found._name = "file"
+
+    async def interrupt() -> None:
+        await trio.sleep(0.1)
+        stop.requested.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(interrupt)
+        assert not await found._watch(member, Mock(Target), Said())
+    assert trio.current_time() == pytest.approx(0.1)
 
 
 async def test_who_takes_nothing_is_limited_by_that(autojump_clock: MockClock) -> None:
@@ -78,7 +123,7 @@ async def test_who_takes_nothing_is_limited_by_that(autojump_clock: MockClock) -
 
 
 async def test_the_daemon_s_disk_is_named_while_it_alone_is_waited_for(autojump_clock: MockClock) -> None:
-    display = Lines()
+    display = Said()
     following = _Following(LINK, OPTIONS, display)
     news = {"held": 0, "busy": True, "phase": "checking", "done": 1, "total": 2, "rate_down": 0.0}
     for _ in range(6):
