@@ -598,7 +598,7 @@ TALK_BURST: Final = 2048
 LEDGER_NODES_MAX: Final = 1000
 """Nodes whose account outlives their links: who comes back is neither a newcomer nor a stranger."""
 
-EXPELLED_TOLD_MAX: Final = 256
+EXPELLED_MAX: Final = 256
 """Peers sent away that a member can still name: people look at the last few, and a wrong manifest of one byte
 is enough to be one."""
 

@@ -6,13 +6,13 @@ files in their place, it seeds. A member that shares begins at the end. It decid
 peers itself: the policies do, and this hands them to each other.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from itertools import count
 
 import trio
 
-from peer import limits
 from peer.bitfield import Block
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
@@ -25,7 +25,7 @@ from peer.greeting import Greeted, window
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import GOODBYE_GRACE_S, LINK_TICK_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
+from peer.limits import EXPELLED_MAX, GOODBYE_GRACE_S, LINK_TICK_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
 from peer.link import LOST, Link
 from peer.manifest import Manifest
 from peer.news import News
@@ -83,7 +83,7 @@ class Member:
         self.intake: Intake | None = None
         self.outflow: Outflow | None = None
         self.trackers: TrackerClient | None = None
-        self.expelled: list[str] = []
+        self.expelled: deque[str] = deque(maxlen=EXPELLED_MAX)
         """One line for each of the last peers that were sent away for bad bytes."""
         self.unreadable: dict[str, None] = {}
         """One line for each trouble with what we share, once each, in order."""
@@ -365,7 +365,6 @@ class Member:
 
     def _expel(self, link: Link, reason: str) -> None:
         self.expelled.append(f"{link.address} ({link.node.hex()[:12]}): {reason}")
-        del self.expelled[: -limits.EXPELLED_TOLD_MAX]
         self.book.ban(link.node, link.host)
 
     def _is_short_of_links(self) -> bool:

@@ -53,7 +53,10 @@ class _Run:
 
     async def run(self) -> Outcome:
         scenario = self._scenario
-        last_comes = max(group.last_comes(group.times(self._rng)) for group in scenario.groups)
+        arrivals = [group.times(self._rng) for group in scenario.groups]
+        last_comes = max(
+            group.last_comes(times) for group, times in zip(scenario.groups, arrivals, strict=True)
+        )
         patience = gives_up_at(scenario.bound(), last_comes)
         traces = None if self._lines is None else self._event_trace
         async with open_world(self._rng.getrandbits(32), self._trace, traces) as world:
@@ -67,9 +70,10 @@ class _Run:
                 async with trio.open_nursery() as nursery:
                     if scenario.origin.dies_at is not None:
                         nursery.start_soon(self._die, origin, scenario.origin.dies_at)
-                    for number, group in enumerate(scenario.groups):
-                        for index in range(group.count):
-                            nursery.start_soon(self._live, world, origin, link, number, index, begun)
+                    for number, times in enumerate(arrivals):
+                        for index, time in enumerate(times):
+                            member = Member(number, index, time)
+                            nursery.start_soon(self._live, world, origin, link, member, begun)
                     await self._left.wait()
                     nursery.cancel_scope.cancel()
             ended = trio.current_time() - begun
@@ -92,15 +96,14 @@ class _Run:
         await origin.crash()
 
     async def _live(
-        self, world: World, origin: SimPeer, link: MagnetLink, number: int, index: int, begun: float
+        self, world: World, origin: SimPeer, link: MagnetLink, member: Member, begun: float
     ) -> None:
         """One peer, from joining to its end."""
-        group = self._scenario.groups[number]
-        await trio.sleep(group.joins_at + index * group.every)
-        member = Member(number, index, trio.current_time() - begun)
+        group = self._scenario.groups[member.group]
+        await trio.sleep_until(begun + member.joined)
         self._members.append(member)
         machine = await world.add_peer(
-            f"peer-{number}-{index}",
+            f"peer-{member.group}-{member.number}",
             down=group.down,
             latency=group.latency,
             make_policies=self._policies.of_a_node,

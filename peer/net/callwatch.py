@@ -10,8 +10,7 @@ Merely to shut the socket down would leave what the kernel has received, some se
 Too long is processor time, not the clock's, where the system tells them apart: on a machine where others have
 the processors a call stands still for as long as they like, and whoever is at its other end has done nothing.
 
-The network of whoever did that is not let in for a while. The thread lives while there are streams; a call
-costs two assignments.
+The thread lives while there are streams; a call costs two assignments.
 """
 
 import os
@@ -22,8 +21,7 @@ from contextlib import suppress
 from functools import partial
 from threading import Lock, Thread, get_ident
 
-from peer.limits import TLS_CALL_LOOKS, TLS_CALL_S, TLS_SHUNNED_MAX, TLS_SHUNNED_S
-from peer.swarm.addresses import is_loopback, network_of
+from peer.limits import TLS_CALL_LOOKS, TLS_CALL_S
 
 
 class CallWatch:
@@ -39,7 +37,6 @@ class CallWatch:
         self._cut: socket.socket | None = None
         self._seen = self._looks = 0
         self._worked = 0.0
-        self._shunned: dict[str, float] = {}
 
     def opened(self) -> None:
         """There is one more socket. Called by the thread that is going to call OpenSSL."""
@@ -68,20 +65,6 @@ class CallWatch:
     def has_cut(self, sock: socket.socket) -> bool:
         """Whether the latest socket that was cut off is this one."""
         return self._cut is sock
-
-    def blame(self, host: str, now: float) -> None:
-        """A call with this host had to be ended. (This machine's own addresses are many peers' in a lab.)"""
-        if not is_loopback(host):
-            network = network_of(host)
-            self._shunned.pop(network, None)
-            self._shunned[network] = now
-            if len(self._shunned) > TLS_SHUNNED_MAX:
-                del self._shunned[next(iter(self._shunned))]
-
-    def shuns(self, host: str, now: float) -> bool:
-        """Whether that was so lately that nobody of its network is let in."""
-        blamed_at = self._shunned.get(network_of(host))
-        return blamed_at is not None and now - blamed_at < TLS_SHUNNED_S
 
     def _watch(self) -> None:
         while True:

@@ -38,6 +38,7 @@ from peer.net.tlscontext import ALPN, context_for, peer_of
 from peer.net.transport import Listener, Stream
 from peer.net.turn import Exclusive, Turn
 from peer.store.filesystem import File
+from peer.swarm.shunned import Shunned
 
 LOST = "connection lost: "
 
@@ -52,10 +53,16 @@ class TlsStream(Stream):
     """One encrypted connection. Made by `TlsTransport`, which has done the handshake."""
 
     def __init__(
-        self, sock: ssl.SSLSocket, remote: Address, buffers: "list[bytearray]", watch: CallWatch
+        self,
+        sock: ssl.SSLSocket,
+        remote: Address,
+        buffers: "list[bytearray]",
+        watch: CallWatch,
+        shunned: Shunned,
     ) -> None:
         self._socket = sock
         self._watch = watch
+        self._shunned = shunned
         watch.opened()
         self._remote = remote
         self._peer: NodeId | None = None
@@ -109,7 +116,7 @@ class TlsStream(Stream):
                 wait = self._wait_writable
             except ssl.SSLError as error:
                 if self._watch.has_cut(self._socket):
-                    self._watch.blame(self._remote.host, trio.current_time())
+                    self._shunned.add(self._remote.host, trio.current_time())
                     raise RemoteProtocolError("feeds TLS without end and says nothing") from error
                 raise trio.BrokenResourceError(LOST + _reason(error)) from error
             except OSError as error:
@@ -318,6 +325,7 @@ class TlsTransport:
         self._tcp = tcp or TcpTransport()
         self._buffers: list[bytearray] = []
         self._watch = CallWatch()
+        self._shunned = Shunned()
         certificate = authority.issue(identity)
         self._server = context_for(ssl.PROTOCOL_TLS_SERVER, identity, certificate, authority)
         self._client = context_for(ssl.PROTOCOL_TLS_CLIENT, identity, certificate, authority)
@@ -344,7 +352,7 @@ class TlsTransport:
         """
         if not isinstance(stream, TcpStream):
             raise LocalProtocolError("this transport accepts what its listeners gave")
-        if self._watch.shuns(stream.remote.host, trio.current_time()):
+        if self._shunned.has(stream.remote.host, trio.current_time()):
             await trio.aclose_forcefully(stream)
             raise HandshakeError("its network has wasted our time lately")
         return await self._secure(stream, self._server)
@@ -355,7 +363,7 @@ class TlsTransport:
             wrapped = _wrap(stream.detach(), context)
         except OSError as error:
             raise HandshakeError(error.strerror or str(error)) from error
-        secure = TlsStream(wrapped, remote, self._buffers, self._watch)
+        secure = TlsStream(wrapped, remote, self._buffers, self._watch, self._shunned)
         try:
             await secure.handshake()
         except BaseException:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.cli import stop
+
 
 def children() -> set[int]:
     """Processes of ours that run, or that nobody has asked how they ended; empty where there is no /proc."""
@@ -28,3 +30,11 @@ def _nobody_is_left_behind() -> Iterator[None]:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     assert not left, "the test left processes behind"
+
+
+@pytest.fixture
+def stoppable() -> Iterator[None]:
+    """SIGTERM leaves through every `with`, as in `lab` from the command line."""
+    before = signal.signal(signal.SIGTERM, stop)
+    yield
+    signal.signal(signal.SIGTERM, before)

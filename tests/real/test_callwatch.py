@@ -14,7 +14,7 @@ import trio
 from peer.errors import HandshakeError, RemoteProtocolError
 from peer.identity import Identity
 from peer.ids import Address
-from peer.limits import TLS_CALL_LOOKS, TLS_CALL_S, TLS_SHUNNED_MAX, TLS_SHUNNED_S
+from peer.limits import TLS_CALL_LOOKS, TLS_CALL_S
 from peer.net import callwatch
 from peer.net.callwatch import CallWatch
 from peer.net.swarmca import SwarmAuthority
@@ -78,26 +78,11 @@ async def test_in_a_handshake_it_is_a_handshake_error(monkeypatch: pytest.Monkey
 async def test_a_stranger_of_a_network_that_did_so_is_not_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     transport = TlsTransport(Identity.generate(), PUBLIC)
     (listener,) = await transport.listen("127.0.0.1", 0)
-    monkeypatch.setattr(transport._watch, "shuns", lambda host, now: host == "127.0.0.1")
+    monkeypatch.setattr(transport._shunned, "has", lambda host, now: host == "127.0.0.1")
     async with listener, await TcpTransport().dial(listener.address) as stranger:
         with pytest.raises(HandshakeError, match="lately"):
             await transport.accept(await listener.accept())
         assert await stranger.receive_some() == b""
-
-
-def test_a_network_is_shunned_for_a_while_and_this_machine_never() -> None:
-    watch = CallWatch()
-    watch.blame("192.0.2.1", 10.0)
-    watch.blame("2001:db8::1", 10.0)
-    watch.blame("127.0.0.1", 10.0)
-    assert watch.shuns("192.0.2.1", 10.0 + TLS_SHUNNED_S / 2)
-    assert watch.shuns("2001:db8::2", 10.0), "of the same /64"
-    assert not watch.shuns("192.0.2.1", 10.0 + TLS_SHUNNED_S)
-    assert not watch.shuns("192.0.2.2", 10.0)
-    assert not watch.shuns("127.0.0.1", 10.0)
-    for number in range(TLS_SHUNNED_MAX + 1):
-        watch.blame(f"10.1.{number >> 8}.{number & 255}", 20.0)
-    assert len(watch._shunned) == TLS_SHUNNED_MAX
 
 
 def test_the_thread_is_there_while_sockets_are() -> None:

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
+from lab.cli import stop
 from lab.processes import launch, program, undisturbed
 from tests.real.commands import PATIENCE_S, environment, wait_until
 
@@ -26,19 +26,7 @@ while True:
 STOPPED = 128 + signal.SIGTERM
 
 
-def stop(*_: object) -> NoReturn:
-    raise SystemExit(STOPPED)
-
-
-@pytest.fixture
-def _stoppable() -> Iterator[None]:
-    """SIGTERM raises wherever the program is, as in `lab scale`."""
-    before = signal.signal(signal.SIGTERM, stop)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.usefixtures("_stoppable")
+@pytest.mark.usefixtures("stoppable")
 def test_a_signal_between_the_fork_and_its_registration_leaves_no_child(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -58,7 +46,7 @@ def test_a_signal_between_the_fork_and_its_registration_leaves_no_child(
     assert [child.returncode for child in born] == [-signal.SIGTERM]
 
 
-@pytest.mark.usefixtures("_stoppable")
+@pytest.mark.usefixtures("stoppable")
 def test_a_second_signal_kills_what_was_only_asked_to_stop() -> None:
     child: subprocess.Popen[str] | None = None
 
@@ -75,7 +63,7 @@ def test_a_second_signal_kills_what_was_only_asked_to_stop() -> None:
     assert child.returncode == -signal.SIGKILL
 
 
-@pytest.mark.usefixtures("_stoppable")
+@pytest.mark.usefixtures("stoppable")
 def test_signals_wait_until_the_end_of_the_block_and_come_once() -> None:
     reached = False
 

@@ -63,7 +63,7 @@ async def test_one_bad_peer_beside_an_honest_one(name: str, autojump_clock: Mock
 async def test_of_the_liars_the_last_are_remembered_by_name(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peer.limits.EXPELLED_TOLD_MAX", 3)
+    monkeypatch.setattr("peer.member.EXPELLED_MAX", 3)
     async with open_world(2) as world:
         fetch = await fetch_with(world, 5, hostile.liar(PIECES, PIECE))
         assert len(fetch.member.expelled) == 3
