@@ -654,7 +654,11 @@ CLOSE_NOTIFY_S: Final = 1.0
 
 TLS_CALL_S: Final = 0.25
 """For one call of OpenSSL, which takes milliseconds at most unless the other side keeps feeding it. Nothing
-else happens meanwhile, so short. Half of it must have been work: the rest may be a busy machine's."""
+else happens meanwhile, so short."""
+
+TLS_CALL_BYTES: Final = 64 * KIB
+"""What such a call must have taken from its socket in that time: several of the longest records, of which a
+call that is not fed takes one, and a tenth of a quarter of a second's key updates."""
 
 TLS_CALL_LOOKS: Final = 4
 """The watch must have found the same call so often: a machine that stood still for a while proves nothing."""

@@ -7,43 +7,62 @@ call, and with it the event loop, from ever coming back. The standard library ha
 that takes too long: its descriptor becomes a socket whose other side is closed, and OpenSSL finds the end.
 Merely to shut the socket down would leave what the kernel has received, some seconds' worth of key updates.
 
-Too long is processor time, not the clock's, where the system tells them apart: on a machine where others have
-the processors a call stands still for as long as they like, and whoever is at its other end has done nothing.
+Time alone proves nothing: where others have the processors, a call stands still for as long as they like, and
+on a virtual machine even its own processor's clock goes on meanwhile. So it is looked at what the call has
+taken from the socket: a call that is not fed takes one record. Elsewhere than on Linux nobody tells that, and
+time must do.
 
 The thread lives while there are streams; a call costs two assignments.
 """
 
+import fcntl
 import os
 import socket
+import sys
+import termios
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from threading import Lock, Thread, get_ident
+from struct import Struct
+from threading import Lock, Thread
+from typing import Final
 
-from peer.limits import TLS_CALL_LOOKS, TLS_CALL_S
+from peer.limits import TLS_CALL_BYTES, TLS_CALL_LOOKS, TLS_CALL_S
+
+_INFO: Final = getattr(socket, "TCP_INFO", None)
+_BYTES_RECEIVED: Final = Struct("128x Q")
+"""`tcpi_bytes_received` of `struct tcp_info` (linux/tcp.h); since Linux 4.1."""
+
+
+def bytes_taken(sock: socket.socket) -> int | None:
+    """How many bytes were ever read from a TCP socket; None where nobody tells. Raises OSError."""
+    if _INFO is None:
+        return None
+    (received,) = _BYTES_RECEIVED.unpack(sock.getsockopt(socket.IPPROTO_TCP, _INFO, _BYTES_RECEIVED.size))
+    unread = int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+    return int(received) - unread
 
 
 class CallWatch:
     """Watches the calls of one event loop, of which there is one at a time at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Callable[[socket.socket], int | None] = bytes_taken) -> None:
+        """taken: what was ever read from a socket, in bytes."""
+        self._taken = taken
         self._lock = Lock()
         self._streams = 0
         self._thread: Thread | None = None
-        self._clock = _processor_clock()
         self._calls = 0
         self._calling: socket.socket | None = None
         self._cut: socket.socket | None = None
         self._seen = self._looks = 0
-        self._worked = 0.0
+        self._before: int | None = None
 
     def opened(self) -> None:
         """There is one more socket. Called by the thread that is going to call OpenSSL."""
         with self._lock:
             self._streams += 1
             if self._thread is None:
-                self._clock = _processor_clock()
                 self._thread = Thread(target=self._watch, name="calls of OpenSSL", daemon=True)
                 self._thread.start()
 
@@ -77,13 +96,16 @@ class CallWatch:
 
     def _look(self) -> None:
         # In this order: where the count is still the same, the socket is that of the same call.
-        sock, calls, now = self._calling, self._calls, self._clock()
-        if sock is None or calls != self._seen:
-            self._seen, self._looks, self._worked = calls, 0, now
+        sock, calls = self._calling, self._calls
+        if sock is None:
             return
-        self._looks += 1
-        if self._looks >= TLS_CALL_LOOKS and now - self._worked >= TLS_CALL_S / 2:
-            with suppress(OSError):  # no descriptor left: at the next look
+        with suppress(OSError):  # no descriptor left to cut it off with: at the next look
+            taken = self._taken(sock)
+            if calls != self._seen:
+                self._seen, self._looks, self._before = calls, 0, taken
+                return
+            self._looks += 1
+            if self._looks >= TLS_CALL_LOOKS and _is_fed(self._before, taken):
                 self._cut_off(sock)
 
     def _cut_off(self, sock: socket.socket) -> None:
@@ -94,7 +116,5 @@ class CallWatch:
             os.dup2(dead.fileno(), sock.fileno(), inheritable=False)
 
 
-def _processor_clock() -> Callable[[], float]:
-    """Seconds that this thread has had of a processor; of the clock where nobody tells (macOS)."""
-    clock_of = getattr(time, "pthread_getcpuclockid", None)
-    return time.monotonic if clock_of is None else partial(time.clock_gettime, clock_of(get_ident()))
+def _is_fed(before: int | None, taken: int | None) -> bool:
+    return before is None or taken is None or taken - before >= TLS_CALL_BYTES

@@ -96,8 +96,8 @@ class TlsStream(Stream):
         """Prove and verify. Raises `HandshakeError`, or what a broken stream raises."""
         try:
             await self._drive(self._socket.do_handshake)
-        except (trio.BrokenResourceError, RemoteProtocolError) as error:
-            raise HandshakeError(str(error).removeprefix(LOST)) from error
+        except trio.BrokenResourceError as error:
+            raise HandshakeError(self._why(error).removeprefix(LOST)) from error
         if self._socket.selected_alpn_protocol() != ALPN:
             raise HandshakeError("it does not speak this protocol")
         self._peer = peer_of(self._socket.getpeercert(binary_form=True))
@@ -115,9 +115,6 @@ class TlsStream(Stream):
             except ssl.SSLWantWriteError:
                 wait = self._wait_writable
             except ssl.SSLError as error:
-                if self._watch.has_cut(self._socket):
-                    self._shunned.add(self._remote.host, trio.current_time())
-                    raise RemoteProtocolError("feeds TLS without end and says nothing") from error
                 raise trio.BrokenResourceError(LOST + _reason(error)) from error
             except OSError as error:
                 raise trio.BrokenResourceError(f"{LOST}{error.strerror or error}") from error
@@ -125,6 +122,13 @@ class TlsStream(Stream):
                 self._watch.end()
             await wait()
             self._turn.waited()
+
+    def _why(self, error: trio.BrokenResourceError) -> str:
+        """What broke it, for people. Whoever has held up a call is shunned."""
+        if not self._watch.has_cut(self._socket):
+            return str(error)
+        self._shunned.add(self._remote.host, trio.current_time())
+        return "feeds TLS without end and says nothing"
 
     async def _wait_readable(self) -> None:
         await trio.lowlevel.wait_readable(self._socket)
@@ -151,7 +155,7 @@ class TlsStream(Stream):
             raise ValueError("max_bytes must be at least 1")
         await trio.lowlevel.checkpoint_if_cancelled()
         buffer = bytearray(max_bytes or RECEIVE_SOME_BYTES)
-        count = await self._drive(self._read, buffer)
+        count = await self._receive(buffer)
         await trio.lowlevel.cancel_shielded_checkpoint()
         return bytes(buffer[:count])
 
@@ -160,7 +164,7 @@ class TlsStream(Stream):
         while not self._gate.is_open():
             await self._wait_readable()
             self._turn.waited()
-        filled = await self._drive(self._read, buffer)
+        filled = await self._receive(buffer)
         if filled:
             # Trouble here comes again at the next call: first what has been decrypted.
             self._watch.begin(self._socket)
@@ -174,6 +178,14 @@ class TlsStream(Stream):
                 self._watch.end()
         self._turn.spend(filled)
         return filled
+
+    async def _receive(self, buffer: memoryview | bytearray) -> int:
+        try:
+            return await self._drive(self._read, buffer)
+        except trio.BrokenResourceError as error:
+            if self._watch.has_cut(self._socket):
+                raise RemoteProtocolError(self._why(error)) from error
+            raise
 
     def _read(self, buffer: memoryview | bytearray) -> int:
         """One record, or less; 0 at the end."""

@@ -14,9 +14,9 @@ import trio
 from peer.errors import HandshakeError, RemoteProtocolError
 from peer.identity import Identity
 from peer.ids import Address
-from peer.limits import TLS_CALL_LOOKS, TLS_CALL_S
+from peer.limits import TLS_CALL_BYTES, TLS_CALL_LOOKS, TLS_CALL_S
 from peer.net import callwatch
-from peer.net.callwatch import CallWatch
+from peer.net.callwatch import CallWatch, bytes_taken
 from peer.net.swarmca import SwarmAuthority
 from peer.net.tcp import TcpTransport
 from peer.net.tls import TlsTransport
@@ -62,6 +62,9 @@ async def test_key_updates_without_end_are_cut_off(monkeypatch: pytest.MonkeyPat
         async with await transport.accept(await listener.accept()) as stream:
             with pytest.raises(RemoteProtocolError, match="without end"):
                 await stream.receive_into(memoryview(bytearray(100)))
+            # What a writer does not expect ended its node: the goodbye to whoever does such a thing.
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.send_frames(b"goodbye")
 
 
 async def test_in_a_handshake_it_is_a_handshake_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,16 +102,14 @@ def test_the_thread_is_there_while_sockets_are() -> None:
     assert watch._thread is None
 
 
-def at_work() -> CallWatch:
-    """Its thread works whenever it is looked at."""
-    watch = CallWatch()
-    worked = itertools.count()
-    watch._clock = lambda: 7.0 + next(worked) * TLS_CALL_S / TLS_CALL_LOOKS
-    return watch
+def fed() -> CallWatch:
+    """Of calls that are found to have taken more from their sockets whenever they are looked at."""
+    taken = itertools.count(step=TLS_CALL_BYTES)
+    return CallWatch(lambda sock: next(taken))
 
 
 def test_only_a_call_that_is_found_again_and_again_is_cut_off() -> None:
-    watch = at_work()
+    watch = fed()
     one, two = socket.socketpair()
     with one, two:
         for _ in range(10 * TLS_CALL_LOOKS):  # always one under way, each another
@@ -132,26 +133,53 @@ def test_only_a_call_that_is_found_again_and_again_is_cut_off() -> None:
 
 
 def test_a_call_that_stands_still_is_not_cut_off() -> None:
-    """On a full machine a call lasts as long as others have the processors, whoever is at its other end."""
-    watch = at_work()
-    working, watch._clock = watch._clock, lambda: 7.0
+    """On a full machine a call lasts as long as others have the processors, whoever is at its other end; what
+    a virtual machine's own clocks say of such a time cut off honest peers."""
+    total = 0
+    watch = CallWatch(lambda sock: total)
     one, two = socket.socketpair()
     with one, two:
         watch.begin(one)
         for _ in range(10 * TLS_CALL_LOOKS):
             watch._look()
+        total = TLS_CALL_BYTES - 1  # a few records
+        watch._look()
         assert not watch.has_cut(one)
-        watch._clock = working
+        total = TLS_CALL_BYTES
+        watch._look()
+        assert watch.has_cut(one)
+
+
+def test_where_nobody_tells_what_was_taken_time_must_do() -> None:
+    watch = CallWatch(lambda sock: None)
+    one, two = socket.socketpair()
+    with one, two:
+        watch.begin(one)
         for _ in range(TLS_CALL_LOOKS):
             watch._look()
+        assert not watch.has_cut(one)
+        watch._look()
         assert watch.has_cut(one)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="Linux tells what a socket has given")
+def test_what_was_taken_from_a_socket_is_what_was_read() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        two, _ = listener.accept()
+        with one, two:
+            assert bytes_taken(two) == 0
+            one.sendall(bytes(1000))
+            assert bytes_taken(two) == 0
+            assert len(two.recv(300, socket.MSG_WAITALL)) == 300
+            assert bytes_taken(two) == 300
 
 
 def test_without_a_descriptor_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def lack() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    watch = at_work()
+    watch = fed()
     one, two = socket.socketpair()
     with one, two:
         watch.begin(one)
