@@ -21,8 +21,8 @@ from peer.manifest import FileEntry, Manifest
 from peer.paths import check_component, printable
 from peer.wire.codec import decode
 from peer.wire.session import Session
-from tests.pure.test_wire_session import VIOLATIONS, asked_session
 from tests.pure.wire_helpers import feed, frame, pack
+from tests.pure.wire_violations import VIOLATIONS, asked_session
 
 ROOT = Path(__file__).parents[2]
 LINK = f"magnet:?xt=urn:blake3:{'ab' * 32}"

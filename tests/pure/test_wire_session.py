@@ -1,40 +1,12 @@
-"""One conversation after the other: what two sides may do, and everything that they may not."""
-
-from collections.abc import Callable
+"""One conversation after the other: what two sides may do, and what we must not do ourselves."""
 
 import pytest
 
 from peer.buffers import BufferPool
-from peer.errors import (
-    ByeCode,
-    ConnectionLost,
-    LocalProtocolError,
-    RejectCode,
-    RemoteProtocolError,
-    WrongVersionError,
-)
+from peer.errors import ByeCode, ConnectionLost, LocalProtocolError, RejectCode, WrongVersionError
 from peer.ids import PieceIndex, RequestId
 from peer.limits import FRAME_READ_BYTES, PIECE_BYTES_MAX, PINGS_OPEN_MAX, WINDOW_MAX
-from peer.wire.codec import encode
-from peer.wire.messages import (
-    Announce,
-    Announced,
-    Bitfield,
-    Bye,
-    Cancel,
-    Choke,
-    Data,
-    Have,
-    Hello,
-    Interested,
-    Message,
-    Peers,
-    Ping,
-    Pong,
-    Reject,
-    Request,
-    RequestManifest,
-)
+from peer.wire.messages import Bye, Choke, Have, Interested, Peers, Ping, Pong
 from peer.wire.session import (
     Answered,
     BitfieldReceived,
@@ -54,7 +26,8 @@ from peer.wire.session import (
     State,
 )
 from tests.pure.wire_helpers import (
-    EXAMPLES,
+    BY_KIND,
+    PIECE,
     SPLITS,
     Splits,
     feed,
@@ -62,17 +35,8 @@ from tests.pure.wire_helpers import (
     make_hello,
     one_of,
     open_pair,
-    payload_of,
+    wire,
 )
-
-PIECE = PieceIndex(3)
-BY_KIND = {type(message): message for message in EXAMPLES}
-
-
-def wire(message: Message) -> bytes:
-    """A message as anybody could send it, legal or not."""
-    return encode(message) + payload_of(message)
-
 
 # --- a good conversation
 
@@ -199,267 +163,6 @@ def test_answers_may_come_in_any_order() -> None:
     for request, _ in reversed(asked):
         answered = one_of(feed(a, b.data_header(request, 0, 2, 2) + b"ok"), Answered)
         assert answered.id == request
-
-
-# --- who may say what in which state, written out once more here
-
-
-SILENT, GREETED, OPEN, CLOSED = State.SILENT, State.GREETED, State.OPEN, State.CLOSED
-TABLE: dict[type[Message], set[State]] = {
-    Hello: {SILENT},
-    Bye: {SILENT, GREETED, OPEN},
-    Bitfield: {OPEN},
-    Have: {OPEN},
-    Interested: {OPEN},
-    Choke: {OPEN},
-    Request: {OPEN},
-    RequestManifest: {OPEN},
-    Data: {OPEN},
-    Reject: {OPEN},
-    Cancel: {OPEN},
-    Ping: {OPEN},
-    Pong: {OPEN},
-    Peers: {OPEN},
-    Announce: set(),
-    Announced: set(),
-}
-PAIRS = [(state, kind) for state in State for kind in TABLE]
-
-
-def hear(state: State) -> Session:
-    """A session whose other side is in that state, and everything else ready for any message."""
-    us = Session(buffers=BufferPool())
-    if state is OPEN:
-        us.greet(make_hello())
-    if state in (GREETED, OPEN, CLOSED):
-        feed(us, wire(make_hello()))
-    if state is OPEN:
-        us.request(PIECE, 8)
-        us.send(Ping(1))
-    if state is CLOSED:
-        feed(us, wire(BY_KIND[Bye]))
-    return us
-
-
-@pytest.mark.parametrize(
-    ("state", "kind"), PAIRS, ids=lambda x: x.value if isinstance(x, State) else x.__name__
-)
-def test_what_they_may_say_when(state: State, kind: type[Message]) -> None:
-    us = hear(state)
-    prelude = b""
-    if state is OPEN and kind is Have:
-        prelude = wire(BY_KIND[Bitfield])
-    if state is OPEN and kind is Cancel:
-        prelude = wire(BY_KIND[Request])
-    feed(us, prelude)
-    if state in TABLE[kind]:
-        feed(us, wire(BY_KIND[kind]))
-    else:
-        with pytest.raises(
-            RemoteProtocolError, match=f"{kind.__name__.lower()} is not allowed while {state.value}"
-        ):
-            feed(us, wire(BY_KIND[kind]))
-
-
-def speak(session: Session, kind: type[Message]) -> object:
-    """Say it, by whatever method is for it."""
-    special: dict[type[Message], Callable[[], object]] = {
-        Hello: lambda: session.greet(make_hello()),
-        Bitfield: lambda: session.bitfield(b"\0"),
-        Request: lambda: session.request(PIECE, 5),
-        RequestManifest: session.request_manifest,
-        Data: lambda: session.data_header(RequestId(0), 0, 8, 4),
-        Reject: lambda: session.reject(RequestId(0), RejectCode.BUSY),
-        Cancel: lambda: session.cancel(RequestId(0)),
-    }
-    return special.get(kind, lambda: session.send(BY_KIND[kind]))()
-
-
-@pytest.mark.parametrize(
-    ("state", "kind"), PAIRS, ids=lambda x: x.value if isinstance(x, State) else x.__name__
-)
-def test_what_we_may_say_when(state: State, kind: type[Message]) -> None:
-    us = Session(buffers=BufferPool())
-    if state is not SILENT:
-        us.greet(make_hello())
-    if state is OPEN:
-        feed(us, wire(make_hello()))
-        if kind is Have:
-            us.bitfield(b"")
-        if kind is Cancel:
-            us.request(PIECE, 5)
-        feed(us, wire(Ping(1)) + wire(BY_KIND[Request]))
-    if state is CLOSED:
-        us.send(BY_KIND[Bye])
-    assert us.state is state
-    if state in TABLE[kind]:
-        speak(us, kind)
-    else:
-        before = us.statistics()
-        with pytest.raises(LocalProtocolError):
-            speak(us, kind)
-        assert us.statistics() == before
-    us.check_invariants()
-
-
-@pytest.mark.parametrize(
-    "kind", [Hello, Bitfield, Request, RequestManifest, Data, Reject, Cancel, Announce, Announced]
-)
-def test_what_needs_bookkeeping_does_not_go_through_send(kind: type[Message]) -> None:
-    a, _ = open_pair()
-    with pytest.raises(LocalProtocolError):
-        a.send(BY_KIND[kind])
-
-
-# --- what the other side must not do while open
-
-
-def asked_session() -> tuple[Session, RequestId]:
-    """A session with one open request for a piece of 8 bytes and a manifest of at most 100."""
-    us = Session(buffers=BufferPool(), manifest_bytes_max=100)
-    us.greet(make_hello(window=2))
-    feed(us, wire(make_hello()))
-    return us, us.request(PIECE, 8)[0]
-
-
-def data(offset: int, total: int, payload: bytes, request: int = 0) -> bytes:
-    return encode(Data(RequestId(request), offset, total, len(payload))) + payload
-
-
-R0, R1 = RequestId(0), RequestId(1)
-VIOLATIONS: dict[str, tuple[bytes, str]] = {
-    "data that nobody asked for": (data(0, 8, b"x", request=1), "request 1 is not open"),
-    "data after its answer is complete": (
-        data(0, 8, bytes(8)) + data(0, 8, bytes(8)),
-        "request 0 is not open",
-    ),
-    "data after a reject": (
-        wire(Reject(R0, RejectCode.BUSY)) + data(0, 8, bytes(8)),
-        "request 0 is not open",
-    ),
-    "a total that is not the piece's length": (data(0, 9, b"x"), "9 bytes in total where 8"),
-    "a total that changes": (data(0, 8, b"x") + data(1, 7, b"x"), "7 bytes in total where 8"),
-    "data from the middle": (data(4, 8, b"x"), "offset 4 where 0"),
-    "data with a gap": (data(0, 8, b"xx") + data(3, 8, b"x"), "offset 3 where 2"),
-    "data twice": (data(0, 8, b"xx") + data(0, 8, b"xx"), "offset 0 where 2"),
-    "data beyond the end": (data(0, 8, bytes(5)) + data(5, 8, bytes(4)), "offset 9 of 8"),
-    "data without bytes": (
-        frame({"kind": "data", "id": 0, "offset": 0, "total": 8, "payload": 0}),
-        "data.payload is not an integer from 1",
-    ),
-    "a reject of nothing": (wire(Reject(R1, RejectCode.BUSY)), "request 1 is not open"),
-    "a reject twice": (wire(Reject(R0, RejectCode.BUSY)) * 2, "request 0 is not open"),
-    "more requests than our window": (
-        b"".join(wire(Request(RequestId(i), PIECE)) for i in range(3)),
-        "2 requests are open, which is the whole window",
-    ),
-    "a manifest request beyond the window": (
-        b"".join(wire(RequestManifest(RequestId(i))) for i in range(3)),
-        "2 requests are open, which is the whole window",
-    ),
-    "a cancel does not free a slot": (
-        wire(Request(R0, PIECE))
-        + wire(Request(R1, PIECE))
-        + wire(Cancel(R0))
-        + wire(Request(RequestId(2), PIECE)),
-        "2 requests are open, which is the whole window",
-    ),
-    "a request id twice": (wire(Request(R0, PIECE)) * 2, "request id 0 is not above"),
-    "a request id that goes back": (
-        wire(Request(R1, PIECE)) + wire(RequestManifest(R0)),
-        "request id 0 is not above",
-    ),
-    "a cancel of nothing": (wire(Cancel(R0)), "request 0 was never made"),
-    "a cancel twice": (wire(Request(R0, PIECE)) + wire(Cancel(R0)) * 2, "request 0 is cancelled twice"),
-    "a bitfield twice": (wire(Bitfield(2)) * 2, "a second bitfield"),
-    "an empty bitfield twice": (wire(Bitfield(0)) * 2, "a second bitfield"),
-    "a have before the bitfield": (wire(BY_KIND[Have]), "a have before the bitfield"),
-    "a pong to no ping": (wire(Pong(1)), "a pong that does not answer"),
-    "a flood of pings": (
-        b"".join(wire(Ping(i)) for i in range(PINGS_OPEN_MAX + 1)),
-        f"{PINGS_OPEN_MAX} pings are open already",
-    ),
-    "a second hello": (wire(make_hello()), "hello is not allowed while open"),
-    "something after goodbye": (wire(BY_KIND[Bye]) + wire(Ping(1)), "ping is not allowed while closed"),
-    "an unknown message after goodbye is still nonsense": (
-        wire(BY_KIND[Bye]) + b"\0\0\0\1\xc0",
-        "a header is not a map",
-    ),
-    "no frame": (b"GET / HTTP/1.1\r\n\r\n", "a header of 1195725856 bytes"),
-}
-
-
-@pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS.keys())
-@pytest.mark.parametrize("name", VIOLATIONS)
-def test_violations(name: str, split: Splits) -> None:
-    us, _ = asked_session()
-    stream, text = VIOLATIONS[name]
-    with pytest.raises(RemoteProtocolError, match=text):
-        feed(us, stream, split)
-    us.check_invariants()
-    # It stays broken, but a goodbye can be said.
-    with pytest.raises(RemoteProtocolError, match=text):
-        us.get_buffer()
-    with pytest.raises(RemoteProtocolError, match=text):
-        us.eof()
-    us.send(Bye(ByeCode.PROTOCOL, text))
-
-
-def test_answers_do_not_interleave() -> None:
-    us, first = asked_session()
-    second, _ = us.request(PIECE, 8)
-    stream = data(0, 8, b"x", first) + data(0, 8, b"x", second)
-    with pytest.raises(RemoteProtocolError, match="request 1 in the middle of the answer to 0"):
-        feed(us, stream)
-
-
-def test_another_answer_may_begin_after_a_reject_in_the_middle() -> None:
-    us, first = asked_session()
-    second, _ = us.request(PIECE, 2)
-    stream = data(0, 8, b"x", first) + wire(Reject(first, RejectCode.UNREADABLE)) + data(0, 2, b"ok", second)
-    events = feed(us, stream)
-    assert one_of(events, Rejected) == Rejected(first, PIECE, RejectCode.UNREADABLE)
-    assert one_of(events, Answered).buffer == b"ok"
-
-
-def test_other_requests_may_be_rejected_in_the_middle_of_an_answer() -> None:
-    us, first = asked_session()
-    second, _ = us.request(PIECE, 8)
-    reject = wire(Reject(second, RejectCode.CHOKED))
-    stream = data(0, 8, b"12", first) + reject + data(2, 8, b"345678", first)
-    events = feed(us, stream)
-    assert one_of(events, Rejected).id == second
-    assert one_of(events, Answered).buffer == b"12345678"
-
-
-@pytest.mark.parametrize("total", [101, 2**25])
-def test_a_manifest_may_not_be_endless(total: int) -> None:
-    us, _ = asked_session()
-    us.request_manifest()
-    with pytest.raises(RemoteProtocolError, match=f"a manifest of {total} bytes is too long"):
-        feed(us, data(0, total, b"x", request=1))
-
-
-def test_events_before_a_violation_are_not_lost() -> None:
-    us, _ = asked_session()
-    stream = wire(Ping(1)) + data(0, 8, b"12345678") + wire(Pong(9)) + wire(Ping(2))
-    buffer = us.get_buffer()
-    buffer[: len(stream)] = stream
-    events = us.buffer_updated(len(stream))
-    assert [type(event) for event in events] == [PingReceived, DataProgress, Answered]
-    for _ in range(2):
-        with pytest.raises(RemoteProtocolError, match="pong"):
-            us.get_buffer()
-    with pytest.raises(RemoteProtocolError, match="pong"):
-        us.buffer_updated(0)
-
-
-def test_pongs_come_in_order() -> None:
-    a, b = open_pair()
-    feed(b, a.send(Ping(5)) + a.send(Ping(6)))
-    with pytest.raises(LocalProtocolError):
-        b.send(Pong(6))
-    assert feed(a, b.send(Pong(5)) + b.send(Pong(6))) == [PongReceived(5), PongReceived(6)]
 
 
 # --- windows and cancels

@@ -43,6 +43,7 @@ from peer.wire.session import Event, Session
 
 SHARE = ShareId(bytes(range(32)))
 NODE = NodeId(bytes(range(100, 132)))
+PIECE = PieceIndex(3)
 
 
 def make_hello(window: int = 4, version: int = 1, agent: str = "test") -> Hello:
@@ -73,10 +74,17 @@ EXAMPLES: tuple[Message, ...] = (
 )
 """One message of each kind."""
 
+BY_KIND = {type(message): message for message in EXAMPLES}
+
 
 def payload_of(message: Message) -> bytes:
     """Some payload of the length that the message names; different at every place."""
     return Random(0).randbytes(message.payload) if isinstance(message, Data | Bitfield) else b""
+
+
+def wire(message: Message) -> bytes:
+    """A message as anybody could send it, legal or not."""
+    return encode(message) + payload_of(message)
 
 
 # --- every legal message

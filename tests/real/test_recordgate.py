@@ -18,7 +18,7 @@ import trio
 from peer.ids import Address
 from peer.net.recordgate import QUICK_RECORDS
 from peer.net.tls import TlsStream
-from tests.real.test_tls import ACCEPTING, DIALLING
+from tests.real.tls_ends import ACCEPTING, DIALLING
 
 RECORD = 16384
 

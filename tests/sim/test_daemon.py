@@ -2,118 +2,23 @@
 
 import errno
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from random import Random
-from typing import TypeVar, TypeVarTuple
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from peer.control import protocol
-from peer.control.client import ControlClient, DaemonError
-from peer.control.protocol import Body, Get, Limits, List, Pause, Remove, Resume, Share, Status, Stop
-from peer.control.server import ControlServer
-from peer.daemon.daemon import Daemon
-from peer.daemon.shelf import Shelf
+from peer.control.client import DaemonError
+from peer.control.protocol import Get, Limits, List, Pause, Remove, Resume, Share, Status, Stop
 from peer.errors import ConnectionLost, ExitCode
-from peer.limits import CONTROL_PENDING_MAX, DORMANT_S
+from peer.limits import DORMANT_S
 from peer.sim.disk import Operation
 from peer.sim.files import SimFolder
 from peer.sim.network import mbit
-from peer.sim.places import SimPlaces
-from peer.sim.workers import InlineWorkers
-from peer.sim.world import PORT, SimPeer, World, open_world, read_file, write_file
-from peer.workers import Lane
-from tracker.server import TrackerServer
-
-Ts = TypeVarTuple("Ts")
-T = TypeVar("T")
-
-DATA = Random(1).randbytes(3_000_000)
-
-
-class Machine:
-    """A simulated peer with a daemon on it, and a command's way to talk to it."""
-
-    def __init__(self, peer: SimPeer) -> None:
-        self.peer = peer
-        self.daemon: Daemon
-        self.files: SimFolder
-
-    async def boot(self) -> None:
-        self.files = SimFolder(self.peer.disk, (), label="")
-        shelf = SimFolder(self.peer.disk, ("home", "shares"), label="")
-        self.daemon = Daemon(self.peer.node, self.peer.workers, Shelf(shelf), SimPlaces(self.peer.disk))
-        self.daemon.context.host = self.peer.host.address
-        started = trio.Event()
-
-        async def run() -> None:
-            async with trio.open_nursery() as inner:
-                await inner.start(self.daemon.run)
-                started.set()
-
-        self.peer.start_soon(run)
-        await started.wait()
-
-    async def crash(self, power_seed: int | None = None) -> None:
-        """Die without a word and come back."""
-        await self.peer.crash(power_seed=power_seed)
-        self.peer.host.start()
-        await start_node(self.peer)
-        await self.boot()
-
-    async def ask(self, request: protocol.Request) -> Body:
-        """As a command does, over a stream."""
-        ours, theirs = trio.testing.memory_stream_pair()
-        with trio.fail_after(2000):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(ControlServer(self.daemon).serve, theirs)
-                client = ControlClient(ours)
-                try:
-                    answer: Body | DaemonError = await client.ask(request)
-                except DaemonError as error:
-                    answer = error
-                await client.aclose()
-        if isinstance(answer, DaemonError):
-            raise answer
-        return answer
-
-    async def share(self, name: str, data: bytes = DATA) -> str:
-        write_file(self.files, ("data", name), data)
-        return str((await self.ask(Share(f"/data/{name}")))["link"])
-
-    def open_members(self) -> int:
-        return len(self.peer.node.members)
-
-    def read(self, *path: str) -> bytes:
-        return read_file(self.files, path)
-
-
-async def start_node(peer: SimPeer) -> None:
-    """The machine's power and node; the daemon runs the node."""
-    peer._nursery = await peer._world.nursery.start(peer._live, peer.off)
-    from peer.node import Node
-
-    peer.node = Node(peer.node_id, peer.host.transport(peer.node_id), peer.workers, peer._rng)
-    await peer.node.listen(None, PORT)
-
-
-@asynccontextmanager
-async def machines(*names: str, seed: int = 1) -> AsyncIterator[tuple[World, list[Machine]]]:
-    """A world of machines with a daemon each."""
-    async with open_world(seed) as world:
-        made = []
-        for name in names:
-            host = world.network.add_host(name, latency=0.005)
-            peer = SimPeer(world, name, host, Random(world.rng.getrandbits(64)), None)
-            world.peers[name] = peer
-            await start_node(peer)
-            machine = Machine(peer)
-            await machine.boot()
-            made.append(machine)
-        yield world, made
+from peer.sim.world import write_file
+from tests.sim.machines import DATA, Machine, machines
 
 
 async def test_a_share_travels_from_daemon_to_daemon(autojump_clock: MockClock) -> None:
@@ -321,77 +226,6 @@ async def test_seeding_for_a_time_ends_and_is_forgotten(autojump_clock: MockCloc
         assert b.read("in", "film.bin") == DATA
 
 
-async def test_a_tracker_knows_of_shares_that_are_closed(autojump_clock: MockClock) -> None:
-    async with machines("a", "b") as (world, [a, b]):
-        house = world.network.add_host("tracker", latency=0.005)
-        server = TrackerServer(house.transport(), Random(0))
-        await server.listen(None, 7700)
-        world.nursery.start_soon(server.run)
-        tracker = f"{house.address}:7700"
-        links = []
-        for number in range(100):
-            write_file(a.files, ("data", f"f{number}"), Random(number).randbytes(1000))
-            links.append((await a.ask(Share(f"/data/f{number}", trackers=(tracker,))))["link"])
-        await trio.sleep(10)
-        assert server.statistics().registry.members == 100
-        assert a.open_members() == 0
-        await trio.sleep(1000)
-        assert server.statistics().registry.members == 100, "it goes on telling"
-        bare = links[7].partition("&x.pe")[0]
-        await b.ask(Get(bare, "/in"))
-        assert b.read("in", "f7") == Random(7).randbytes(1000)
-        await a.ask(Stop())
-        await a.daemon.ended.wait()
-        await trio.sleep(1)
-        assert server.statistics().registry.members <= 1, "it says that it leaves"
-
-
-@pytest.mark.parametrize(
-    "noise",
-    [b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\1\xc1", b"\0\0\0\0", b"\xff" * 100, b"\0\0\0\5\x81\xa2do\xc0", b""],
-)
-async def test_noise_gets_an_error_and_harms_nothing(noise: bytes, autojump_clock: MockClock) -> None:
-    async with machines("a") as (_, [a]):
-        ours, theirs = trio.testing.memory_stream_pair()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ControlServer(a.daemon).serve, theirs)
-            await ours.send_all(noise)
-            if noise:
-                with trio.fail_after(5):
-                    assert b"error" in await ours.receive_some()
-            await ours.aclose()
-        assert (await a.ask(Status()))["known"] == 0
-
-
-async def test_after_a_request_that_makes_no_sense_the_next_one_is_answered(
-    autojump_clock: MockClock,
-) -> None:
-    async with machines("a") as (_, [a]):
-        ours, theirs = trio.testing.memory_stream_pair()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ControlServer(a.daemon).serve, theirs)
-            await ours.send_all(b"\0\0\0\1\xc1" + protocol.encode_request(9, Status()))
-            with trio.fail_after(5):
-                answers = bytes(await ours.receive_some())
-            assert b"error" in answers
-            assert b"done" in answers
-            nursery.cancel_scope.cancel()
-
-
-async def test_a_flood_of_slow_requests_is_refused_beyond_its_limit(autojump_clock: MockClock) -> None:
-    async with machines("a") as (_, [a]):
-        ours, theirs = trio.testing.memory_stream_pair()
-        nobody = "magnet:?xt=urn:blake3:" + "ab" * 32
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ControlServer(a.daemon).serve, theirs)
-            for number in range(CONTROL_PENDING_MAX + 5):
-                await ours.send_all(protocol.encode_request(number, Get(nobody, "/in")))
-            await trio.sleep(1)
-            answers = bytes(await ours.receive_some(1 << 20))
-            assert answers.count(b"requests at once") == 5
-            nursery.cancel_scope.cancel()
-
-
 async def test_it_stops_when_it_is_told(autojump_clock: MockClock) -> None:
     async with machines("a") as (_, [a]):
         await a.share("film.bin")
@@ -424,100 +258,6 @@ async def test_some_files_first_and_the_others_later(autojump_clock: MockClock) 
         assert again["resumed_bytes"] == sum(map(len, files.values()))
 
 
-async def test_a_tracker_that_comes_late_or_back_is_told(autojump_clock: MockClock) -> None:
-    async with machines("a") as (world, [a]):
-        house = world.network.add_host("tracker", latency=0.005)
-        write_file(a.files, ("data", "film.bin"), DATA)
-        await a.ask(Share("/data/film.bin", trackers=(f"{house.address}:7700",)))
-        await trio.sleep(30)
-        [news] = (await a.ask(Status()))["trackers"]
-        assert news["error"], "told who asks"
-        for _ in range(2):
-            server = TrackerServer(house.transport(), Random(0))
-            await server.listen(None, 7700)
-            with trio.CancelScope() as scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(server.run)
-                    await trio.sleep(400)  # the longest back-off, with room
-                    assert server.statistics().registry.members == 1
-                    [news] = (await a.ask(Status()))["trackers"]
-                    assert news["error"] is None
-                    scope.cancel()
-            await trio.sleep(100)
-
-
-async def test_whoever_cannot_be_dialled_is_dialled_when_the_tracker_knows_him(
-    autojump_clock: MockClock,
-) -> None:
-    """The getter does not get through to the sharer: the sharer opens its share and tries as well."""
-    async with machines("a", "b") as (world, [a, b]):
-        house = world.network.add_host("tracker", latency=0.005)
-        server = TrackerServer(house.transport(), Random(0))
-        await server.listen(None, 7700)
-        world.nursery.start_soon(server.run)
-        tracker = f"{house.address}:7700"
-        write_file(a.files, ("data", "film.bin"), DATA)
-        link = (await a.ask(Share("/data/film.bin", trackers=(tracker,))))["link"]
-        world.network.cut(b.peer.host, a.peer.host)
-        bare = link.partition("&x.pe")[0]
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(b.ask, Get(bare, "/in"))
-            opened = False
-            for _ in range(200):
-                await trio.sleep(1)
-                opened = opened or a.open_members() > 0
-            assert opened, "the tracker says that somebody fetches it"
-            world.network.heal()
-        assert b.read("in", "film.bin") == DATA
-
-
-class SlowWorkers(InlineWorkers):
-    """A disk on which everything takes a while, so that what happens meanwhile happens."""
-
-    async def run(self, lane: Lane, job: Callable[[*Ts], T], *args: *Ts) -> T:
-        await trio.sleep(0.003)
-        result = await super().run(lane, job, *args)
-        await trio.sleep(0.003)
-        return result
-
-
-@asynccontextmanager
-async def slow_machines() -> AsyncIterator[tuple[Machine, Machine]]:
-    async with machines("a", "b") as (_, [a, b]):
-        b.peer.workers = SlowWorkers()
-        await b.crash()
-        yield a, b
-
-
-async def test_a_get_that_comes_while_another_completes_does_not_undo_it(autojump_clock: MockClock) -> None:
-    """It wrote back the record that it had read before, and the share was incomplete for ever."""
-    async with slow_machines() as (a, b):
-        link = await a.share("film.bin", DATA[:100_000])
-        async with trio.open_nursery() as nursery:
-
-            async def later(number: int) -> None:
-                await trio.sleep(number * 0.002)
-                assert (await b.ask(Get(link, "/in")))["bytes"] == 100_000
-
-            for number in range(100):
-                nursery.start_soon(later, number)
-        assert all(resident.record.complete for resident in b.daemon.residents.values())
-        await b.crash()
-        assert all(resident.record.complete for resident in b.daemon.residents.values())
-
-
-async def test_a_command_that_goes_away_does_not_take_its_transfer_along(autojump_clock: MockClock) -> None:
-    """It was the command's task that opened the share, and ended with it."""
-    for moment in range(1, 40, 3):
-        async with slow_machines() as (a, b):
-            link = await a.share("film.bin", DATA[:100_000])
-            with trio.move_on_after(moment / 1000):
-                await b.ask(Get(link, "/in"))
-            await trio.sleep(10)
-            for resident in b.daemon.residents.values():  # known: then it is fetched
-                assert resident.record.complete
-
-
 async def test_only_so_many_are_open_at_once(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -547,39 +287,6 @@ async def test_a_peer_whose_id_the_link_names_is_nobody_else(autojump_clock: Moc
         assert (await b.ask(Get(named, "/in")))["bytes"] == len(DATA)
 
 
-async def test_a_share_with_an_address_that_is_none_is_refused(autojump_clock: MockClock) -> None:
-    """It was kept, and from then on no list of the shares could be made."""
-    async with machines("a") as (_, [a]):
-        write_file(a.files, ("data", "film.bin"), DATA)
-        for request in (
-            Share("/data/film.bin", announce="no address"),
-            Share("/data/film.bin", trackers=("no address",)),
-            Share("/data/film.bin", up=math.inf),
-        ):
-            with suppress(DaemonError):
-                await a.ask(request)
-            assert len((await a.ask(List()))["shares"]) <= 1
-        await a.crash()
-        assert not (await a.ask(List()))["damaged"]
-
-
-async def test_shares_whose_time_is_over_at_once_are_all_forgotten(autojump_clock: MockClock) -> None:
-    """While one was being forgotten, somebody removed the other: the daemon died of it."""
-    async with slow_machines() as (a, b):
-        for number in range(3):
-            link = await a.share(f"film{number}.bin", DATA[: 1000 + number])
-            await b.ask(Get(link, "/in", seed_s=50.0))
-        residents = b.daemon.residents
-        for resident in residents.values():
-            resident.complete_since = trio.current_time()
-        with trio.fail_after(100):
-            while len(residents) == 3:  # noqa: ASYNC110 - virtual time, and no event for this
-                await trio.sleep(0.001)
-        await b.ask(Remove(list(residents)[-1].hex()))
-        await trio.sleep(30)
-        assert not (await b.ask(List()))["shares"]
-
-
 async def test_a_share_that_cannot_be_taken_from_the_disk_does_not_end_the_daemon(
     autojump_clock: MockClock,
 ) -> None:
@@ -595,21 +302,3 @@ async def test_a_share_that_cannot_be_taken_from_the_disk_does_not_end_the_daemo
         assert not (await b.ask(List()))["shares"]
         await b.crash()
         assert not (await b.ask(List()))["shares"], "it is tried again until it is forgotten for good"
-
-
-async def test_what_is_removed_stays_removed_whatever_changes_meanwhile(autojump_clock: MockClock) -> None:
-    """Limits that were being changed put the record back on the shelf: after a restart the share was back."""
-    async with slow_machines() as (_, b):
-        await b.share("film.bin", DATA[:1000])
-        async with trio.open_nursery() as nursery:
-
-            async def limit() -> None:
-                with suppress(DaemonError):
-                    await b.ask(Limits("film.bin", up=1000.0))
-
-            for _ in range(4):
-                nursery.start_soon(limit)
-            await trio.sleep(0.001)
-            await b.ask(Remove("film.bin"))
-        await b.crash()
-        assert not (await b.ask(List()))["shares"]

@@ -1,0 +1,78 @@
+"""Noise, floods and nonsense at a daemon's ear: an error each, and nothing else is harmed."""
+
+import math
+from contextlib import suppress
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from peer.control import protocol
+from peer.control.client import DaemonError
+from peer.control.protocol import Get, List, Share, Status
+from peer.control.server import ControlServer
+from peer.limits import CONTROL_PENDING_MAX
+from peer.sim.world import write_file
+from tests.sim.machines import DATA, machines
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\1\xc1", b"\0\0\0\0", b"\xff" * 100, b"\0\0\0\5\x81\xa2do\xc0", b""],
+)
+async def test_noise_gets_an_error_and_harms_nothing(noise: bytes, autojump_clock: MockClock) -> None:
+    async with machines("a") as (_, [a]):
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ControlServer(a.daemon).serve, theirs)
+            await ours.send_all(noise)
+            if noise:
+                with trio.fail_after(5):
+                    assert b"error" in await ours.receive_some()
+            await ours.aclose()
+        assert (await a.ask(Status()))["known"] == 0
+
+
+async def test_after_a_request_that_makes_no_sense_the_next_one_is_answered(
+    autojump_clock: MockClock,
+) -> None:
+    async with machines("a") as (_, [a]):
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ControlServer(a.daemon).serve, theirs)
+            await ours.send_all(b"\0\0\0\1\xc1" + protocol.encode_request(9, Status()))
+            with trio.fail_after(5):
+                answers = bytes(await ours.receive_some())
+            assert b"error" in answers
+            assert b"done" in answers
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_flood_of_slow_requests_is_refused_beyond_its_limit(autojump_clock: MockClock) -> None:
+    async with machines("a") as (_, [a]):
+        ours, theirs = trio.testing.memory_stream_pair()
+        nobody = "magnet:?xt=urn:blake3:" + "ab" * 32
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ControlServer(a.daemon).serve, theirs)
+            for number in range(CONTROL_PENDING_MAX + 5):
+                await ours.send_all(protocol.encode_request(number, Get(nobody, "/in")))
+            await trio.sleep(1)
+            answers = bytes(await ours.receive_some(1 << 20))
+            assert answers.count(b"requests at once") == 5
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_share_with_an_address_that_is_none_is_refused(autojump_clock: MockClock) -> None:
+    """It was kept, and from then on no list of the shares could be made."""
+    async with machines("a") as (_, [a]):
+        write_file(a.files, ("data", "film.bin"), DATA)
+        for request in (
+            Share("/data/film.bin", announce="no address"),
+            Share("/data/film.bin", trackers=("no address",)),
+            Share("/data/film.bin", up=math.inf),
+        ):
+            with suppress(DaemonError):
+                await a.ask(request)
+            assert len((await a.ask(List()))["shares"]) <= 1
+        await a.crash()
+        assert not (await a.ask(List()))["damaged"]
