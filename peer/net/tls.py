@@ -27,7 +27,7 @@ import trio
 from peer.errors import ConnectionLost, DialError, HandshakeError, LocalProtocolError, RemoteProtocolError
 from peer.identity import Identity
 from peer.ids import Address, NodeId
-from peer.limits import CLOSE_NOTIFY_S, COPY_BYTES, TURN_BYTES
+from peer.limits import CLOSE_NOTIFY_S, COPY_BYTES, FRAME_READ_BYTES, TURN_BYTES
 from peer.net.callwatch import CallWatch
 from peer.net.cork import corked
 from peer.net.recordgate import RecordGate
@@ -161,7 +161,8 @@ class TlsStream(Stream):
 
     async def receive_into(self, buffer: memoryview) -> int:
         await self._turn.yield_if_over()
-        while not self._gate.is_open():
+        sure = len(buffer) if len(buffer) > FRAME_READ_BYTES else 0
+        while not self._gate.is_open(sure):
             await self._wait_readable()
             self._turn.waited()
         filled = await self._receive(buffer)
@@ -171,7 +172,9 @@ class TlsStream(Stream):
             try:
                 with suppress(OSError), buffer[:TURN_BYTES] as room:
                     while (
-                        filled < len(room) and self._gate.is_open() and (count := self._read(room[filled:]))
+                        filled < len(room)
+                        and self._gate.is_open(sure and sure - filled)
+                        and (count := self._read(room[filled:]))
                     ):
                         filled += count
             finally:

@@ -36,7 +36,11 @@ class Stream(trio.abc.HalfCloseableStream):
 
     @abstractmethod
     async def receive_into(self, buffer: memoryview) -> int:
-        """Read some bytes into the buffer; return how many, 0 at the end of the stream."""
+        """Read some bytes into the buffer; return how many, 0 at the end of the stream.
+
+        A buffer of more than FRAME_READ_BYTES is for what is sure to come, the rest of a payload: it may be
+        waited for until there is more of it.
+        """
 
     @abstractmethod
     async def send_frames(self, data: bytes) -> None:
