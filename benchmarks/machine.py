@@ -3,9 +3,12 @@
 import os
 import platform
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+
+QUIET_S, QUIET_SHARE, QUIET_MAX_S = 1.0, 0.15, 60.0
 
 
 def describe(*packages: str) -> str:
@@ -48,15 +51,33 @@ class Processors:
             return cls(0, 0, 0)
         return cls(sum(ticks), ticks[3] + ticks[4], ticks[7])
 
-    def since(self) -> str:
-        """A few words about the time since this was taken."""
+    def shares_since(self) -> tuple[float, float] | None:
+        """Of the time since this was taken: busy for us; taken by the host. None where nobody tells."""
         now = Processors.now()
         total = now.total - self.total
         if not total:
-            return "processors unknown"
+            return None
         stolen = (now.stolen - self.stolen) / total
-        busy = 1 - (now.idle - self.idle) / total - stolen
+        return 1 - (now.idle - self.idle) / total - stolen, stolen
+
+    def since(self) -> str:
+        """A few words about the time since this was taken."""
+        shares = self.shares_since()
+        if shares is None:
+            return "processors unknown"
+        busy, stolen = shares
         return f"processors {busy:.0%} busy, {stolen:.0%} taken by the host"
+
+
+def await_quiet() -> None:
+    """Until the processors have had next to nothing to do for QUIET_S; QUIET_MAX_S at most."""
+    deadline = time.monotonic() + QUIET_MAX_S
+    while time.monotonic() < deadline:
+        before = Processors.now()
+        time.sleep(QUIET_S)
+        shares = before.shares_since()
+        if shares is None or shares[0] < QUIET_SHARE:
+            return
 
 
 def ratio_line(name: str, ours: Sequence[float], theirs: Sequence[float], bar: float | None = None) -> str:

@@ -5,12 +5,14 @@ usage: python -m benchmarks.swarm [--mode netns|loopback] [--scenario 10|30|mixe
 
 netns: real processes in network namespaces behind token buckets (needs root); payload, headers and
 acknowledgements share the links. loopback: our own --up limits, where only scheduling can lose time.
-The clock runs from the start of the origin's process, all getters already up and waiting for it, until the
-last one is complete and verified. A round during which the host took more than a few hundredths of the
-processors says nothing about links: run another.
+The clock runs from when the origin is up (its event trace begins; it listens and announces itself then), all
+getters being up and waiting for it, until the last one is complete and verified. libtorrent's runs from when
+all its processes, the seed among them, are up and its getters begin to dial. A round during which the host
+took more than a few hundredths of the processors says nothing about links: run another.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -19,19 +21,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import namespaces
 from benchmarks.libtorrent_peer import make_torrent
-from benchmarks.machine import Processors, describe
+from benchmarks.machine import Processors, await_quiet, describe
 from lab.bounds import peer_to_peer
 from lab.errors import LabError
 from lab.localswarm import (
     HOST,
     POLL_S,
-    SETTLE_EACH_S,
+    START_S,
     Getter,
     node_id,
     share_link,
@@ -48,8 +50,8 @@ PATIENCE = 20
 """A swarm may take so many times its bound before it is called stuck."""
 LIBTORRENT_BAR = 0.95
 """Our last getter's time over that of libtorrent's."""
-SETTLE_S = 3.0
-"""For the getters to be up and waiting, which nothing here looks at; and SETTLE_EACH_S more for each."""
+MEMBER_S, MEMBER_EACH_S = 3.0, 0.3
+"""For libtorrent's members to be up, which nothing here looks at, and so much more for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,9 @@ class Ours:
             tracker = self._start_tracker()
             for number, up in enumerate(self._scenario.ups_kbit, 1):
                 self._start_getter(number, up, link, tracker)
-            time.sleep(SETTLE_S + SETTLE_EACH_S * len(self._scenario.ups_kbit))
-            begun = time.time()
+            self._await_getters()
             origin = self._start_origin(tracker)
+            begun = self._await_origin(origin)
             self._follow(begun, origin, link, tracker)
         size = self._source.stat().st_size
         server = node_id(self._home(0))
@@ -122,6 +124,31 @@ class Ours:
         wasted = max(result["wasted_bytes"] for result in results) / size
         seconds = tuple(getter.done_at - begun for getter in self._getters if getter.done_at is not None)
         return Outcome(seconds, origin_bytes / size, wasted)
+
+    def _await_getters(self) -> None:
+        """Until every getter is up: its home has a key then. They meet each other, and it becomes quiet."""
+        homes = [self._home(number) for number, _ in enumerate(self._scenario.ups_kbit, 1)]
+        deadline = time.monotonic() + START_S
+        while not all(home.is_dir() and any(home.iterdir()) for home in homes):
+            for getter in self._getters:
+                getter.check_alive()
+            if time.monotonic() > deadline:
+                raise LabError(f"the getters did not start within {START_S:.0f} s")
+            time.sleep(POLL_S)
+        await_quiet()
+
+    def _await_origin(self, origin: "subprocess.Popen[str]") -> float:
+        """Until the origin's node is up; when that was, by the wall clock."""
+        deadline = time.monotonic() + START_S
+        while origin.poll() is None and time.monotonic() < deadline:
+            with suppress(OSError, ValueError), self._origin_trace.open(encoding="utf-8") as trace:
+                return float(json.loads(trace.readline())["wall"])
+            time.sleep(POLL_S)
+        raise LabError("the origin did not start")
+
+    @property
+    def _origin_trace(self) -> Path:
+        return self._work / "origin.jsonl"
 
     def _follow(self, begun: float, origin: "subprocess.Popen[str]", link: str, tracker: str) -> None:
         """Until everybody is done. Raises LabError where a process ends too soon or the swarm is stuck."""
@@ -140,7 +167,7 @@ class Ours:
         return len(self._scenario.ups_kbit)
 
     def meanwhile(self, seconds: float, origin: "subprocess.Popen[str]", link: str, tracker: str) -> None:
-        """Called often while the swarm runs, so many seconds after the origin's start: for variations."""
+        """Called often while the swarm runs, so many seconds after it began: for variations."""
 
     def _inside(self, namespace: str, command: list[str]) -> list[str]:
         return namespaces.inside(namespace, command) if self._shaped else command
@@ -172,7 +199,7 @@ class Ours:
         )
 
     def _start_origin(self, tracker: str) -> "subprocess.Popen[str]":
-        command = [*program("peer"), "share", str(self._source)]
+        command = [*program("peer"), "share", str(self._source), "--trace", str(self._origin_trace)]
         command += self._common(0, self._scenario.origin_kbit, tracker)
         return launch(
             self._stack,
@@ -187,7 +214,7 @@ def libtorrent_swarm(scenario: Scenario, source: Path, work: Path) -> Outcome:
     torrent = work / "swarm.torrent"
     make_torrent(source, torrent, piece_bytes_for(source.stat().st_size))
     count = len(scenario.ups_kbit)
-    start = time.time() + SETTLE_S + SETTLE_EACH_S * count
+    start = time.time() + MEMBER_S + MEMBER_EACH_S * count
     member = [sys.executable, "-m", "benchmarks.libtorrent_member"]
     with ExitStack() as stack:
         processes = []

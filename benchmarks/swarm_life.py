@@ -66,10 +66,6 @@ class Orphaned(Ours):
     may_die = True
     killed_at: float | None = None
 
-    def _common(self, number: int, up_kbit: int, tracker: str) -> list[str]:
-        trace = ["--trace", str(self._work / "origin.jsonl")] if number == 0 else []
-        return [*super()._common(number, up_kbit, tracker), *trace]
-
     def meanwhile(self, seconds: float, origin: "subprocess.Popen[str]", link: str, tracker: str) -> None:
         if self.killed_at is None and self._everything_is_out():
             origin.kill()
@@ -77,7 +73,7 @@ class Orphaned(Ours):
 
     def _everything_is_out(self) -> bool:
         try:
-            lines = (self._work / "origin.jsonl").read_text().splitlines()
+            lines = self._origin_trace.read_text(encoding="utf-8").splitlines()
         except OSError:
             return False
         pieces, sent = None, set()
