@@ -248,8 +248,7 @@ class Upload:
     def is_idle(self, now: float, *, limited: bool) -> bool:
         """Whether the uplink has nothing to do: nobody waits, and the last chunks have probably left.
 
-        limited: a rate limit is below what the sockets take, so chunks leave as soon as they are handed out.
-        Else a socket takes a chunk long before a narrow uplink has sent it, and nobody tells when that is: it
+        limited: a rate limit is below what the sockets take, so chunks leave when handed out. Else one
         is taken to be under way for as long as the link's own rate says, IN_SOCKET_S_MAX at most.
         """
         for state in self._links.values():
@@ -266,8 +265,14 @@ class Upload:
         return self._state(link).begun is not None
 
     def chunk_bytes(self, link: LinkId, now: float) -> int:
-        """How much the next chunk of this link should hold: about CHUNK_S of its rate, in whole 16 KiB."""
-        wanted = int(self._state(link).meter.rate(now) * CHUNK_S)
+        """What the next chunk of this link will hold: about CHUNK_S of its rate, or what is left to send."""
+        state = self._state(link)
+        request = state.begun or next(iter(state.queue.values()), None)
+        left = CHUNK_BYTES_MAX if request is None else request.total - request.offset
+        return min(left, self._wanted_bytes(state, now))
+
+    def _wanted_bytes(self, state: _Link, now: float) -> int:
+        wanted = int(state.meter.rate(now) * CHUNK_S)
         return max(self._chunk_bytes_min, min(CHUNK_BYTES_MAX, wanted - wanted % CHUNK_BYTES_MIN))
 
     def deferred(self, link: LinkId, now: float) -> Deferred | None:
@@ -292,7 +297,7 @@ class Upload:
         length = left = request.total - request.offset
         # A small rest would cost a frame of its own.
         if left >= self._chunk_bytes_min + self._chunk_bytes_min // 2:
-            chunk_bytes = self.chunk_bytes(link, now)
+            chunk_bytes = self._wanted_bytes(state, now)
             if left >= chunk_bytes + chunk_bytes // 2:
                 length = chunk_bytes
         length = min(length, left if bytes_max is None else max(1, bytes_max))

@@ -1,6 +1,7 @@
 """Which answer goes out next, and to whom."""
 
 from random import Random
+from statistics import mean
 
 import pytest
 
@@ -17,7 +18,7 @@ from peer.limits import (
     WINDOW_MAX,
 )
 from peer.swarm.upload import IDLE, Cancelled, Chunk, Upload
-from tests.pure.upload_bench import KIB, PIECE, Bench
+from tests.pure.upload_bench import PIECE, Bench
 
 
 def test_an_answer_is_sent_in_contiguous_chunks_to_its_end() -> None:
@@ -27,7 +28,7 @@ def test_an_answer_is_sent_in_contiguous_chunks_to_its_end() -> None:
     while bench.upload.has_work(LinkId(0)):
         chunks.append(bench.chunk(0))
         bench.now += 1.0
-    assert [chunk.offset for chunk in chunks] == [16 * KIB * i for i in range(len(chunks))]
+    assert [chunk.offset for chunk in chunks] == [CHUNK_BYTES_MIN * i for i in range(len(chunks))]
     assert {(chunk.request, chunk.piece, chunk.total) for chunk in chunks} == {(request, 7, PIECE)}
     assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     assert sum(chunk.length for chunk in chunks) == PIECE
@@ -299,11 +300,9 @@ def test_what_the_session_must_have_stopped_is_our_own_mistake() -> None:
 # --- how often each piece is sent
 
 
-def test_an_origin_sends_nearly_every_piece_once_before_it_sends_one_twice() -> None:
+def repeats_before_all_are_sent(rng: Random, pieces: int) -> int:
     """Ten links that ask for the rarest pieces they know of, at random, as they cannot know of each other."""
-    pieces = 200
     bench = Bench(10, pieces=pieces)
-    rng = Random(3)
     copies = [0] * pieces
     asked: list[set[int]] = [set() for _ in range(10)]
     repeats = 0
@@ -320,8 +319,14 @@ def test_an_origin_sends_nearly_every_piece_once_before_it_sends_one_twice() -> 
             if isinstance(outcome, Chunk) and outcome.last and outcome.piece is not None:
                 repeats += copies[outcome.piece] > 0
                 copies[outcome.piece] += 1
-    assert repeats <= 0.1 * pieces  # in the order of asking it is half of them
     assert bench.upload.statistics(bench.now).unsent == 0
+    return repeats
+
+
+def test_an_origin_sends_nearly_every_piece_once_before_it_sends_one_twice() -> None:
+    """In the mean: it is 0 to 13 % in a single run; in the order of asking it is half of them."""
+    pieces = 200
+    assert mean(repeats_before_all_are_sent(Random(seed), pieces) for seed in range(8)) <= 0.1 * pieces
 
 
 def test_statistics_tell_first_copies_from_repeats() -> None:

@@ -14,7 +14,8 @@ import pytest
 from lab.cli import run
 from tests.real.commands import PATIENCE_S, environment, wait_until
 
-TINY = ("--file", "64KiB", "--origin-up", "2mbit", "--peers", "1,2")
+TINY = ("--file", "64KiB", "--origin-up", "1mbit", "--peers", "1,2")
+"""Half a second: a limit lets the first tenth of one go at once, and the bound knows nothing of that."""
 
 
 def begin(folder: Path) -> "subprocess.Popen[str]":
