@@ -10,7 +10,9 @@ import argparse
 import os
 import shutil
 import statistics
+import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +72,8 @@ def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
     write_source(source, size)
     piece = piece_bytes_for(size)
     has_nginx = bool(shutil.which("nginx") and shutil.which("curl"))
+    if not has_nginx:
+        print("nginx or curl is not installed: left out", file=sys.stderr)
     ours: list[float] = []
     theirs: list[float] = []
     curls: list[float] = []
@@ -77,7 +81,7 @@ def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
     with (
         our_sharer(source, work / "home-share", *options) as (sharer, link),
         libtorrent_seeder(source, piece) as port,
-        nginx(source.parent, work / "nginx") as web,
+        nginx(source.parent, work / "nginx") if has_nginx else nullcontext() as web,
     ):
         for number in range(rounds + 1):
             out = work / "out"
@@ -92,7 +96,7 @@ def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
             if not number % 2:
                 other = libtorrent_getter(source, out / "lt", port, piece)
                 shutil.rmtree(out / "lt")
-            web_run = curl(web, "file.bin", out / "curl") if has_nginx else None
+            web_run = curl(web, "file.bin", out / "curl") if web is not None else None
             label = "warm-up" if number == 0 else f"round {number}"
             print(f"{label}{'' if same else '  OUR FILE HAS ANOTHER SIZE'}")
             show("manyhands", mine, size, mine.reported["seconds"])
