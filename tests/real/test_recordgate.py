@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from peer.ids import Address
+from peer.limits import FRAME_READ_BYTES
 from peer.net.recordgate import QUICK_RECORDS
 from peer.net.tls import TlsStream
 from tests.real.tls_ends import ACCEPTING, DIALLING
@@ -154,6 +155,44 @@ async def test_a_record_in_many_packets_is_waited_for_twice() -> None:
         assert receiver._gate.slow
         assert link.passed > 12 * 11
         assert waits < link.passed / 3, "the first record teaches that the link is slow; the others are quiet"
+
+
+async def test_the_rest_of_a_chunk_is_one_read() -> None:
+    """Its header comes with the first of three records, of which OpenSSL keeps what was not asked for."""
+    chunk = os.urandom(2 * RECORD + 50)
+    async with slow_pair() as (sender, receiver, link):
+        link.piece = 1448
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
+            await receive(receiver, RECORD * 3)
+        assert receiver._gate.slow
+        for _ in range(3):
+            data = bytearray(len(chunk))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.send_all, chunk)
+                first = await receiver.receive_into(memoryview(data)[:FRAME_READ_BYTES])
+                assert await receiver.receive_into(memoryview(data)[first:]) == len(chunk) - first
+            assert data == chunk
+
+
+async def test_of_a_long_rest_more_is_seen_than_its_end() -> None:
+    """A slow peer must not look like one that has stopped."""
+    payload = os.urandom(RECORD * 8)
+    async with slow_pair() as (sender, receiver, link):
+        link.piece = 1448
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
+            await receive(receiver, RECORD * 3)
+        assert receiver._gate.slow
+        data = bytearray(len(payload))
+        got, reads = 0, 0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, payload)
+            while got < len(payload):
+                got += await receiver.receive_into(memoryview(data)[got:])
+                reads += 1
+        assert data == payload
+        assert reads >= 4
 
 
 async def test_a_link_that_is_quick_again_is_seen() -> None:
