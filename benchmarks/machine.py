@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 QUIET_S, QUIET_SHARE, QUIET_MAX_S = 1.0, 0.15, 60.0
+"""Thirty getters that wait keep two slow processors busy for a few hundredths; others' work may never end."""
 
 
 def describe(*packages: str) -> str:
@@ -69,15 +70,16 @@ class Processors:
         return f"processors {busy:.0%} busy, {stolen:.0%} taken by the host"
 
 
-def await_quiet() -> None:
-    """Until the processors have had next to nothing to do for QUIET_S; QUIET_MAX_S at most."""
+def await_quiet() -> bool:
+    """Until the processors have had next to nothing to do for QUIET_S. False: not within QUIET_MAX_S."""
     deadline = time.monotonic() + QUIET_MAX_S
     while time.monotonic() < deadline:
         before = Processors.now()
         time.sleep(QUIET_S)
         shares = before.shares_since()
         if shares is None or shares[0] < QUIET_SHARE:
-            return
+            return True
+    return False
 
 
 def ratio_line(name: str, ours: Sequence[float], theirs: Sequence[float], bar: float | None = None) -> str:

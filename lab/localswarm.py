@@ -156,13 +156,8 @@ class LocalSwarm:
             getter.check_alive()
 
     def await_getters(self) -> None:
-        """Until every getter is up: its home has a key then, and it announces itself at once."""
-        deadline = time.monotonic() + START_S
-        while not all(home.is_dir() and any(home.iterdir()) for home in self._homes):
-            self.check_alive()
-            if time.monotonic() > deadline:
-                raise LabError(f"the downloaders did not start within {START_S:.0f} s")
-            time.sleep(POLL_S)
+        """Until every getter is up, and they have had the time to meet each other."""
+        await_homes(self._homes, self.getters)
         time.sleep(SETTLE_S + SETTLE_EACH_S * len(self._homes))
 
     def first_connection(self, origin: "subprocess.Popen[str]") -> float:
@@ -192,6 +187,17 @@ def local_swarm(work: Path) -> Iterator[LocalSwarm]:
     """A swarm that begins with its tracker; what its processes keep is below ``work``. Raises LabError."""
     with ExitStack() as stack:
         yield LocalSwarm(work, stack)
+
+
+def await_homes(homes: Sequence[Path], getters: Sequence[Getter]) -> None:
+    """Until every getter is up: its home has a key then, and it announces itself at once. Raises LabError."""
+    deadline = time.monotonic() + START_S
+    while not all(home.is_dir() and any(home.iterdir()) for home in homes):
+        for getter in getters:
+            getter.check_alive()
+        if time.monotonic() > deadline:
+            raise LabError(f"the downloaders did not start within {START_S:.0f} s")
+        time.sleep(POLL_S)
 
 
 def first_link(trace: Path) -> float | None:

@@ -324,9 +324,11 @@ def repeats_before_all_are_sent(rng: Random, pieces: int) -> int:
 
 
 def test_an_origin_sends_nearly_every_piece_once_before_it_sends_one_twice() -> None:
-    """In the mean: it is 0 to 13 % in a single run; in the order of asking it is half of them."""
+    """In the order of asking it is half of them. How many it is in one run is a matter of luck."""
     pieces = 200
-    assert mean(repeats_before_all_are_sent(Random(seed), pieces) for seed in range(8)) <= 0.1 * pieces
+    repeats = [repeats_before_all_are_sent(Random(seed), pieces) for seed in range(8)]
+    assert mean(repeats) <= 0.09 * pieces
+    assert max(repeats) <= 0.13 * pieces
 
 
 def test_statistics_tell_first_copies_from_repeats() -> None:

@@ -12,7 +12,6 @@ import pytest
 from lab.cli import run
 from lab.simulate import real
 from lab.simulate.scenario import parse
-from peer.limits import LIMIT_BURST_S, LIMIT_QUANTUM_S
 from peer.sim.clock import VirtualClock
 
 SCENARIO = """
@@ -46,8 +45,7 @@ def test_the_same_file_in_each_world(scenario: str, world: str, capsys: pytest.C
     assert found["parameters"]["world"] == world
     (seed,) = (row for row in found["rows"] if row["table"] == "seeds")
     assert seed["complete"] == 3
-    # A limit lets a little go ahead of its time, of which the bound knows nothing.
-    assert seed["last_s"] >= seed["bound_s"] - LIMIT_BURST_S - LIMIT_QUANTUM_S
+    assert seed["last_s"] >= seed["bound_s"]
     assert (seed["trace"] is None) == (world == "real")
 
 

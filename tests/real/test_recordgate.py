@@ -144,6 +144,18 @@ async def receive(stream: TlsStream, count: int) -> tuple[bytes, int]:
     return bytes(data), waits
 
 
+@asynccontextmanager
+async def known_slow_pair() -> AsyncIterator[tuple[TlsStream, TlsStream, SlowLink]]:
+    """The receiver has seen by now that the link is slow."""
+    async with slow_pair() as (sender, receiver, link):
+        link.piece = 1448
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
+            await receive(receiver, RECORD * 3)
+        assert receiver._gate.slow
+        yield sender, receiver, link
+
+
 async def test_a_record_in_many_packets_is_waited_for_twice() -> None:
     payload = os.urandom(RECORD * 12)
     async with slow_pair() as (sender, receiver, link):
@@ -160,12 +172,7 @@ async def test_a_record_in_many_packets_is_waited_for_twice() -> None:
 async def test_the_rest_of_a_chunk_is_one_read() -> None:
     """Its header comes with the first of three records, of which OpenSSL keeps what was not asked for."""
     chunk = os.urandom(2 * RECORD + 50)
-    async with slow_pair() as (sender, receiver, link):
-        link.piece = 1448
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
-            await receive(receiver, RECORD * 3)
-        assert receiver._gate.slow
+    async with known_slow_pair() as (sender, receiver, _link):
         for _ in range(3):
             data = bytearray(len(chunk))
             async with trio.open_nursery() as nursery:
@@ -178,12 +185,7 @@ async def test_the_rest_of_a_chunk_is_one_read() -> None:
 async def test_of_a_long_rest_more_is_seen_than_its_end() -> None:
     """A slow peer must not look like one that has stopped."""
     payload = os.urandom(RECORD * 8)
-    async with slow_pair() as (sender, receiver, link):
-        link.piece = 1448
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
-            await receive(receiver, RECORD * 3)
-        assert receiver._gate.slow
+    async with known_slow_pair() as (sender, receiver, _link):
         data = bytearray(len(payload))
         got, reads = 0, 0
         async with trio.open_nursery() as nursery:
@@ -196,12 +198,7 @@ async def test_of_a_long_rest_more_is_seen_than_its_end() -> None:
 
 
 async def test_a_link_that_is_quick_again_is_seen() -> None:
-    async with slow_pair() as (sender, receiver, link):
-        link.piece = 1448
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
-            await receive(receiver, RECORD * 3)
-        assert receiver._gate.slow
+    async with known_slow_pair() as (sender, receiver, link):
         link.piece = RECORD * 4
         for _ in range(2 * QUICK_RECORDS):  # one by one, so that each comes whole
             async with trio.open_nursery() as nursery:
@@ -212,12 +209,7 @@ async def test_a_link_that_is_quick_again_is_seen() -> None:
 
 @pytest.mark.parametrize("size", [1, 40, 1000])
 async def test_small_messages_are_not_held_back_on_a_slow_link(size: int) -> None:
-    async with slow_pair() as (sender, receiver, link):
-        link.piece = 1448
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
-            await receive(receiver, RECORD * 3)
-        assert receiver._gate.slow
+    async with known_slow_pair() as (sender, receiver, _link):
         for number in range(5):
             message = bytes([number]) * size
             async with trio.open_nursery() as nursery:
@@ -227,12 +219,7 @@ async def test_small_messages_are_not_held_back_on_a_slow_link(size: int) -> Non
 
 
 async def test_a_record_cut_off_in_the_middle_is_an_error_and_no_endless_loop() -> None:
-    async with slow_pair() as (sender, receiver, link):
-        link.piece = 1448
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sender.send_all, bytes(RECORD * 3))
-            await receive(receiver, RECORD * 3)
-        assert receiver._gate.slow
+    async with known_slow_pair() as (sender, receiver, _link):
         # half a record, straight into the socket, and then the end
         raw = socket.socket(fileno=os.dup(sender._socket.fileno()))
         raw.setblocking(False)
