@@ -148,6 +148,10 @@ class Link:
         self.news_due = inf
         """When that must be told; it goes sooner with whatever is sent."""
 
+    def __str__(self) -> str:
+        """Who this is, for people."""
+        return f"{self.address} ({self.node.hex()[:12]})"
+
     @property
     def served(self) -> bool:
         """Whether we serve its requests."""

@@ -85,6 +85,8 @@ class Member:
         self.trackers: TrackerClient | None = None
         self.expelled: deque[str] = deque(maxlen=EXPELLED_MAX)
         """One line for each of the last peers that were sent away for bad bytes."""
+        self.broken_off: deque[str] = deque(maxlen=EXPELLED_MAX)
+        """And for what else was against the protocol."""
         self.unreadable: dict[str, None] = {}
         """One line for each trouble with what we share, once each, in order."""
         self.started_at = self.progressed_at = trio.current_time()
@@ -358,13 +360,14 @@ class Member:
 
     def _look_back(self, link: Link, ending: Ending) -> None:
         if ending.fault:
+            self.broken_off.append(f"{link}: {ending.reason}")
             self.book.ban(link.node, link.host)
         elif ending.code in (ByeCode.USELESS, ByeCode.FULL):
             self.book.rest(link.address, trio.current_time())
         self.dialler.wake()
 
     def _expel(self, link: Link, reason: str) -> None:
-        self.expelled.append(f"{link.address} ({link.node.hex()[:12]}): {reason}")
+        self.expelled.append(f"{link}: {reason}")
         self.book.ban(link.node, link.host)
 
     def _is_short_of_links(self) -> bool:

@@ -95,7 +95,8 @@ class CallWatch:
                 self._look()
 
     def _look(self) -> None:
-        # In this order: where the count is still the same, the socket is that of the same call.
+        # In this order: where the count is still the same, the socket is that of the same call. The bytes may
+        # be those of a later call: then the next look finds another one, and begins anew.
         sock, calls = self._calling, self._calls
         if sock is None:
             return
@@ -105,7 +106,9 @@ class CallWatch:
                 self._seen, self._looks, self._before = calls, 0, taken
                 return
             self._looks += 1
-            if self._looks >= TLS_CALL_LOOKS and _is_fed(self._before, taken):
+            # While it was looked, this call may have come back, and what was taken is the next ones'.
+            is_same = self._calls == calls and self._calling is sock
+            if is_same and self._looks >= TLS_CALL_LOOKS and _is_fed(self._before, taken):
                 self._cut_off(sock)
 
     def _cut_off(self, sock: socket.socket) -> None:

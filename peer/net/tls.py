@@ -168,14 +168,12 @@ class TlsStream(Stream):
         filled = await self._receive(buffer)
         if filled:
             # Trouble here comes again at the next call: first what has been decrypted.
-            self._watch.begin(self._socket)
             try:
                 with suppress(OSError), buffer[:TURN_BYTES] as room:
-                    while (
-                        filled < len(room)
-                        and self._gate.is_open(sure and sure - filled)
-                        and (count := self._read(room[filled:]))
-                    ):
+                    while filled < len(room) and self._gate.is_open(sure and sure - filled):
+                        self._watch.begin(self._socket)  # each is a call of its own, fed by a record
+                        if not (count := self._read(room[filled:])):
+                            break
                         filled += count
             finally:
                 self._watch.end()

@@ -164,7 +164,11 @@ class Invariants:
 
     def _no_honest_banned(self, citizen: Citizen, member: Member) -> None:
         banned = [node.hex()[:8] for node in member.book._banned_nodes if node in self._honest]
-        demand(not banned, "banned", f"{citizen.name} has banned the honest {banned}: {member.expelled}")
+        demand(
+            not banned,
+            "banned",
+            f"{citizen.name} has banned the honest {banned}: {[*member.expelled, *member.broken_off]}",
+        )
 
     def _haves_are_told(self, members: list[tuple[Citizen, Member]], troubled_at: float) -> None:
         """Both ends of a link that has been free for long know what the other holds."""

@@ -21,6 +21,7 @@ from peer.net.swarmca import SwarmAuthority
 from peer.net.tcp import TcpTransport
 from peer.net.tls import TlsTransport
 from peer.net.tlscontext import context_for
+from peer.net.transport import Stream
 
 PUBLIC = SwarmAuthority.public()
 UPDATES = 40_000
@@ -130,6 +131,57 @@ def test_only_a_call_that_is_found_again_and_again_is_cut_off() -> None:
         assert watch.has_cut(one)
         assert not watch.has_cut(two)
         assert one.recv(100) == b""
+
+
+def test_what_later_calls_have_taken_is_not_held_against_a_call_that_came_back() -> None:
+    """Host and processor may come back to the loop just while it is looked: it cut off honest peers."""
+    total, overtaken = 0, False
+
+    def take(sock: socket.socket) -> int:
+        nonlocal total
+        if overtaken:
+            watch.end()
+            watch.begin(sock)
+            total += TLS_CALL_BYTES
+        return total
+
+    watch = CallWatch(take)
+    one, two = socket.socketpair()
+    with one, two:
+        for _ in range(3):
+            watch.begin(one)
+            overtaken = False
+            for _ in range(TLS_CALL_LOOKS):
+                watch._look()
+            overtaken = True
+            watch._look()
+        assert not watch.has_cut(one)
+
+
+async def test_each_record_of_a_turn_is_a_call_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte is read in one turn; on a slow machine that took long enough to cut off an honest peer."""
+    records = 8
+    client, server = (TlsTransport(Identity.generate(), PUBLIC) for _ in range(2))
+    (listener,) = await server.listen("127.0.0.1", 0)
+    async with listener, trio.open_nursery() as nursery:
+        accepted: list[Stream] = []
+
+        async def accept() -> None:
+            accepted.append(await server.accept(await listener.accept()))
+
+        nursery.start_soon(accept)
+        async with await client.dial(listener.address) as sender:
+            while not accepted:
+                await trio.lowlevel.checkpoint()
+            async with accepted[0] as receiver:
+                buffer = memoryview(bytearray(records << 14))
+                await sender.send_all(bytes(buffer))  # all of it is there before the first read
+                begun: list[socket.socket] = []
+                monkeypatch.setattr(server._watch, "begin", begun.append)
+                received = 0
+                while received < len(buffer):
+                    received += await receiver.receive_into(buffer[received:])
+                assert len(begun) >= records
 
 
 def test_a_call_that_stands_still_is_not_cut_off() -> None:

@@ -15,7 +15,7 @@ from peer.limits import MANIFEST_PATIENCE_S
 from peer.magnet import MagnetLink
 from peer.manifest import FileEntry, Manifest
 from peer.member import Member
-from peer.member_statistics import member_statistics
+from peer.member_statistics import member_statistics, why_no_progress
 from peer.sim.network import mbit
 from peer.sim.world import PORT, SimFetch, World, open_world
 from peer.store.layout import Layout
@@ -68,6 +68,15 @@ async def test_of_the_liars_the_last_are_remembered_by_name(
         fetch = await fetch_with(world, 5, hostile.liar(PIECES, PIECE))
         assert len(fetch.member.expelled) == 3
         assert fetch.member.book.statistics().banned == 5
+
+
+async def test_who_breaks_the_protocol_is_named_where_nobody_else_is_left(autojump_clock: MockClock) -> None:
+    """The only peer was banned, and all that was said was that nobody is known."""
+    async with open_world(1) as world:
+        fetch = await fetch_with(world, 1, BEHAVIOURS["oversize frame"])
+        (line,) = fetch.member.broken_off
+        assert line in why_no_progress(fetch.member)
+        assert "(686f7374696c): " in line, "its id in hex"
 
 
 async def test_liars_are_sent_away_after_one_piece_each(autojump_clock: MockClock) -> None:
