@@ -152,7 +152,7 @@ class Connection:
         self.wake()
 
     def ended(self, ending: Ending) -> None:
-        """The other side said goodbye: nothing more will come or go."""
+        """Nothing more comes or goes: the other side said goodbye, or ours cannot be waited for."""
         self._end(ending)
 
     def tick(self, now: float) -> None:

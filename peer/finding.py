@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import trio
 
+from peer.connection import Ending
 from peer.errors import ByeCode
 from peer.ids import LinkId, ShareId
 from peer.link import Link
@@ -12,6 +13,7 @@ from peer.swarm.metadata import AskManifest, ManifestQuest
 from peer.workers import Lane, Workers
 
 WRONG_MANIFEST = "sent another manifest than the link names"
+NEVER_WHOLE = "the manifest does not get on, and others' answers need the memory"
 
 
 class Finding:
@@ -53,6 +55,12 @@ class Finding:
         """Called often: slow links no longer hold the place of another."""
         if not self._arrived.is_set():
             self._ask(self.quest.tick(now))
+
+    def progressed(self, link: Link, count: int, now: float) -> None:
+        """So many bytes of an answer have arrived, which is not whole yet."""
+        self.quest.progressed(link.id, count, now)
+        for number in self.quest.surplus():  # with a goodbye, they would hold it for that much longer
+            self._links[number].connection.ended(Ending(NEVER_WHOLE, ByeCode.TOO_SLOW, ours=True))
 
     def offered(self, link: Link) -> None:
         """The link has the manifest."""

@@ -158,6 +158,10 @@ slow, so that a crowd of them is got through in a few steps."""
 MANIFEST_PROGRESS_BYTES: Final = 16 * KIB
 """A byte now and then is no progress. Most manifests are smaller, and should be here in that time."""
 
+MANIFEST_HELD_BYTES_MAX: Final = 4 * MANIFEST_BYTES_MAX
+"""Of answers that are not whole yet, from all who were asked. Honest ones are whole within moments or small;
+who sends most of the longest manifest and stops would hold its memory for as long as the link stands."""
+
 # --- connections
 
 KEEPALIVE_S: Final = 45.0
@@ -1034,6 +1038,10 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     ),
     (PIECE_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a whole piece must fit into one frame's payload"),
     (PIECES_MAX * 32 < MANIFEST_BYTES_MAX, "the piece hashes of the largest share must fit its manifest"),
+    (
+        MANIFEST_ASKS_MAX * MANIFEST_BYTES_MAX < MANIFEST_HELD_BYTES_MAX,
+        "those who get on must be able to hold a whole manifest each",
+    ),
     (2 * PIECE_BYTES_MAX <= HASH_MEMORY_BYTES, "hashing must be able to read while it hashes"),
     (FOLDERS_MAX >= FILES_MAX, "every file may have a folder of its own"),
     (PIECES_MAX // 8 + 1 <= PAYLOAD_BYTES_MAX, "a bitfield of the largest share must fit into a payload"),

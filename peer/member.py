@@ -405,7 +405,7 @@ class Member:
     def link_progressed(self, link: Link, event: DataProgress) -> None:
         self.progressed_at = link.heard_at
         if event.piece is None:
-            self.quest.progressed(link.id, event.received, self.progressed_at)
+            self._finding.progressed(link, event.received, self.progressed_at)
         elif self.intake is not None:
             self.intake.progressed(link, event)
 

@@ -137,6 +137,20 @@ def liar(piece_count: int, piece_length: int) -> Behaviour:
     return behave
 
 
+def hoarder(piece_count: int, length: int) -> Behaviour:
+    """Answers the request for the manifest with all of so many bytes but the last, and stands still."""
+
+    async def behave(greeted: Greeted) -> None:
+        async def answer(request: RequestId, piece: PieceIndex | None) -> None:
+            await greeted.stream.send_all(greeted.session.data_header(request, 0, length, length))
+            await greeted.stream.send_all(bytes(length - 1))
+
+        await claim_everything(greeted, piece_count)
+        await each_request(greeted, answer)
+
+    return behave
+
+
 def unsolicited(piece_count: int) -> Behaviour:
     """Sends pieces that nobody asked for."""
 

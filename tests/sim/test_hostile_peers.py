@@ -8,9 +8,10 @@ from blake3 import blake3
 from trio.testing import MockClock
 
 from peer.bitfield import Bitfield
+from peer.buffers import BufferPool
 from peer.errors import ContentError, ExitCode
 from peer.holding import Holding
-from peer.ids import Address, ShareId
+from peer.ids import Address, KnownPeer, ShareId
 from peer.limits import MANIFEST_PATIENCE_S
 from peer.magnet import MagnetLink
 from peer.manifest import FileEntry, Manifest
@@ -19,6 +20,7 @@ from peer.member_statistics import member_statistics, why_no_progress
 from peer.sim.network import mbit
 from peer.sim.world import PORT, SimFetch, World, open_world
 from peer.store.layout import Layout
+from peer.swarm.known import Source
 from tests.sim import hostile
 
 KIB = 1024
@@ -68,6 +70,30 @@ async def test_of_the_liars_the_last_are_remembered_by_name(
         fetch = await fetch_with(world, 5, hostile.liar(PIECES, PIECE))
         assert len(fetch.member.expelled) == 3
         assert fetch.member.book.statistics().banned == 5
+
+
+async def test_a_crowd_that_never_ends_its_manifests_does_not_keep_the_memory(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd, length, held_max = 30, 16 * KIB, 5 * 16 * KIB
+    monkeypatch.setattr("peer.swarm.metadata.MANIFEST_HELD_BYTES_MAX", held_max)
+    async with open_world(1) as world:
+        getter = await world.add_peer("getter")
+        origin = await world.add_peer("origin", up=mbit(4))
+        link = await origin.share("file.bin", {(): DATA})
+        behaviour = hostile.hoarder(PIECES, length)
+        hosts = [await hostile.live(world, f"hostile{n}", link, behaviour) for n in range(crowd)]
+        fetch = getter.fetch(link, peers=[Address(host.address, PORT) for host in hosts])
+        buffers, lent = fetch.member.services.buffers, 0
+        assert isinstance(buffers, BufferPool)
+        for _ in range(100):
+            await trio.sleep(0.1)
+            lent = max(lent, buffers.statistics().lent_bytes)
+        assert 2 * length <= lent <= held_max + length
+        fetch.member.learned([KnownPeer(origin.address)], Source.OPTION)
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        assert fetch.read() == DATA
 
 
 async def test_who_breaks_the_protocol_is_named_where_nobody_else_is_left(autojump_clock: MockClock) -> None:
