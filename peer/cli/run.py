@@ -1,5 +1,6 @@
 """Runs a command: turns errors into one line and an exit code, and Ctrl-C into a clean stop."""
 
+import gc
 import os
 import signal
 import sys
@@ -80,6 +81,8 @@ async def _with_stop(command: Callable[[Stop], Awaitable[int]]) -> int:
 
 
 def _guarded(command: Callable[[], int]) -> int:
+    gc.freeze()  # all that is loaded by now; the program's beginning has switched it off
+    gc.enable()
     try:
         code = command()
         sys.stdout.flush()
