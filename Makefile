@@ -43,7 +43,7 @@ soak: setup  ## ten thousand swarms under faults, power loss, kill -9, hostile c
 	EXHAUSTIVE_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest -q tests/chaos/test_exhaustive.py
 	CRASH_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest -q tests/sim/test_store_faults.py
 	$(BIN)/python -m tests.soak --kills $(or $(KILLS),200) --hostile $(or $(HOSTILE),10000) \
-		--mutations $(or $(MUTATIONS),100) --symlinks $(or $(SYMLINKS),60) --full $(or $(FULL),20)
+		--memory $(or $(MEMORY),100) --mutations $(or $(MUTATIONS),100) --symlinks $(or $(SYMLINKS),60) --full $(or $(FULL),20)
 
 explore: setup  ## the property tests on random examples, many more of them (minutes); `make test` tries the same ones each time
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --hypothesis-profile=explore tests/pure tests/glue

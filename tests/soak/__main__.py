@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests import soak
-from tests.soak import fulldisk, hostile, kills, mutations, symlinks
+from tests.soak import fulldisk, hostile, kills, memory, mutations, symlinks
 
 Scenario = Callable[[Path, int, int], int]
 """Runs in a folder, so many times or seconds, from a seed; gives the number of failures."""
@@ -16,6 +16,7 @@ Scenario = Callable[[Path, int, int], int]
 SCENARIOS: dict[str, tuple[Scenario, int, str]] = {
     "kills": (kills.run, 200, "kill -9 at so many random points of a transfer"),
     "hostile": (hostile.run, 10_000, "so many hostile connections while an honest transfer runs"),
+    "memory": (memory.run, 100, "two hundred peers at one seed of so many GiB"),
     "mutations": (mutations.run, 100, "change a shared file so many times while it is fetched"),
     "symlinks": (symlinks.run, 60, "swap folders for symbolic links for so many seconds"),
     "full": (fulldisk.run, 1, "fill a small disk so many times while it is fetched to, and free it"),
