@@ -864,6 +864,11 @@ MIRROR_REMEMBERED_MAX: Final = 10_000
 MIRROR_LISTINGS_MAX: Final = 1000
 """Entries that a mirror takes from a tracker before it looks at them: under 1 MiB."""
 
+MIRROR_PAGES_PER_S: Final = 2
+"""Answers that a mirror takes from one tracker, after SEARCH_EXCHANGES_MAX of them at once, which are more
+than a full catalogue has pages. An honest tracker lists a page a second (PUBLISHES_PER_S_TARGET), and a look
+for news is another. One that says for ever that it has more costs a tenth of a core at most."""
+
 MIRROR_STALL_S: Final = 60.0
 """A fetch without progress for this long gives its place to one that waits."""
 
@@ -1174,6 +1179,10 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (
         SEARCH_LOOKS_MAX / SEARCH_LOOKS_PER_S * TRACKER_CONNECTIONS_PER_ADDRESS_MAX < TRACKER_EXCHANGE_S,
         "the last of an address's searches must be answered before its patience ends",
+    ),
+    (
+        PUBLISHES_PER_S_TARGET / CATALOGUE_ENTRIES_PER_MESSAGE_MAX < MIRROR_PAGES_PER_S,
+        "a mirror must read faster than names are listed",
     ),
     (MIRROR_FETCHES_MAX < MIRROR_SHARES_MAX, "a mirror seeds more than it fetches"),
 )
