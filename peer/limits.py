@@ -739,6 +739,13 @@ TRACKER_CONNECTIONS_MAX: Final = 512
 TRACKER_CONNECTIONS_PER_ADDRESS_MAX: Final = 64
 """Of these from one address; more wait their turn, and the caller's back-off is a second."""
 
+TRACKER_HANDSHAKES_PER_NETWORK_PER_S: Final = 30
+"""Handshakes that a tracker begins with one IPv4 address or IPv6 /64: 3 % of a core at 1 ms each, 15 % of a
+slow one at 5 ms (measured). A mirror of MIRROR_SHARES_MAX shares needs 18, one a minute for each."""
+
+TRACKER_HANDSHAKES_PER_NETWORK_BURST: Final = 256
+"""So many at once after a quiet time: a classroom that begins together, a daemon that takes its shares up."""
+
 TRACKER_DESCRIPTORS_RESERVED: Final = 32
 """Of the process's descriptors, kept from connections: listeners, the event loop, the next accept."""
 
@@ -746,7 +753,7 @@ TRACKER_REQUEST_S: Final = 10.0
 """From a connection (or its last answer) to a whole announce: who is slow or silent loses the slot."""
 
 TRACKER_HANDSHAKE_S: Final = 10.0
-"""For the transport's handshake on an accepted connection."""
+"""For the transport's handshake on an accepted connection, the wait for its network's turn included."""
 
 TRACKER_ANSWER_S: Final = 10.0
 """For the other side to take an answer of a few KiB."""
@@ -860,6 +867,11 @@ MIRROR_REMEMBERED_MAX: Final = 10_000
 
 MIRROR_LISTINGS_MAX: Final = 1000
 """Entries that a mirror takes from a tracker before it looks at them: under 1 MiB."""
+
+MIRROR_PAGES_PER_S: Final = 2
+"""Answers that a mirror takes from one tracker, after SEARCH_EXCHANGES_MAX of them at once, which are more
+than a full catalogue has pages. An honest tracker lists a page a second (PUBLISHES_PER_S_TARGET), and a look
+for news is another. One that says for ever that it has more costs a tenth of a core at most."""
 
 MIRROR_STALL_S: Final = 60.0
 """A fetch without progress for this long gives its place to one that waits."""
@@ -1124,6 +1136,22 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
         "one address alone must leave connections for others",
     ),
     (
+        3 * TRACKER_CONNECTIONS_PER_ADDRESS_MAX < TRACKER_HANDSHAKES_PER_NETWORK_PER_S * TRACKER_HANDSHAKE_S,
+        "the last of an address's connections must get its handshake long before its time is over",
+    ),
+    (
+        max(SWARM_MEMBERS_PER_ADDRESS_MAX, AWAKE_SHARES_MAX) <= TRACKER_HANDSHAKES_PER_NETWORK_BURST,
+        "a classroom, or all open shares of a daemon, must be able to come at once",
+    ),
+    (
+        MIRROR_SHARES_MAX < TRACKER_HANDSHAKES_PER_NETWORK_PER_S * ANNOUNCE_INTERVAL_S_MIN,
+        "a full mirror must be able to report its shares at the shortest interval",
+    ),
+    (
+        4 * TRACKER_HANDSHAKES_PER_NETWORK_PER_S <= ANNOUNCES_PER_S_TARGET,
+        "one network alone must leave most of a tracker's time to others",
+    ),
+    (
         TRACKER_MORE_S_MAX + TRACKER_BACKOFF_S_MAX < MEMBER_INTERVALS * TRACKER_REPORT_S_MAX,
         "a tracker is asked again before it forgets us",
     ),
@@ -1159,6 +1187,10 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (
         SEARCH_LOOKS_MAX / SEARCH_LOOKS_PER_S * TRACKER_CONNECTIONS_PER_ADDRESS_MAX < TRACKER_EXCHANGE_S,
         "the last of an address's searches must be answered before its patience ends",
+    ),
+    (
+        PUBLISHES_PER_S_TARGET / CATALOGUE_ENTRIES_PER_MESSAGE_MAX < MIRROR_PAGES_PER_S,
+        "a mirror must read faster than names are listed",
     ),
     (MIRROR_FETCHES_MAX < MIRROR_SHARES_MAX, "a mirror seeds more than it fetches"),
 )

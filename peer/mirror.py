@@ -1,10 +1,11 @@
 """A mirror: fetch and seed everything that trackers list, and what comes later.
 
-One task for each tracker reads its catalogue, from where it stopped the last time. One task for each share
-keeps it: it waits for one of the few places to fetch, takes part in the swarm until all is here, gives the
-place back and seeds on. A fetch that stands still gives its place to one that waits, and queues again. What
-was fetched once is checked and seeded after a restart without anybody's help, from the ledger and the
-manifests beside the shares.
+One task for each tracker reads its catalogue, from where it stopped the last time: a full one at once, and
+more no faster than names are published, because a tracker may say for ever that it has more. One task for
+each share keeps it: it waits for one of the few places to fetch, takes part in the swarm until all is here,
+gives the place back and seeds on. A fetch that stands still gives its place to one that waits, and queues
+again. What was fetched once is checked and seeded after a restart without anybody's help, from the ledger and
+the manifests beside the shares.
 
 When a publisher gives a name to another share, the new one gets a folder of its own, and the old one is
 seeded until the new one is complete. Its folder stays: a mirror removes nothing.
@@ -18,7 +19,8 @@ import trio
 
 from peer import limits
 from peer.bitfield import Bitfield
-from peer.discovery.catalogue import CatalogueClient, Place, Question
+from peer.bucket import Bucket
+from peer.discovery.catalogue import Answered, CatalogueClient, Place, Question
 from peer.errors import ContentError, ManyhandsError
 from peer.holding import Holding
 from peer.ids import Address, NodeId, ShareId
@@ -177,14 +179,13 @@ class Mirror:
     async def _follow(self, tracker: Address) -> None:
         """Take up what a tracker lists, at the interval; its troubles are said once each."""
         client = CatalogueClient(self.node.services.transport, tracker)
+        budget = Bucket(limits.MIRROR_PAGES_PER_S, limits.SEARCH_EXCHANGES_MAX, trio.current_time())
         place, said, failures, quiet = Place(), "", 0, 0
         while True:
             try:
                 more = True
                 while more:
-                    answered = await client.search(
-                        Question(node=self._wish.node), place=place, most=limits.MIRROR_LISTINGS_MAX
-                    )
+                    answered = await self._read_on(client, place, budget)
                     quiet = 0 if await self._take_up(answered.listings) else quiet + 1
                     place, more = answered.place, answered.more
                 # After news there may be more soon, and at the start a publisher may just be starting, too.
@@ -197,6 +198,17 @@ class Mirror:
                     said = str(error)
                     self._say(said)
             await trio.sleep(pause * self.node.services.rng.uniform(0.85, 1.0))
+
+    async def _read_on(self, client: CatalogueClient, place: Place, budget: Bucket) -> Answered:
+        """What a tracker lists after a place, as soon as its earlier answers are paid for."""
+        await trio.sleep(budget.wait(trio.current_time()))
+        before = client.pages
+        try:
+            return await client.search(
+                Question(node=self._wish.node), place=place, most=limits.MIRROR_LISTINGS_MAX
+            )
+        finally:
+            budget.spend(client.pages - before, trio.current_time())
 
     async def _take_up(self, listings: Sequence[Listing]) -> bool:
         """Begin with what is new; whether anything was."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from peer.entry import enter
 from peer.version import version_option
 
 if TYPE_CHECKING:
@@ -141,12 +142,4 @@ def _summary(statistics: ServerStatistics) -> str:
 
 def main() -> None:
     """Entry point of the `tracker` program."""
-    from peer import streams
-    from peer.errors import ManyhandsError
-
-    streams.settle()
-    try:
-        command.main(prog_name="tracker")
-    except ManyhandsError as error:  # a help text that nobody takes
-        click.echo(f"tracker: {error}", err=True)
-        sys.exit(error.exit_code)
+    enter(command, "tracker")

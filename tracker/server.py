@@ -8,17 +8,19 @@ signed by its publisher, and on such a transport come from its publisher.
 
 Strangers may push on three things, and each has its limit. *Time*: a handshake, a request and an answer have
 deadlines, for the whole of each, so a byte now and then buys nothing. *Connections*: an address has its own
-limit, and over it is closed at once; its searches come one after the other, at a rate; when the house is
-full, the newcomer takes the place of whoever has been here longest without having asked anything yet (or
-again), because an honest exchange takes milliseconds. So a crowd of silent connections cannot lock honest
-peers out. *Exceptions*: whatever a conversation raises ends that conversation and is counted; a bug of ours
-is logged as well.
+limit, and over it is closed at once; when the house is full, the newcomer takes the place of whoever has been
+here longest without having asked anything yet (or again), because an honest exchange takes milliseconds. So a
+crowd of silent connections cannot lock honest peers out. An address's searches come one after the other, at a
+rate; so do its handshakes, which cost more than the question that they are for, after as many at once as a
+classroom needs. (This machine's own addresses have no such rate: a laboratory runs hundreds of peers on one.)
+*Exceptions*: whatever a conversation raises ends that conversation and is counted; a bug of ours is logged as
+well.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar, TypeVarTuple
@@ -26,6 +28,7 @@ from typing import TypeVar, TypeVarTuple
 import trio
 
 from peer import limits
+from peer.bucket import Buckets
 from peer.errors import ConnectionLost, ManyhandsError, RemoteProtocolError
 from peer.identity import is_signed
 from peer.ids import Address, NodeId
@@ -36,7 +39,7 @@ from peer.wire.codec import clip_text
 from peer.wire.messages import Announce, Announced, Bye, Found, Message, Publish, Published, Search
 from tracker.catalogue import Catalogue, CatalogueStatistics
 from tracker.counting import count_down, count_up
-from tracker.observed import observe
+from tracker.observed import Observed, observe
 from tracker.registry import Registry, RegistryStatistics
 
 logger = logging.getLogger(__name__)
@@ -62,6 +65,8 @@ class ServerStatistics:
     answered: int
     refused: int
     """Closed at once: their address, or everything, was at its limit."""
+    delayed: int
+    """Waited for their handshake, because their network had come too often."""
     displaced: int
     """Silent ones that had to make room."""
     late: int
@@ -81,6 +86,7 @@ class _Counts:
     accepted: int = 0
     answered: int = 0
     refused: int = 0
+    delayed: int = 0
     displaced: int = 0
     late: int = 0
     faulty: int = 0
@@ -89,12 +95,14 @@ class _Counts:
 
 
 class _Visitor:
-    """One connection, as far as time and place go. network: whom it shares its limits with."""
+    """One connection, as far as time and place go. network: whom it shares its limits with; local: it comes
+    from this machine."""
 
-    __slots__ = ("_dismissed", "_waiting", "network")
+    __slots__ = ("_dismissed", "_waiting", "local", "network")
 
-    def __init__(self, network: str) -> None:
-        self.network = network
+    def __init__(self, seen: Observed) -> None:
+        self.network = seen.network
+        self.local = seen.loopback
         self._waiting: trio.CancelScope | None = None
         self._dismissed = False
 
@@ -143,6 +151,12 @@ class TrackerServer:
         self._visitors: dict[_Visitor, None] = {}  # in order of arrival
         self._per_network: dict[str, int] = {}
         self._searching: dict[str, trio.Lock] = {}  # by network, while one of it searches
+        self._greeting: dict[str, trio.Lock] = {}  # by network, while one of it waits for its handshake
+        self._handshakes = Buckets(
+            limits.TRACKER_HANDSHAKES_PER_NETWORK_PER_S,
+            limits.TRACKER_HANDSHAKES_PER_NETWORK_BURST,
+            limits.DOOR_NETWORKS_MAX,
+        )
         self._counts = _Counts()
         self._stopping = trio.Event()
 
@@ -180,6 +194,7 @@ class TrackerServer:
             accepted=counts.accepted,
             answered=counts.answered,
             refused=counts.refused,
+            delayed=counts.delayed,
             displaced=counts.displaced,
             late=counts.late,
             faulty=counts.faulty,
@@ -208,16 +223,16 @@ class TrackerServer:
                 await trio.sleep(limits.ACCEPT_RETRY_S)
                 continue
             self._counts.accepted += 1
-            visitor = self._admit(observe(stream.remote.host).network)
+            visitor = self._admit(observe(stream.remote.host))
             if visitor is None:
                 self._counts.refused += 1
                 await trio.aclose_forcefully(stream)
             else:
                 conversations.start_soon(self._attend, visitor, stream)
 
-    def _admit(self, network: str) -> _Visitor | None:
+    def _admit(self, seen: Observed) -> _Visitor | None:
         """A place for one more, or None. May show somebody out who has been silent."""
-        if self._per_network.get(network, 0) >= self._bounds.connections_per_address:
+        if self._per_network.get(seen.network, 0) >= self._bounds.connections_per_address:
             return None
         if len(self._visitors) >= self._bounds.connections:
             silent = next((v for v in self._visitors if v.silent), None)
@@ -226,9 +241,9 @@ class TrackerServer:
             self._counts.displaced += 1
             self._leave(silent)
             silent.dismiss()
-        visitor = _Visitor(network)
+        visitor = _Visitor(seen)
         self._visitors[visitor] = None
-        count_up(self._per_network, network)
+        count_up(self._per_network, seen.network)
         return visitor
 
     def _leave(self, visitor: _Visitor) -> None:
@@ -258,7 +273,7 @@ class TrackerServer:
             await trio.aclose_forcefully(stream)
 
     async def _converse(self, visitor: _Visitor, stream: Stream) -> None:
-        ready = await visitor.turn(limits.TRACKER_HANDSHAKE_S, self._transport.accept, stream)
+        ready = await visitor.turn(limits.TRACKER_HANDSHAKE_S, self._greet, visitor, stream)
         if ready is None:
             return
         channel = MessageChannel(ready)
@@ -278,6 +293,23 @@ class TrackerServer:
         finally:
             await trio.aclose_forcefully(ready)
 
+    async def _greet(self, visitor: _Visitor, stream: Stream) -> Stream:
+        """The transport's handshake, when it is its turn in its network. Who comes too often waits and is not
+        sent away, because that would be an error to honest peers behind one address translation; he keeps one
+        of his network's few places meanwhile."""
+        if not visitor.local:
+            async with _in_turn(self._greeting, visitor.network):
+                await self._wait_for_token(visitor.network)
+        return await self._transport.accept(stream)
+
+    async def _wait_for_token(self, network: str) -> None:
+        """Take one of the network's handshakes, as soon as there is one."""
+        late = False
+        while not self._handshakes.of(network, now := trio.current_time()).take(now):
+            self._counts.delayed += not late
+            late = True
+            await trio.sleep(self._handshakes.of(network, now).wait(now))
+
     async def _answer(self, message: Message, stream: Stream, network: str) -> Announced | Published | Found:
         match message:
             case Announce():
@@ -293,17 +325,12 @@ class TrackerServer:
     async def _search(self, message: Search, network: str) -> Found:
         """Searches of one address come one after the other, each as long as what it looked at is worth: so an
         address that asks without end gets its part of the processor, and no more."""
-        turn = self._searching.setdefault(network, trio.Lock())
-        try:
-            async with turn:
-                before = self._catalogue.looks
-                found = self._catalogue.search(message, trio.current_time(), self._registry.count)
-                looks = self._catalogue.looks - before + limits.SEARCH_LOOKS_MIN
-                await trio.sleep(looks / limits.SEARCH_LOOKS_PER_S)
-                return found
-        finally:
-            if not turn.locked():
-                self._searching.pop(network, None)
+        async with _in_turn(self._searching, network):
+            before = self._catalogue.looks
+            found = self._catalogue.search(message, trio.current_time(), self._registry.count)
+            looks = self._catalogue.looks - before + limits.SEARCH_LOOKS_MIN
+            await trio.sleep(looks / limits.SEARCH_LOOKS_PER_S)
+            return found
 
     def _publish(self, message: Publish, stream: Stream) -> Published:
         entry = message.entry
@@ -330,3 +357,15 @@ class TrackerServer:
                 await trio.lowlevel.checkpoint()
             while self._catalogue.expire(trio.current_time()):
                 await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def _in_turn(turns: dict[str, trio.Lock], network: str) -> AsyncIterator[None]:
+    """One of a network at a time, in order of arrival; a network of which nobody is there takes no memory."""
+    turn = turns.setdefault(network, trio.Lock())
+    try:
+        async with turn:
+            yield
+    finally:
+        if not turn.locked():
+            turns.pop(network, None)

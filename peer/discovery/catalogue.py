@@ -63,6 +63,8 @@ class CatalogueClient:
     def __init__(self, transport: Transport, tracker: Address) -> None:
         self._transport = transport
         self.tracker = tracker
+        self.pages = 0
+        """Answers to searches, since the start."""
 
     async def search(
         self, question: Question, *, place: Place | None = None, most: int = limits.CATALOGUE_NAMES_MAX
@@ -109,6 +111,7 @@ class CatalogueClient:
             want=min(most, limits.CATALOGUE_ENTRIES_PER_MESSAGE_MAX),
         )
         found = await self._exchange(channel, search, Found)
+        self.pages += 1
         for listing in found.listings:
             check_listing(listing.entry, question, self.tracker)
         return found

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 
+from peer.bucket import Bucket, Buckets
 from peer.limits import (
     CONNECTIONS_MAX,
     CONNECTIONS_MIN,
@@ -28,9 +29,6 @@ from peer.limits import (
     GREETINGS_PER_S,
 )
 from peer.swarm.addresses import is_loopback, network_of
-
-ROUNDING = 1e-6
-"""Of a token: a wait too short to move the clock must not be waited for again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +85,6 @@ class DoorStatistics:
     displaced: int
 
 
-class Bucket:
-    """Tokens that come at a rate and are kept up to a number."""
-
-    __slots__ = ("_at", "_burst", "_rate", "_tokens")
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate, self._burst = rate, burst
-        self._tokens, self._at = burst, now
-
-    def wait(self, now: float) -> float:
-        """Seconds until there is a whole token."""
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        missing = 1 - self._tokens
-        return missing / self._rate if missing > ROUNDING else 0.0
-
-    def take(self, now: float) -> bool:
-        """Take a token if there is one."""
-        if self.wait(now):
-            return False
-        self._tokens -= 1
-        return True
-
-
 class Door:
     """The greetings of one node."""
 
@@ -119,7 +93,7 @@ class Door:
         self._guests: OrderedDict[Guest, None] = OrderedDict()  # in order of arrival
         self._counts: dict[str, int] = {}
         self._all: Bucket | None = None
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets = Buckets(GREETINGS_PER_NETWORK_PER_S, GREETINGS_PER_NETWORK_BURST, DOOR_NETWORKS_MAX)
         self._admitted = self._refused = self._displaced = 0
 
     def wait(self, now: float) -> float:
@@ -168,7 +142,7 @@ class Door:
     def _refusal(self, network: str, local: bool, now: float, connected: int) -> Refusal | None:
         if connected >= self.bounds.connections:
             return Refusal.HOUSE_FULL
-        if not local and not self._bucket_of(network, now).take(now):
+        if not local and not self._buckets.of(network, now).take(now):
             return Refusal.TOO_OFTEN
         return None
 
@@ -188,12 +162,3 @@ class Door:
         if self._all is None:
             self._all = Bucket(GREETINGS_PER_S, GREETINGS_BURST, now)
         return self._all
-
-    def _bucket_of(self, network: str, now: float) -> Bucket:
-        bucket = self._buckets.pop(network, None)
-        if bucket is None:
-            bucket = Bucket(GREETINGS_PER_NETWORK_PER_S, GREETINGS_PER_NETWORK_BURST, now)
-            if len(self._buckets) >= DOOR_NETWORKS_MAX:
-                self._buckets.popitem(last=False)
-        self._buckets[network] = bucket
-        return bucket

@@ -1,5 +1,6 @@
 """The tracker's server: answers honest peers, whatever company they come in."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -198,6 +199,95 @@ async def test_one_address_has_its_own_limit(autojump_clock: MockClock) -> None:
         await house.ask(2)
         await trio.sleep(limits.TRACKER_REQUEST_S + 0.1)
         await house.ask(1)
+
+
+class Knocker:
+    """Counts the handshakes that a tracker begins with each host."""
+
+    def __init__(self, house: House) -> None:
+        self.begun: Counter[str] = Counter()
+        house.transport.handshake = self._handshake
+
+    async def _handshake(self, stream: Stream) -> Stream:
+        self.begun[stream.remote.host] += 1
+        return stream
+
+
+async def knock_without_end(house: House, host: str) -> None:
+    """Come a hundred times a second, and go when the handshake should be over."""
+    transport = house.network.transport(host)
+    while True:
+        stream = await transport.dial(TRACKER)
+        await trio.sleep(0.01)
+        await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    "hosts", [["10.9.9.9"], ["::ffff:10.9.9.9", "10.9.9.9"], ["2001:db8::1", "2001:db8::2"]]
+)
+async def test_a_network_gets_so_many_handshakes_and_others_do_not_wait(
+    hosts: list[str], autojump_clock: MockClock
+) -> None:
+    """A handshake costs milliseconds of processor time, and a stranger could have as many as he liked."""
+    seconds = 5
+    async with running() as house:
+        knocker = Knocker(house)
+        async with trio.open_nursery() as nursery:
+            for number in range(4):
+                nursery.start_soon(knock_without_end, house, hosts[number % len(hosts)])
+            for number in range(seconds):
+                await trio.sleep(1)
+                before = trio.current_time()
+                await house.ask(number)
+                assert trio.current_time() == before
+            nursery.cancel_scope.cancel()
+        begun = sum(knocker.begun[host] for host in hosts)
+        earned = seconds * limits.TRACKER_HANDSHAKES_PER_NETWORK_PER_S
+        assert 0.9 * earned < begun <= limits.TRACKER_HANDSHAKES_PER_NETWORK_BURST + earned + 1
+        assert (await house.counts()).delayed > 0
+
+
+async def test_who_waits_for_a_handshake_makes_room_in_a_full_house(autojump_clock: MockClock) -> None:
+    async with running(bounds=ServerLimits(connections=20, connections_per_address=20)) as house:
+        crowd = [house.network.transport("10.9.9.9") for _ in range(100)]
+        for _ in range(limits.TRACKER_HANDSHAKES_PER_NETWORK_BURST):
+            await (await crowd[0].dial(TRACKER)).aclose()
+            await wait_all_tasks_blocked()
+        waiting = [await transport.dial(TRACKER) for transport in crowd]
+        assert (await house.counts()).connections == 20
+        for number in range(10):
+            await house.ask(number)
+        assert trio.current_time() == 0
+        assert (await house.counts()).displaced == 1, "the place that each of them had"
+        assert await waiting[0].receive_some() == b""
+
+
+async def test_a_stop_does_not_wait_for_who_waits_for_a_handshake(autojump_clock: MockClock) -> None:
+    house = House()
+    await house.server.listen(None, TRACKER.port)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.server.run)
+        for _ in range(limits.TRACKER_HANDSHAKES_PER_NETWORK_BURST):
+            await (await house.host(1).dial(TRACKER)).aclose()
+            await wait_all_tasks_blocked()
+        late = [await house.host(1).dial(TRACKER) for _ in range(5)]
+        await wait_all_tasks_blocked()
+        assert house.server.statistics().delayed == 1, "the others wait behind the first"
+        house.server.stop()
+        assert [await stream.receive_some() for stream in late] == 5 * [b""]
+    assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+async def test_a_laboratory_on_this_machine_does_not_wait(host: str, autojump_clock: MockClock) -> None:
+    async with running() as house:
+        for number in range(limits.TRACKER_HANDSHAKES_PER_NETWORK_BURST + 50):
+            channel = await house.network.transport(host).channel(TRACKER)
+            await channel.send(announce(number % 250))
+            assert isinstance(await channel.receive(), Announced)
+            await channel.aclose()
+        assert trio.current_time() == 0
+        assert (await house.counts()).delayed == 0
 
 
 async def test_in_a_full_house_the_silent_make_room(autojump_clock: MockClock) -> None:

@@ -15,11 +15,12 @@ ROOT = Path(__file__).parents[2]
 FLOORS: tuple[tuple[float, str], ...] = (
     # First match wins. A module may import from lower floors and from its own.
     (0, r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|config|published|placement)"),
+    (0, r"peer\.bucket"),
     (1, r"peer\.wire(\..*)?"),
     (2, r"peer\.swarm(\..*)?"),
     (2, r"peer\.store\.(layout|verify|filesystem|records|ledger|resume)"),
     (2, r"peer\.control\.protocol|peer\.daemon\.(records|registry)"),
-    (3, r"peer\.(workers|buggify|bell|streams|version)"),
+    (3, r"peer\.(workers|buggify|bell|streams|version|entry)"),
     (3.5, r"peer\.(identity|home|serials)"),
     (3.5, r"peer\.(store|net)(\..*)?"),
     (
@@ -35,7 +36,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
 )
 
 PURE = re.compile(
-    r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|config|published|placement)"
+    r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|bucket|config|published|placement)"
     r"|peer\.control\.protocol|peer\.daemon\.(records|registry)"
     r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|tracker\.(registry|swarm|wheel|observed|catalogue|counting|words)"
     r"|lab\.large\.(agenda|fluid|rounds|transfer)"
@@ -47,7 +48,7 @@ IMPURE_IMPORTS = {
 }  # fmt: skip
 
 TRACKER_MAY_IMPORT = re.compile(
-    r"peer|peer\.(ids|errors|limits|paths|units|buffers|magnet|manifest|bitfield|published|identity|home|workers|connection|streams|version)"
+    r"peer|peer\.(ids|errors|limits|paths|units|buffers|bucket|magnet|manifest|bitfield|published|identity|home|workers|connection|streams|version|entry)"
     r"|peer\.(wire|net|store)(\..*)?"
 )
 

@@ -11,7 +11,7 @@ from tests.real.commands import PATIENCE_S, environment
 
 EARLY = """
 import signal, sys
-import peer.cli
+import {program}.cli
 
 class Pressed:
     def find_spec(self, name, path, target=None):
@@ -19,22 +19,37 @@ class Pressed:
             signal.raise_signal(signal.SIGINT)
 
 sys.meta_path.insert(0, Pressed())
-peer.cli.main()
+{program}.cli.main()
 """
 """Ctrl-C is pressed while this module is loaded: what the first half second of a command is spent on."""
 
 
-@pytest.mark.parametrize("module", ["peer.streams", "peer.cli.configured", "peer.cli.get"])
-def test_an_early_interruption_is_no_abortion(module: str, tmp_path: Path) -> None:
+GET = ("get", "magnet:?xt=urn:blake3:" + 64 * "0", "-o", ".")
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "module"),
+    [
+        ("peer", GET, "peer.streams"),
+        ("peer", GET, "peer.cli.configured"),
+        ("peer", GET, "peer.cli.get"),
+        ("tracker", ("--port", "0"), "peer.streams"),
+        ("tracker", ("--port", "0"), "peer.home"),
+        ("tracker", ("--port", "0"), "tracker.server"),
+    ],
+)
+def test_an_early_interruption_is_no_abortion(
+    program: str, words: tuple[str, ...], module: str, tmp_path: Path
+) -> None:
     """It was "Aborted!" and code 1, or a traceback."""
-    words = ["get", "magnet:?xt=urn:blake3:" + 64 * "0", "--home", str(tmp_path), "-o", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-c", EARLY.format(module=module), *words],
+        [sys.executable, "-c", EARLY.format(program=program, module=module), *words],
+        cwd=tmp_path,
         check=False,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
-        env=environment(),
+        env=environment() | {"MANYHANDS_HOME": str(tmp_path)},
     )
     assert done.returncode in {130, -signal.SIGINT}, done.stderr  # a shell makes 130 of both
     assert not done.stderr.strip()

@@ -3,7 +3,7 @@
 import errno
 import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from random import Random
 
@@ -18,12 +18,17 @@ from peer.identity import Identity
 from peer.ids import Address
 from peer.magnet import MagnetLink
 from peer.mirror import Mirror, Wish
+from peer.net.channel import MessageChannel
+from peer.net.transport import Listener, Stream
 from peer.placement import STATE_FOLDER
+from peer.published import Listing
 from peer.sim.disk import Operation
 from peer.sim.files import SimFolder
 from peer.sim.network import mbit
 from peer.sim.world import DOWNLOADS, SimPeer, World, open_world, read_file
-from tests.catalogue_kit import publisher
+from peer.wire.messages import Found, Search
+from tests.catalogue_kit import publisher, signed
+from tracker.catalogue import Catalogue, CatalogueLimits
 from tracker.server import TrackerServer
 
 KIB = 1024
@@ -47,8 +52,8 @@ class Town:
         self.said: dict[str, list[str]] = {}
         self._scope = trio.CancelScope()
 
-    async def start_tracker(self) -> None:
-        self.server = TrackerServer(self.house.transport(), self.world.rng)
+    async def start_tracker(self, catalogue: Catalogue | None = None) -> None:
+        self.server = TrackerServer(self.house.transport(), self.world.rng, catalogue=catalogue)
         self._scope = trio.CancelScope()
         await self.server.listen(None, self.tracker.port)
         self.nursery.start_soon(self._serve, self.server, self._scope)
@@ -376,6 +381,65 @@ async def test_a_ledger_that_cannot_be_read_is_one_line(autojump_clock: MockCloc
         await trio.sleep(1)
         assert mirror.statistics().seeding == 0
         assert any("mirror.json cannot be used" in line for line in place.said["getter"])
+
+
+@pytest.mark.parametrize(("pages", "within_s"), [(1100, 60), (1400, 240)])
+async def test_a_full_catalogue_is_read_at_once_and_a_fuller_one_whole(
+    pages: int, within_s: float, autojump_clock: MockClock
+) -> None:
+    """In pages of one name each, as many as a full catalogue has in pages of a hundred; or still more."""
+    async with town(18) as place:
+        place.lose_tracker()
+        await trio.sleep(1)
+        place.house.start()
+        catalogue = Catalogue(1, CatalogueLimits(looks=1))
+        await place.start_tracker(catalogue)
+        for number in range(pages):
+            entry = signed(f"name {number}", by=1 + number // 1000)
+            catalogue.publish(entry, entry.node, "10.1.1.1", trio.current_time())
+        origin = await place.world.add_peer("origin")
+        await place.publish(origin, "the last", b"last", identity=publisher(9))
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter, Wish(("the last",)))
+        await trio.sleep(within_s)
+        assert mirror.statistics().seeding == 1
+        await place.publish(origin, "the last", b"later", identity=publisher(9), serial=2)
+        await wait_until(lambda: b"later" in files(getter).values())
+
+
+@pytest.mark.parametrize("entries", [0, 1])
+async def test_a_tracker_that_always_has_more_is_read_no_faster_than_names_are_published(
+    entries: int, autojump_clock: MockClock
+) -> None:
+    """It was asked for the next page without a pause, for ever."""
+    seconds, asked = 600, 0
+    listings = entries * (Listing(signed("name"), 1, 0),)
+    async with town(19) as place:
+        liar = place.world.network.add_host("liar", latency=0.001)
+
+        async def attend(stream: Stream) -> None:
+            nonlocal asked
+            channel = MessageChannel(stream)
+            with suppress(ManyhandsError):
+                while True:
+                    message = await channel.receive()
+                    assert isinstance(message, Search)
+                    asked += 1
+                    await channel.send(Found(1, message.after + 1, True, 1, listings))
+
+        async def serve(listener: Listener) -> None:
+            while True:
+                place.nursery.start_soon(attend, await listener.accept())
+
+        for listener in await liar.transport().listen(None, 7700):
+            place.nursery.start_soon(serve, listener)
+        place.tracker = Address(liar.address, 7700)
+        getter = await place.world.add_peer("getter")
+        place.mirror(getter, Wish(("nothing",)))
+        await trio.sleep(seconds)
+    one_answer = limits.SEARCH_EXCHANGES_MAX + 32
+    assert asked <= limits.SEARCH_EXCHANGES_MAX + seconds * limits.MIRROR_PAGES_PER_S + one_answer
+    assert asked >= limits.SEARCH_EXCHANGES_MAX, "who could be honest is heard out"
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", ".manyhands"])

@@ -24,10 +24,12 @@ def node_id(number: int) -> NodeId:
 
 
 class Peer:
-    """A client on a host of its own, and whom it was told of."""
+    """A client on a host of its own, if no other is named, and whom it was told of."""
 
-    def __init__(self, network: SimNetwork, number: int, tracker: Address) -> None:
-        self.host = network.add_host(f"peer-{number}", latency=0.02)
+    def __init__(
+        self, network: SimNetwork, number: int, tracker: Address, host: SimHost | None = None
+    ) -> None:
+        self.host = host or network.add_host(f"peer-{number}", latency=0.02)
         self.told: set[NodeId | None] = set()
         self.client = TrackerClient(
             self.host.transport(),
@@ -130,6 +132,41 @@ async def test_a_connection_that_dies_without_a_word_costs_one_exchange(network:
         assert house.members == 1
         assert peer.client.statistics()[0].error is None
         assert house.server.statistics().connections == 0, "the tracker has let go of it too"
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_fifty_peers_behind_one_address_translation_get_in_at_once(network: SimNetwork) -> None:
+    async with trio.open_nursery() as nursery:
+        house = House(network, nursery)
+        await house.start()
+        router = network.add_host("router", latency=0.02)
+        peers = [Peer(network, number, house.address, router) for number in range(50)]
+        for peer in peers:
+            nursery.start_soon(peer.client.run)
+        await trio.sleep(1)
+        assert house.members == 50
+        assert not any(peer.client.statistics()[0].failures for peer in peers)
+        assert house.server.statistics().delayed == 0
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_a_crowd_behind_one_address_translation_waits_and_gets_in(network: SimNetwork) -> None:
+    """Four hundred that begin together and come back for more peers at once are more than the rate."""
+    async with trio.open_nursery() as nursery:
+        house = House(network, nursery)
+        await house.start()
+        router = network.add_host("router", latency=0.02)
+        peers = [Peer(network, number, house.address, router) for number in range(400)]
+        for peer in peers:
+            nursery.start_soon(peer.client.run)
+            peer.client.more()
+        await trio.sleep(limits.ANNOUNCE_INTERVAL_S_MIN / 2)
+        assert house.server.statistics().delayed > 0
+        assert all(peer.client.statistics()[0].answered_at is not None for peer in peers)
+        await trio.sleep(2 * limits.ANNOUNCE_INTERVAL_S_MIN)
+        assert not any(peer.client.statistics()[0].failures for peer in peers)
         nursery.cancel_scope.cancel()
 
 

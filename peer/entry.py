@@ -1,0 +1,30 @@
+"""From a click command to the exit status of a program: one way for all of them.
+
+Whatever takes time is imported after `enter` was called: a Ctrl-C that comes meanwhile is an interruption
+like any other. Click alone, standalone, would make "Aborted!" and 1 of it.
+"""
+
+import sys
+from typing import NoReturn
+
+import click
+
+
+def enter(command: click.Command, name: str) -> NoReturn:
+    """Run the command that the program of this name is, with the arguments of the process, and exit."""
+    from peer.errors import ExitCode, ManyhandsError
+
+    try:
+        from peer import streams
+
+        streams.settle()
+        code = command.main(prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):  # click's own name for the same
+        code = ExitCode.INTERRUPTED
+    except ManyhandsError as error:  # a help text that nobody takes
+        click.echo(f"{name}: {error}", err=True)
+        code = error.exit_code
+    sys.exit(code)
