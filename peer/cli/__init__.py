@@ -1,11 +1,11 @@
 """The command line: one file per command, imported only when that command runs."""
 
 import gc
-import sys
 from importlib import import_module
 
 import click
 
+from peer.entry import enter
 from peer.version import version_option
 
 COMMANDS = {
@@ -101,20 +101,4 @@ def group() -> None:
 def main() -> None:
     """Entry point of the console script ``peer``."""
     gc.disable()  # what is loaded stays; to look for garbage in it was a tenth of a command's start
-    from peer.errors import ExitCode, ManyhandsError
-
-    try:
-        from peer import streams
-
-        streams.settle()
-        # Not standalone: of a Ctrl-C that comes before the command runs, click would make "Aborted!" and 1.
-        code = group.main(prog_name="peer", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):  # click's own name for the same
-        code = ExitCode.INTERRUPTED
-    except ManyhandsError as error:  # a help text that nobody takes
-        click.echo(f"peer: {error}", err=True)
-        code = error.exit_code
-    sys.exit(code)
+    enter(group, "peer")
