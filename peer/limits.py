@@ -746,6 +746,14 @@ slow one at 5 ms (measured). A mirror of MIRROR_SHARES_MAX shares needs 18, one 
 TRACKER_HANDSHAKES_PER_NETWORK_BURST: Final = 256
 """So many at once after a quiet time: a classroom that begins together, a daemon that takes its shares up."""
 
+TRACKER_REPORTS_PER_NETWORK_PER_S: Final = 60
+"""Announces and publications that it answers one network: 4 % of a core. A mirror of MIRROR_SHARES_MAX shares
+makes 18."""
+
+TRACKER_REPORTS_PER_NETWORK_BURST: Final = 4096
+"""So many at once after a quiet time: a campus behind one address translation, or several daemons that take
+up all they have."""
+
 TRACKER_DESCRIPTORS_RESERVED: Final = 32
 """Of the process's descriptors, kept from connections: listeners, the event loop, the next accept."""
 
@@ -1146,6 +1154,16 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (
         MIRROR_SHARES_MAX < TRACKER_HANDSHAKES_PER_NETWORK_PER_S * ANNOUNCE_INTERVAL_S_MIN,
         "a full mirror must be able to report its shares at the shortest interval",
+    ),
+    (
+        max(MIRROR_SHARES_MAX / ANNOUNCE_INTERVAL_S_MIN, TRACKER_HANDSHAKES_PER_NETWORK_PER_S)
+        < TRACKER_REPORTS_PER_NETWORK_PER_S
+        < ANNOUNCES_PER_S_TARGET / 4,
+        "a network must be able to ask what it has come for, and leave most of a tracker's time to others",
+    ),
+    (
+        TRACKER_CONNECTIONS_PER_ADDRESS_MAX / TRACKER_REPORTS_PER_NETWORK_PER_S < TRACKER_EXCHANGE_S / 10,
+        "the last of an address's connections must be answered long before its patience ends",
     ),
     (
         4 * TRACKER_HANDSHAKES_PER_NETWORK_PER_S <= ANNOUNCES_PER_S_TARGET,

@@ -6,21 +6,21 @@ registry and the catalogue. A connection is served exchange by exchange: one `An
 socket saw; on a transport that authenticates, the node id must be the proven one. A published entry must be
 signed by its publisher, and on such a transport come from its publisher.
 
-Strangers may push on three things, and each has its limit. *Time*: a handshake, a request and an answer have
+Strangers may push on four things, and each has its limit. *Time*: a handshake, a request and an answer have
 deadlines, for the whole of each, so a byte now and then buys nothing. *Connections*: an address has its own
 limit, and over it is closed at once; when the house is full, the newcomer takes the place of whoever has been
 here longest without having asked anything yet (or again), because an honest exchange takes milliseconds. So a
-crowd of silent connections cannot lock honest peers out. An address's searches come one after the other, at a
-rate; so do its handshakes, which cost more than the question that they are for, after as many at once as a
-classroom needs. (This machine's own addresses have no such rate: a laboratory runs hundreds of peers on one.)
-*Exceptions*: whatever a conversation raises ends that conversation and is counted; a bug of ours is logged as
-well.
+crowd of silent connections cannot lock honest peers out. *Work*: an address's searches come one after the
+other, at a rate; so do its handshakes, which cost more than the question that they are for, and its announces
+and publications, each after as many at once as a classroom or a daemon's shares need. (This machine's own
+addresses have no such rates: a laboratory runs hundreds of peers on one.) *Exceptions*: whatever a
+conversation raises ends that conversation and is counted; a bug of ours is logged as well.
 """
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar, TypeVarTuple
@@ -28,7 +28,6 @@ from typing import TypeVar, TypeVarTuple
 import trio
 
 from peer import limits
-from peer.bucket import Buckets
 from peer.errors import ConnectionLost, ManyhandsError, RemoteProtocolError
 from peer.identity import is_signed
 from peer.ids import Address, NodeId
@@ -41,6 +40,7 @@ from tracker.catalogue import Catalogue, CatalogueStatistics
 from tracker.counting import count_down, count_up
 from tracker.observed import Observed, observe
 from tracker.registry import Registry, RegistryStatistics
+from tracker.turnstile import Turns, Turnstile
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class ServerStatistics:
     refused: int
     """Closed at once: their address, or everything, was at its limit."""
     delayed: int
-    """Waited for their handshake, because their network had come too often."""
+    """Waited for their handshake or their answer, because their network had come too often."""
     displaced: int
     """Silent ones that had to make room."""
     late: int
@@ -86,7 +86,6 @@ class _Counts:
     accepted: int = 0
     answered: int = 0
     refused: int = 0
-    delayed: int = 0
     displaced: int = 0
     late: int = 0
     faulty: int = 0
@@ -150,12 +149,12 @@ class TrackerServer:
         self._listeners: list[Listener] = []
         self._visitors: dict[_Visitor, None] = {}  # in order of arrival
         self._per_network: dict[str, int] = {}
-        self._searching: dict[str, trio.Lock] = {}  # by network, while one of it searches
-        self._greeting: dict[str, trio.Lock] = {}  # by network, while one of it waits for its handshake
-        self._handshakes = Buckets(
-            limits.TRACKER_HANDSHAKES_PER_NETWORK_PER_S,
-            limits.TRACKER_HANDSHAKES_PER_NETWORK_BURST,
-            limits.DOOR_NETWORKS_MAX,
+        self._searches = Turns()
+        self._handshakes = Turnstile(
+            limits.TRACKER_HANDSHAKES_PER_NETWORK_PER_S, limits.TRACKER_HANDSHAKES_PER_NETWORK_BURST
+        )
+        self._reports = Turnstile(
+            limits.TRACKER_REPORTS_PER_NETWORK_PER_S, limits.TRACKER_REPORTS_PER_NETWORK_BURST
         )
         self._counts = _Counts()
         self._stopping = trio.Event()
@@ -194,7 +193,7 @@ class TrackerServer:
             accepted=counts.accepted,
             answered=counts.answered,
             refused=counts.refused,
-            delayed=counts.delayed,
+            delayed=self._handshakes.delayed + self._reports.delayed,
             displaced=counts.displaced,
             late=counts.late,
             faulty=counts.faulty,
@@ -282,7 +281,7 @@ class TrackerServer:
                 message = await visitor.turn(limits.TRACKER_REQUEST_S, channel.receive)
                 if message is None:
                     break
-                answer = await self._answer(message, ready, visitor.network)
+                answer = await self._answer(message, ready, visitor)
                 with trio.fail_after(limits.TRACKER_ANSWER_S):
                     await channel.send(answer)
                 self._counts.answered += 1
@@ -294,23 +293,17 @@ class TrackerServer:
             await trio.aclose_forcefully(ready)
 
     async def _greet(self, visitor: _Visitor, stream: Stream) -> Stream:
-        """The transport's handshake, when it is its turn in its network. Who comes too often waits and is not
-        sent away, because that would be an error to honest peers behind one address translation; he keeps one
-        of his network's few places meanwhile."""
+        """The transport's handshake, when it is its turn in its network. Who waits keeps one of his network's
+        few places meanwhile."""
         if not visitor.local:
-            async with _in_turn(self._greeting, visitor.network):
-                await self._wait_for_token(visitor.network)
+            await self._handshakes.go_through(visitor.network)
         return await self._transport.accept(stream)
 
-    async def _wait_for_token(self, network: str) -> None:
-        """Take one of the network's handshakes, as soon as there is one."""
-        late = False
-        while not self._handshakes.of(network, now := trio.current_time()).take(now):
-            self._counts.delayed += not late
-            late = True
-            await trio.sleep(self._handshakes.of(network, now).wait(now))
-
-    async def _answer(self, message: Message, stream: Stream, network: str) -> Announced | Published | Found:
+    async def _answer(
+        self, message: Message, stream: Stream, visitor: _Visitor
+    ) -> Announced | Published | Found:
+        if isinstance(message, Announce | Publish) and not visitor.local:
+            await self._reports.go_through(visitor.network)
         match message:
             case Announce():
                 self._check_sender(stream, message.node, "an announce")
@@ -319,13 +312,13 @@ class TrackerServer:
             case Publish():
                 return self._publish(message, stream)
             case Search():
-                return await self._search(message, network)
+                return await self._search(message, visitor.network)
         raise RemoteProtocolError("a tracker answers announces, publications and searches only")
 
     async def _search(self, message: Search, network: str) -> Found:
         """Searches of one address come one after the other, each as long as what it looked at is worth: so an
         address that asks without end gets its part of the processor, and no more."""
-        async with _in_turn(self._searching, network):
+        async with self._searches.of(network):
             before = self._catalogue.looks
             found = self._catalogue.search(message, trio.current_time(), self._registry.count)
             looks = self._catalogue.looks - before + limits.SEARCH_LOOKS_MIN
@@ -357,15 +350,3 @@ class TrackerServer:
                 await trio.lowlevel.checkpoint()
             while self._catalogue.expire(trio.current_time()):
                 await trio.lowlevel.checkpoint()
-
-
-@asynccontextmanager
-async def _in_turn(turns: dict[str, trio.Lock], network: str) -> AsyncIterator[None]:
-    """One of a network at a time, in order of arrival; a network of which nobody is there takes no memory."""
-    turn = turns.setdefault(network, trio.Lock())
-    try:
-        async with turn:
-            yield
-    finally:
-        if not turn.locked():
-            turns.pop(network, None)

@@ -188,7 +188,7 @@ async def test_an_address_that_searches_without_end_gets_its_part_and_others_are
         spent = trio.current_time() - begun
         assert house.catalogue.looks - looked < 1.1 * limits.SEARCH_LOOKS_PER_S * spent
         await trio.sleep(1)
-        assert not house.server._searching, "nothing is remembered of who is gone"
+        assert not len(house.server._searches), "nothing is remembered of who is gone"
 
 
 async def test_pages_over_several_connections(autojump_clock: MockClock) -> None:

@@ -247,6 +247,42 @@ async def test_a_network_gets_so_many_handshakes_and_others_do_not_wait(
         assert (await house.counts()).delayed > 0
 
 
+@pytest.mark.parametrize("host", ["10.9.9.9", "127.0.0.1"])
+async def test_a_network_reports_so_often_and_others_do_not_wait(
+    host: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On each connection there may be many announces, which one network could have as fast as it liked."""
+    burst, seconds = 100, 5
+    monkeypatch.setattr(limits, "TRACKER_REPORTS_PER_NETWORK_BURST", burst)
+    answered = 0
+    async with running() as house:
+
+        async def report_without_end() -> None:
+            nonlocal answered
+            for _ in range(2):
+                channel = await house.network.transport(host).channel(TRACKER)
+                for _ in range(limits.TRACKER_EXCHANGES_MAX):
+                    await channel.send(announce())
+                    await channel.receive()
+                    answered += 1
+                await channel.aclose()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(report_without_end)
+            for number in range(seconds):
+                await trio.sleep(1)
+                before = trio.current_time()
+                await house.ask(number)
+                assert trio.current_time() == before
+            nursery.cancel_scope.cancel()
+        if host == "127.0.0.1":  # a laboratory's
+            assert answered == 4 * 2 * limits.TRACKER_EXCHANGES_MAX
+        else:
+            earned = seconds * limits.TRACKER_REPORTS_PER_NETWORK_PER_S
+            assert burst + 0.9 * earned < answered <= burst + earned + 1
+
+
 async def test_who_waits_for_a_handshake_makes_room_in_a_full_house(autojump_clock: MockClock) -> None:
     async with running(bounds=ServerLimits(connections=20, connections_per_address=20)) as house:
         crowd = [house.network.transport("10.9.9.9") for _ in range(100)]
