@@ -230,7 +230,8 @@ def network_options(command: Command) -> Command:
             "--trace",
             type=PathType(),
             metavar="FILE",
-            help="Write an event trace (JSON lines): who sent which piece to whom, when.",
+            help="Write an event trace (JSON lines): who sent which piece to whom, when. Into a file, or a"
+            " pipe that is read already: >(jq .).",
         ),
         swarm_key_option,
         click.option(
