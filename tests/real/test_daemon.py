@@ -293,6 +293,11 @@ def test_settings_come_from_file_environment_and_flags_in_rising_order(tmp_path:
     assert 'up = "1mbit"' in printed.out
 
 
+def test_a_byte_order_mark_in_the_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('up = "1mbit"\n', encoding="utf-8-sig")
+    assert 'up = "1mbit"' in ask(tmp_path, "config").out
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
