@@ -79,7 +79,7 @@ def build_transport(home: Path | None, swarm_key: Path | None = None) -> Transpo
     identity = Identity.generate()
     if home is not None:
         identity = load_or_create_identity(home)
-    secret = swarm_secret(swarm_key)
+    secret = swarm_secret(swarm_key, lambda text: click.echo(f"tracker: {text}", err=True))
     if secret is not None:
         return TlsTransport(identity, SwarmAuthority.private(secret))
     return EitherTransport(TlsTransport(identity, SwarmAuthority.public()), TcpTransport())

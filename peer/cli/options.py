@@ -172,10 +172,13 @@ def _read_secret(ctx: click.Context, param: click.Parameter, value: Path | None)
     from peer.home import swarm_secret
     from peer.paths import printable
 
+    def warn(text: str) -> None:
+        click.echo(printable(f"peer: {text}"), err=True)
+
     try:
-        return swarm_secret(value)
+        return swarm_secret(value, warn)
     except ManyhandsError as error:
-        click.echo(printable(f"peer: {error}"), err=True)
+        warn(str(error))
         ctx.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo(err=True)
