@@ -88,8 +88,9 @@ def test_commands_hand_their_work_to_the_daemon(tmp_path: Path) -> None:
         assert shared.code == 0, shared.err
         link = shared.out.strip()
         assert link.startswith("magnet:?xt=urn:blake3:")
-        got = run("peer", "get", link, "-o", tmp_path / "out", "--home", b, "--json")
+        got = run("peer", "get", link, "-o", tmp_path / "out", "--home", b, "--json", "--order", "in-order")
         assert got.code == 0, got.err
+        assert '"piece_order": "in-order"' in next(b.glob("shares/*/share")).read_text()
         assert (tmp_path / "out" / "film.bin").read_bytes() == b"data" * 10_000
         assert got.json["bytes"] == 40_000
         assert set(got.json) == {
