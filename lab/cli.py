@@ -70,7 +70,11 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, epilog="Each experiment takes --quick, --json and --out DIR.")
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Each experiment takes --quick, --json and --out DIR.",
+)
 @version_option
 def lab() -> None:
     """Experiments: architectures contrasted by running them, with theory drawn in."""

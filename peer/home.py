@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import stat
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,21 +46,43 @@ SWARM_KEY_ASK = Path("-")
 """Given for a key file: ask for the secret, or take it from a pipe."""
 
 
-def swarm_secret(path: Path | None) -> bytes | None:
+def swarm_secret(path: Path | None, warn: Callable[[str], None]) -> bytes | None:
     """The private swarm's secret: from the file, or from the environment; None for the public swarm.
 
     Raises StorageError, UsageError. May wait for somebody to type, so call it before the event loop runs.
+    warn: is told of a file that other users may read.
     """
     if path == SWARM_KEY_ASK:
         text = _ask_secret()
     elif path is not None:
         with trouble(str(path)), path.open("rb") as file:
             text = file.read(SWARM_SECRET_BYTES_MAX + 2)  # a whole disk given by mistake is not read
+            if _is_laid_open(file.fileno()):
+                warn(f"{path} can be read by other users: run chmod 600 {path}")
     elif SWARM_KEY_VARIABLE in os.environ:
         text = os.environb[SWARM_KEY_VARIABLE.encode()]
     else:
         return None
     return text.strip()
+
+
+def _is_laid_open(descriptor: int) -> bool:
+    """Whether others may read a secret that we could keep from them: a file of ours that can be changed.
+
+    Not an error, as it is for the node's own key: that file is our own work, while this one was put there in
+    whatever way secrets are handed out, often to be read by all in a container that has one user (Docker's
+    have mode 0444, on a mount that only reads).
+    """
+    try:
+        state, mount = os.fstat(descriptor), os.fstatvfs(descriptor)
+    except OSError:
+        return False
+    return (
+        stat.S_ISREG(state.st_mode)
+        and bool(state.st_mode & (stat.S_IRGRP | stat.S_IROTH))
+        and state.st_uid == os.geteuid()
+        and not mount.f_flag & os.ST_RDONLY
+    )
 
 
 def _ask_secret() -> bytes:

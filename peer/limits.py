@@ -940,6 +940,14 @@ LAN_PEERS_MAX: Final = 256
 LAN_LOOKUP_S: Final = 2.0
 """For the address of an announcement: multicast answers come within a tenth of it, or are lost."""
 
+# --- event traces
+
+TRACE_BACKLOG_BYTES_MAX: Final = MIB
+"""What the reader of a trace has not taken yet: ten thousand events. It may pause, not stay away."""
+
+TRACE_END_S: Final = 5.0
+"""At the end, for the reader to take the rest: jq reads a full backlog in a second."""
+
 # --- local control
 
 CONTROL_REQUEST_BYTES_MAX: Final = 64 * KIB

@@ -12,7 +12,7 @@ from peer.entry import enter
 from peer.version import version_option
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from trio import CancelScope
 
@@ -29,8 +29,14 @@ def _folder(ctx: click.Context, param: click.Parameter, value: str | None) -> Pa
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @version_option
-@click.option("--host", metavar="H", help="Listen on this address only.  [default: every address]")
-@click.option("--port", type=click.IntRange(0, 65535), default=7700, show_default=True, help="0: a free one.")
+@click.option("--host", metavar="HOST", help="Listen on this address only.  [default: every address]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=7700,
+    show_default=True,
+    help="Listen on this port; 0: any free one.",
+)
 @click.option(
     "--home",
     metavar="DIR",
@@ -42,11 +48,11 @@ def _folder(ctx: click.Context, param: click.Parameter, value: str | None) -> Pa
     "--swarm-key",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Secret of a private swarm: only its peers get in; '-' asks for it.  "
+    help="File with the secret of a private swarm: only its peers get in; '-' asks for it.  "
     "[env: MANYHANDS_SWARM_KEY holds the secret]",
 )
 def command(host: str | None, port: int, home: Path | None, swarm_key: Path | None) -> None:
-    """Tell peers about each other: who else has this share? And what is there at all?
+    """Tell peers about each other: who else has a share, and which shares are published.
 
     Keeps the members of each swarm, and the names of published shares, in memory only, and forgets those that
     fall silent. Peers find it with --tracker HOST:PORT. Ctrl-C ends it; peers that are transferring go on
@@ -56,19 +62,22 @@ def command(host: str | None, port: int, home: Path | None, swarm_key: Path | No
 
     from peer.errors import ManyhandsError
 
+    remarks: list[str] = []
     try:
-        trio.run(_serve, build_transport(home, swarm_key), host, port)
+        trio.run(_serve, build_transport(home, swarm_key, remarks.append), host, port, remarks)
     except ManyhandsError as error:
         click.echo(f"tracker: {error}", err=True)
         sys.exit(error.exit_code)
 
 
-def build_transport(home: Path | None, swarm_key: Path | None = None) -> Transport:
+def build_transport(
+    home: Path | None, swarm_key: Path | None = None, warn: Callable[[str], None] = lambda text: None
+) -> Transport:
     """The transport that this tracker listens on.
 
     It takes encrypted peers and plain ones alike; of a private swarm only those who have its secret.
     home: where the key is kept; without one a new key is made for this run, since peers do not expect a
-    certain tracker.
+    certain tracker. warn: is told what is not as it should be.
     """
     from peer.home import swarm_secret
     from peer.identity import Identity, load_or_create_identity
@@ -80,13 +89,13 @@ def build_transport(home: Path | None, swarm_key: Path | None = None) -> Transpo
     identity = Identity.generate()
     if home is not None:
         identity = load_or_create_identity(home)
-    secret = swarm_secret(swarm_key)
+    secret = swarm_secret(swarm_key, warn)
     if secret is not None:
         return TlsTransport(identity, SwarmAuthority.private(secret))
     return EitherTransport(TlsTransport(identity, SwarmAuthority.public()), TcpTransport())
 
 
-async def _serve(transport: Transport, host: str | None, port: int) -> None:
+async def _serve(transport: Transport, host: str | None, port: int, remarks: list[str]) -> None:
     import signal
     from random import SystemRandom
 
@@ -98,6 +107,8 @@ async def _serve(transport: Transport, host: str | None, port: int) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         for address in await server.listen(host, port):
             click.echo(f"listening on {address}", err=True)
+        for remark in remarks:  # scripts take the address from the first line
+            click.echo(f"tracker: {remark}", err=True)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, signals, server, nursery.cancel_scope)
             await server.run()

@@ -36,7 +36,7 @@ STARTING_S = 3.0
 @click.option(
     "--peers", metavar="LIST", help="Numbers of downloaders N (default: 1,2,4,8,16,24,32; --quick: 1,2,4,8)."
 )
-@click.option("--mixed", is_flag=True, help="Half and one and a half of --peer-up in turn.")
+@click.option("--mixed", is_flag=True, help="Uplinks of half and of one and a half times --peer-up, in turn.")
 @click.option(
     "--free-riders", default=0, type=click.IntRange(min=0), metavar="K", help="K downloaders send nothing."
 )

@@ -27,7 +27,9 @@ CLIENTS_MAX = 5000
 )
 @click.option("--idle", type=int, help=f"Idle connections [default: {FULL.idle}].")
 @click.option("--busy", type=int, help=f"Busy clients beside them [default: {FULL.busy}].")
-@click.option("--repetitions", default=3, show_default=True, help="A verdict needs three that agree.")
+@click.option(
+    "--repetitions", default=3, show_default=True, help="Measure so often: a verdict needs three that agree."
+)
 @with_output
 def servers(
     *,

@@ -141,7 +141,7 @@ def read_scenario(path: Path) -> str:
     if not path.is_file() and (own / f"{path}.toml").is_file():
         path = own / f"{path}.toml"
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin with a byte order mark
     except FileNotFoundError:
         names = ", ".join(sorted(found.stem for found in own.glob("*.toml")))
         raise UsageError(

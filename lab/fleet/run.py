@@ -50,13 +50,12 @@ def measure(
     with ExitStack() as stack:
         command = [*program("peer"), "share", str(source), *options]
         origin = launch(stack, command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        return trio.run(_watch, Watch(wanted), _client(tracker, key), name, patience_s, origin, say)
+        return trio.run(_watch, Watch(wanted), _client(tracker, key, say), name, patience_s, origin, say)
 
 
-def _client(tracker: Address, key: Path | None) -> CatalogueClient:
-    network = NetworkOptions(
-        None, (), None, None, None, plain=False, progress="none", swarm_secret=swarm_secret(key)
-    )
+def _client(tracker: Address, key: Path | None, say: Callable[[str], None]) -> CatalogueClient:
+    secret = swarm_secret(key, say)
+    network = NetworkOptions(None, (), None, None, None, plain=False, progress="none", swarm_secret=secret)
     return CatalogueClient(make_transport(network, Identity.generate()), tracker)
 
 

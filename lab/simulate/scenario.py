@@ -78,6 +78,11 @@ REAL_PEERS_MAX: Final = 64
 REAL_SHARE_BYTES_MAX: Final = 1 << 30
 """Every process has a copy on disk."""
 
+SMALL_S_MAX: Final = 86_400.0
+"""In the small world: an idle node looks around twice a second, and costs a second for each of its hours."""
+
+LARGE_S_MAX: Final = 30 * 86_400.0
+"""In the large world, likewise: an idle peer costs some seconds for each of its days."""
 
 TITLE_CHARS: Final = 200
 """Three lines above a figure: more would leave no room for it."""
@@ -165,6 +170,11 @@ class Scenario:
     def peers(self) -> int:
         return sum(group.count for group in self.groups)
 
+    @property
+    def last_comes(self) -> float:
+        """When the last peer comes, or comes back; about, where they come at random."""
+        return max((group.last_comes(group.times(Random(0))) for group in self.groups), default=0.0)
+
     def check(self, world: World) -> None:
         """Raises UsageError, one line, for what this world has not."""
         limits = {
@@ -181,6 +191,8 @@ class Scenario:
             )
         if size_max is not None and self.size > size_max:
             raise UsageError(f"[share] size must be at most {size_max >> 20} MiB in the {world} world: {why}")
+        if world is not World.REAL:
+            self._check_times(world, SMALL_S_MAX if world is World.SMALL else LARGE_S_MAX)
         if world is World.LARGE:
             pieces = -(-self.size // (self.piece_bytes or piece_bytes_for(self.size)))
             if pieces > LARGE_PIECES_MAX:
@@ -197,6 +209,30 @@ class Scenario:
                 raise UsageError(f"{name} is for --world large: the {world} world runs the node as it is")
         if world is World.REAL and any(group.crashes_at is not None for group in self.groups):
             raise UsageError("crashes_at is for the simulated worlds: no real machine loses power here")
+
+    def _check_times(self, world: World, most: float) -> None:
+        """Virtual time is not free: whoever is there ticks through all of it."""
+        limit = f"at most {units.seconds(most)} in the {world} world, which ticks through all of it"
+        if self.ends_at is not None:  # then nothing that comes later is simulated; the large world's only
+            if self.ends_at > most and world is World.LARGE:
+                raise UsageError(f"ends_at = {units.seconds(self.ends_at)}: {limit}")
+            return
+        for number, group in enumerate(self.groups, 1):
+            last, back = group.joins_at + (group.count - 1) * group.every, group.returns_at or 0.0
+            for key, value, time, what in (
+                ("joins_at", group.joins_at, group.joins_at, ""),
+                ("every", group.every, last, f"the last of {group.count} comes at {units.seconds(last)}, "),
+                ("returns_at", back, back, ""),
+            ):
+                if time > most:
+                    where = f"[[peers]] number {number}"
+                    raise UsageError(f"{where}: {key} = {units.seconds(value)}: {what}{limit}")
+        bound = self.bound()
+        if bound is not None and bound > most:
+            raise UsageError(
+                f"[share] size: on these lines not all can have it before {units.seconds(bound)}, {limit}:"
+                " make it smaller, or raise up and down"
+            )
 
     def bound(self) -> float | None:
         """Nobody can have everybody complete sooner (Kumar & Ross, all there from the beginning, downlinks

@@ -1,6 +1,7 @@
 """One scenario, three worlds: which engine runs it, and what each is called."""
 
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from lab.simulate.outcome import Outcome
@@ -20,11 +21,22 @@ DESCRIBED: Final = {
 PIECE_S: Final = {World.SMALL: 1.5e-3, World.LARGE: 150e-6}
 """What a delivered piece costs in virtual time, about."""
 
+THERE_S: Final = {World.SMALL: 200e-6, World.LARGE: 5e-6}
+"""What it costs that somebody is there for a second of it: timers, not data."""
+
 
 def work(scenario: Scenario, world: World) -> float:
     """Seconds that one seed will take in a world of virtual time, about."""
     pieces = -(-scenario.size // (scenario.piece_bytes or piece_bytes_for(scenario.size)))
-    return PIECE_S[world] * scenario.peers * pieces
+    ends = scenario.last_comes + (scenario.bound() or 0.0)
+    if scenario.ends_at is not None:
+        ends = scenario.ends_at
+    there = ends + sum(
+        min(max(ends - joined, 0.0), group.stays)
+        for group in scenario.groups
+        for joined in group.times(Random(0))
+    )
+    return PIECE_S[world] * scenario.peers * pieces + THERE_S[world] * there
 
 
 Lines = dict[str, list[str]]

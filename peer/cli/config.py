@@ -20,17 +20,23 @@ OTHER_VARIABLES = ("MANYHANDS_HOME", "MANYHANDS_SWARM_KEY", "MANYHANDS_DEBUG")
 
 @click.command("config", short_help="Print the configuration, and where each value comes from.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=PEER_PORT, envvar="MANYHANDS_PORT", help="As of serve."
+    "--port", type=click.IntRange(0, 65535), default=PEER_PORT, envvar="MANYHANDS_PORT", help="As in serve."
 )
-@click.option("--announce", type=PeerAddressType(PEER_PORT), envvar="MANYHANDS_ANNOUNCE", help="As of serve.")
+@click.option(
+    "--announce",
+    type=PeerAddressType(PEER_PORT),
+    metavar="HOST[:PORT]",
+    envvar="MANYHANDS_ANNOUNCE",
+    help="As in serve.",
+)
 @click.option(
     "--log-level",
     type=click.Choice(config.LOG_LEVELS),
     default="info",
     envvar="MANYHANDS_LOG_LEVEL",
-    help="As of serve.",
+    help="As in serve.",
 )
-@click.option("--log-json", is_flag=True, envvar="MANYHANDS_LOG_JSON", help="As of serve.")
+@click.option("--log-json", is_flag=True, envvar="MANYHANDS_LOG_JSON", help="As in serve.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: key to value and source.")
 @network_options
 @home_option
@@ -44,7 +50,8 @@ def command(ctx: click.Context, /, as_json: bool, home: str | None, **options: A
     environment  a variable MANYHANDS_ and the name in capitals: MANYHANDS_UP=4mbit
     flag         an option on the command line
 
-    What is later in this list goes first. The lines are what config.toml may say: any can be put there.
+    Each of these overrides those above it. The lines that are printed are what config.toml may say: any can
+    be put there.
     """
     sources = sources_of(ctx)
     rows = {

@@ -48,7 +48,7 @@ def read_config(home: str | None) -> dict[str, Any]:
     if len(data) > FILE_BYTES_MAX:
         raise UsageError(f"{path} is no configuration file: it is too large")
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # some editors begin with a byte order mark
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no configuration file: it is not text in UTF-8") from error
     return config.parse(text, str(path))

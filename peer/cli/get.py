@@ -69,7 +69,7 @@ class GetOptions:
     "--port",
     type=click.IntRange(0, 65535),
     envvar="MANYHANDS_PORT",
-    help=f"Serve others on this port (default: {PEER_PORT} if it is free).",
+    help=f"Serve others on this port (default: {PEER_PORT} if it is free, else any).",
 )
 @click.option("--seed", is_flag=True, help="Go on serving when complete, until stopped.")
 @click.option(

@@ -9,7 +9,7 @@ import click
 import trio
 
 from peer.cli.display import Display, Source, make_display
-from peer.cli.get import ORDER_NAMES, GetOptions
+from peer.cli.get import GetOptions
 from peer.cli.naming import FROM_IS_FOR_NAMES, check_name, published_as
 from peer.cli.options import NetworkOptions
 from peer.cli.run import Stop, say
@@ -98,11 +98,6 @@ async def hand_share(
 async def hand_get(client: ControlClient, network: NetworkOptions, options: GetOptions, stop: Stop) -> int:
     """Have the daemon fetch; follow it to the end."""
     _check_flags(options.given)
-    if options.order != ORDER_NAMES[0]:
-        raise UsageError(
-            "--order is not among what the daemon does, which runs with this home: run apart from it with"
-            " another --home"
-        )
     link = await _link_of(network, options)
     request = Get(
         str(link),
@@ -114,6 +109,7 @@ async def hand_get(client: ControlClient, network: NetworkOptions, options: GetO
         down=_own(options.given, "down", network.down),
         seed_s=options.seed_s,
         timeout_s=options.timeout_s,
+        order=options.order if "order" in options.given else None,
     )
     bodies: list[Body] = []
     with make_display(network.progress) as display:

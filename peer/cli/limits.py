@@ -26,7 +26,13 @@ class LimitType(click.ParamType[float]):
 
 @click.command("limits", short_help="Show or change the daemon's rate limits.")
 @click.argument("share", required=False)
-@click.option("--up", "new_up", type=LimitType(), metavar="RATE", help="Send at most this: 4mbit, 1MB; none.")
+@click.option(
+    "--up",
+    "new_up",
+    type=LimitType(),
+    metavar="RATE",
+    help="Send at most this: 4mbit, 1MB, or none: no limit.",
+)
 @click.option("--down", "new_down", type=LimitType(), metavar="RATE", help="Receive at most this.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (bytes a second).")
 @home_option

@@ -172,10 +172,13 @@ def _read_secret(ctx: click.Context, param: click.Parameter, value: Path | None)
     from peer.home import swarm_secret
     from peer.paths import printable
 
+    def warn(text: str) -> None:
+        click.echo(printable(f"peer: {text}"), err=True)
+
     try:
-        return swarm_secret(value)
+        return swarm_secret(value, warn)
     except ManyhandsError as error:
-        click.echo(printable(f"peer: {error}"), err=True)
+        warn(str(error))
         ctx.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo(err=True)
@@ -190,7 +193,8 @@ def swarm_key_option(command: Command) -> Command:
         type=PathType(),
         callback=_read_secret,
         metavar="FILE",
-        help="Secret of a private swarm, in a file; '-' asks for it (or set MANYHANDS_SWARM_KEY).",
+        help="File with the secret of a private swarm; '-' asks for it. Or MANYHANDS_SWARM_KEY holds the"
+        " secret itself.",
     )(command)
 
 
@@ -209,7 +213,7 @@ def network_options(command: Command) -> Command:
             multiple=True,
             envvar="MANYHANDS_TRACKER",
             metavar="HOST[:PORT]",
-            help=f"Announce to this tracker (default port {TRACKER_PORT}). May be repeated.",
+            help=f"Find peers, and be found, by this tracker (default port {TRACKER_PORT}). May be repeated.",
         ),
         click.option(
             "--host",
@@ -230,7 +234,8 @@ def network_options(command: Command) -> Command:
             "--trace",
             type=PathType(),
             metavar="FILE",
-            help="Write an event trace (JSON lines): who sent which piece to whom, when.",
+            help="Write an event trace (JSON lines): who sent which piece to whom, when. Into a file, or a"
+            " pipe that is read already: >(jq .).",
         ),
         swarm_key_option,
         click.option(
@@ -248,7 +253,10 @@ def network_options(command: Command) -> Command:
             help="Find peers on the local network by multicast DNS (default: yes; MANYHANDS_LAN=0 says no).",
         ),
         click.option(
-            "--plain", is_flag=True, envvar="MANYHANDS_PLAIN", help="No encryption: for labs, trusted links."
+            "--plain",
+            is_flag=True,
+            envvar="MANYHANDS_PLAIN",
+            help="No encryption, for labs and trusted links: only peers with --plain as well are reached.",
         ),
     ]
     for option in reversed(options):

@@ -29,7 +29,11 @@ LIMIT_DEFAULT = 50
 )
 @publisher_option
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=LIMIT_DEFAULT, show_default=True, help="Show at most."
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=LIMIT_DEFAULT,
+    show_default=True,
+    help="Show so many at most.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with links.")
 @swarm_key_option

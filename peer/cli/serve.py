@@ -19,7 +19,7 @@ from peer.ids import Address
     default=PEER_PORT,
     show_default=True,
     envvar="MANYHANDS_PORT",
-    help="Listen on this port.",
+    help="Listen on this port; 0: any free one.",
 )
 @click.option(
     "--announce",
@@ -51,9 +51,9 @@ def command(
     `status`, `limits`, `pause`, `resume`, `remove` and `stop` talk to it. It remembers its shares: stopped or
     killed, a new one goes on where it was. A share that nobody wants just now costs next to nothing.
 
-    Settings come from config.toml in the home, then from MANYHANDS_ variables, then from these flags; `peer
-    config` shows them. SIGHUP reads the file again. SIGTERM stops in order. docs/deploy.md has a unit for
-    systemd.
+    Settings come from config.toml in the home; a MANYHANDS_ variable overrides the file, and a flag both;
+    `peer config` shows them. SIGHUP reads the file again. SIGTERM stops in order. docs/deploy.md has a unit
+    for systemd.
     """
     options = ServeOptions(port, announce, log_level, log_json, sources_of(click.get_current_context()))
 

@@ -30,7 +30,7 @@ class ShareOptions:
     default=PEER_PORT,
     show_default=True,
     envvar="MANYHANDS_PORT",
-    help="Listen on this port.",
+    help="Listen on this port; 0: any free one.",
 )
 @click.option(
     "--announce",
@@ -58,8 +58,8 @@ def command(
     folder are not followed: they are named and left out. A file that changes while it is shared is noticed
     and no longer sent.
 
-    With --publish NAME and --tracker HOST others need no link. The name belongs to this node until it has not
-    been published again for a day; shared again after a change, it is given to the new content.
+    With --publish NAME and --tracker HOST others need no link. The name is this node's for as long as it
+    shares, and a day longer. Shared again after a change, PATH has the name lead to the new content.
 
     Where a daemon runs with this home (`peer serve`), it seeds: this command prints the link and ends.
     """

@@ -1,17 +1,14 @@
 """What `share` and `get` do alike before their work begins: home, identity, transport, node, port."""
 
 import atexit
-import errno
-import os
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from random import Random, SystemRandom
 
 from peer.cli.options import PEER_PORT, NetworkOptions
-from peer.cli.run import say
+from peer.cli.tracefile import TraceFile
 from peer.errors import UsageError
 from peer.home import SWARM_KEY_VARIABLE, Home, home_path
 from peer.identity import Identity, load_or_create_identity
@@ -23,7 +20,6 @@ from peer.net.lan import Lan, NoLan
 from peer.net.tcp import TcpTransport
 from peer.net.transport import Transport
 from peer.node import Node
-from peer.store.trouble import trouble
 from peer.swarm.door import DoorBounds
 from peer.swarm.policies import Policies
 from peer.trace import EventTrace, LineTrace
@@ -79,26 +75,10 @@ def make_lan(options: NetworkOptions, identity: Identity) -> Lan:
 
 
 def _open_trace(path: Path, node: NodeId) -> EventTrace:
-    """A trace into a file, line by line: it can be followed, and a process that is killed leaves its own."""
-    with trouble(str(path)):
-        file = path.open("w", encoding="utf-8", buffering=1)
-    failed = False
-
-    def write(line: str) -> None:
-        nonlocal failed
-        try:
-            if not failed:
-                file.write(line)
-        except OSError as error:  # a full disk: no reason to end what is traced
-            failed = True
-            say(f"the trace {path} ends here: {os.strerror(error.errno or errno.EIO).lower()}")
-
-    def close() -> None:
-        with suppress(OSError):  # what could not be written is still in its buffer
-            file.close()
-
-    atexit.register(close)
-    return LineTrace(write, time.time(), node.hex())
+    """A trace into a file, line by line."""
+    file = TraceFile(path)
+    atexit.register(file.close)
+    return LineTrace(file.write, time.time(), node.hex())
 
 
 async def start(options: NetworkOptions, port: int | None, policies: Policies | None = None) -> Started:

@@ -66,7 +66,8 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Get:
-    """Fetch a link into an absolute folder, and follow. seed_s: seed so long when complete; None: go on."""
+    """Fetch a link into an absolute folder, and follow. seed_s: seed so long when complete; None: go on.
+    order: of the pieces, by name; None: as it was, or the usual one."""
 
     KIND: ClassVar = "get"
     link: str
@@ -78,6 +79,7 @@ class Get:
     down: float | None = None
     seed_s: float | None = None
     timeout_s: float | None = None
+    order: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

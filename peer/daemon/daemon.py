@@ -39,6 +39,7 @@ from peer.member import Member
 from peer.node import Node
 from peer.paths import landing_name
 from peer.swarm.known import Source
+from peer.swarm.orders import ORDERS
 from peer.workers import Lane, Workers
 
 logger = logging.getLogger(__name__)
@@ -250,6 +251,8 @@ class Daemon:
         link = parse(request.link)
         if not request.folder.startswith("/"):
             raise UsageError(f"{request.folder!r} is no absolute path")
+        if request.order is not None and request.order not in ORDERS:
+            raise UsageError(f"{request.order[:60]!r} is no order of pieces: there are {', '.join(ORDERS)}")
         trackers = dict.fromkeys(
             (*map(str, link.trackers), *request.trackers, *map(str, self.context.trackers))
         )
@@ -271,6 +274,7 @@ class Daemon:
             peers=tuple(peers),
             only=request.only,
             seed_s=None if request.seed_s == math.inf else request.seed_s,
+            piece_order=request.order,
         ).with_limits(request.up, request.down)
         resident, _ = await self._admit(record, None)
         if resident.record.complete and resident.record.rests and await self._is_changed(resident):

@@ -17,6 +17,7 @@ from peer.errors import StorageError
 from peer.ids import ID_BYTES, Address, KnownPeer, ShareId
 from peer.limits import FILES_MAX, PATH_DEPTH_MAX, SHARE_RECORD_BYTES_MAX
 from peer.store.filesystem import FileState, PathParts
+from peer.swarm.orders import ORDERS
 
 RECORD_VERSION: Final = 1
 STAMPS_VERSION: Final = 1
@@ -39,7 +40,7 @@ class ShareRecord:
     there. only: the patterns of a GET that does not want all. publish: its name in its trackers' catalogues.
     up, down: bytes a second, None for no limit.
     order: shares are listed by it. seed_s: a GET is removed when it has been complete for so long, None for
-    never. total_bytes, files: 0 while not known.
+    never. total_bytes, files: 0 while not known. piece_order: of a GET that asked for one, by its name.
     """
 
     share: ShareId
@@ -59,6 +60,7 @@ class ShareRecord:
     total_bytes: int = 0
     files: int = 0
     publish: str | None = None
+    piece_order: str | None = None
 
     @property
     def shown(self) -> str:
@@ -112,6 +114,7 @@ class ShareRecord:
             and bool(self.name)
             and "/" not in self.name
             and all(text is None or type(text) is str for text in (self.announce, self.publish))
+            and (self.piece_order is None or self.piece_order in tuple(ORDERS))
             and self._are_addresses()
             and all(rate is None or (_is_number(rate) and 0 <= rate < math.inf) for rate in rates)
             and {type(self.complete), type(self.paused)} == {bool}

@@ -129,10 +129,12 @@ def rejoin(old: ShareRecord, new: ShareRecord) -> Admission:
         trackers=tuple(dict.fromkeys((*new.trackers, *old.trackers))),
         peers=tuple(dict.fromkeys((*new.peers, *old.peers))),
         publish=new.publish or old.publish,
+        piece_order=new.piece_order or old.piece_order,
         up=old.up if new.up is None else new.up,
         down=old.down if new.down is None else new.down,
         total_bytes=new.total_bytes or old.total_bytes,
         files=new.files or old.files,
     )
     moved = old.path != new.path or old.trackers != merged.trackers or old.peers != merged.peers
-    return Admission(merged, known=True, restart=other or moved or new.role is Role.SHARE)
+    reordered = old.piece_order != merged.piece_order and not merged.complete
+    return Admission(merged, known=True, restart=other or moved or reordered or new.role is Role.SHARE)

@@ -26,6 +26,7 @@ from peer.store.layout import Layout
 from peer.store.outgoing import SourceStore
 from peer.store.trouble import trouble
 from peer.swarm.known import Source
+from peer.swarm.orders import ORDERS
 from peer.target import Target
 from peer.workers import Lane
 
@@ -199,7 +200,11 @@ class Resident:
         folder = await context.workers.run(Lane.DISK, self._open_folder)
         target = self.target = Target(folder, record.name, record.only, context.workers)
         trackers = [Address.parse(text) for text in record.trackers]
-        member = Member(record.share, context.node.services, target=target, trackers=trackers)
+        services = context.node.services
+        if record.piece_order is not None:
+            policies = replace(services.policies, make_picker=ORDERS[record.piece_order])
+            services = replace(services, policies=policies)
+        member = Member(record.share, services, target=target, trackers=trackers)
         member.learned(map(KnownPeer.parse, record.peers), Source.OPTION)
         self.speaks = True
         try:

@@ -38,7 +38,7 @@ IDS = st.integers(0, protocol.ID_MAX)
 
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
     st.builds(Share, TEXTS, ITEMS, st.none() | TEXTS, RATES, RATES, st.none() | TEXTS),
-    st.builds(Get, TEXTS, TEXTS, ITEMS, ITEMS, ITEMS, RATES, RATES, RATES, RATES),
+    st.builds(Get, TEXTS, TEXTS, ITEMS, ITEMS, ITEMS, RATES, RATES, RATES, RATES, st.none() | TEXTS),
     st.builds(Limits, st.none() | TEXTS, RATES, RATES),
     st.builds(Status, st.none() | TEXTS),
     st.builds(protocol.Pause, st.none() | TEXTS),

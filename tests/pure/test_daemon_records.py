@@ -39,6 +39,7 @@ RECORDS = st.builds(
     total_bytes=st.integers(0, 2**63),
     files=st.integers(0, 10**5),
     publish=st.none() | TEXTS,
+    piece_order=st.none() | st.sampled_from(["rarest", "in-order", "random"]),
 )
 NUMBERS = st.integers(0, 2**63)
 STATES = st.builds(FileState, NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.booleans())
@@ -91,6 +92,8 @@ def test_a_cut_record_is_damaged(record: ShareRecord, data: st.DataObject) -> No
         {"order": "first"},
         {"announce": 5},
         {"publish": ["x"]},
+        {"piece_order": "backwards"},
+        {"piece_order": ["rarest"]},
         {"colour": "red"},
     ],
 )

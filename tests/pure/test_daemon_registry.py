@@ -66,6 +66,17 @@ def test_a_published_name_stays_until_another_is_given() -> None:
     assert known.consider(replace(shared(1), publish="new")).record.publish == "new"
 
 
+def test_an_order_of_pieces_stays_until_another_is_given() -> None:
+    known = registry(fetched(1, piece_order="in-order"))
+    assert known.consider(fetched(1)).record.piece_order == "in-order"
+    assert not known.consider(fetched(1)).restart
+    admission = known.consider(fetched(1, piece_order="rarest"))
+    assert admission.record.piece_order == "rarest"
+    assert admission.restart
+    complete = registry(fetched(1, complete=True))
+    assert not complete.consider(fetched(1, piece_order="in-order")).restart
+
+
 def test_a_paused_share_that_is_asked_for_again_goes_on() -> None:
     admission = registry(fetched(1, paused=True)).consider(fetched(1))
     assert not admission.record.paused

@@ -2,13 +2,16 @@
 
 import contextlib
 from math import inf
+from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.commands.simulate import SILENT_S, read_scenario
 from lab.simulate.scenario import Arrivals, Behaviour, Group, World, parse
+from lab.simulate.worlds import work
 from peer.errors import UsageError
 
 SMALL = """
@@ -76,6 +79,12 @@ def test_mistakes_are_named(text: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_byte_order_mark_is_none(tmp_path: Path) -> None:
+    """It was a character that no TOML begins with."""
+    (tmp_path / "scenario.toml").write_text(SMALL, encoding="utf-8-sig")
+    assert parse(read_scenario(tmp_path / "scenario.toml")) == parse(SMALL)
+
+
 @given(st.text(max_size=200))
 def test_any_text_is_a_scenario_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
@@ -97,6 +106,46 @@ def test_each_world_has_its_limits() -> None:
     neighbours.check(World.LARGE)
     with pytest.raises(UsageError, match=r"neighbours.* is for --world large"):
         neighbours.check(World.SMALL)
+
+
+@pytest.mark.parametrize(
+    ("keys", "small", "large"),
+    [
+        ('joins_at = "DAYSd"', "joins_at = 10.0 d: at most 24 h in the small world", "joins_at = 100.0 d"),
+        ('every = "DAYSd"', "every = 10.0 d: the last of 3 comes at 20.0 d, at most 24 h", "200.0 d, at"),
+        ('crashes_at = "1s"\nreturns_at = "DAYSd"', "returns_at = 10.0 d: at most", "returns_at = 100.0 d"),
+    ],
+)
+def test_virtual_time_has_its_limits(keys: str, small: str, large: str) -> None:
+    """Days took minutes of real time, without a word."""
+    for days, world, says in (("10", World.SMALL, small), ("100", World.LARGE, large)):
+        scenario = parse(SMALL + keys.replace("DAYS", days))
+        with pytest.raises(UsageError, match=rf"\[\[peers\]\] number 1: .*{says}") as caught:
+            scenario.check(world)
+        assert "\n" not in str(caught.value)
+    parse(SMALL + keys.replace("DAYS", "10")).check(World.LARGE)
+    parse(SMALL + keys.replace("DAYSd", "6h")).check(World.SMALL)
+
+
+def test_an_end_and_a_slow_line_have_the_same_limits() -> None:
+    ended = parse('ends_at = "31d"\n' + SMALL)
+    with pytest.raises(UsageError, match=r"ends_at = 31.0 d: at most 30.0 d in the large world"):
+        ended.check(World.LARGE)
+    with pytest.raises(UsageError, match="ends_at is for --world large"):
+        ended.check(World.SMALL)
+    parse('ends_at = "1h"\n' + SMALL + 'joins_at = "100d"').check(World.LARGE)  # nobody waits for it
+    for line, size, world in (("80bit", "1MiB", World.SMALL), ("8bit", "3MiB", World.LARGE)):
+        with pytest.raises(UsageError, match=r"size: on these lines not all can have it before .*, at most"):
+            parse(SMALL.replace("8mbit", line).replace("1MiB", size)).check(world)
+
+
+def test_what_takes_long_is_announced() -> None:
+    at_once, later = parse(SMALL), parse(SMALL + 'joins_at = "20h"')
+    for world in (World.SMALL, World.LARGE):
+        assert work(later, world) > work(at_once, world)
+    assert work(later, World.SMALL) > SILENT_S
+    away = parse(SMALL + 'every = "8h"\nstays = "1s"')
+    assert work(away, World.SMALL) < work(parse(SMALL + 'every = "8h"'), World.SMALL)
 
 
 def test_arrivals_at_random_are_so_many_on_average() -> None:

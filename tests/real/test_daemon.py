@@ -88,8 +88,9 @@ def test_commands_hand_their_work_to_the_daemon(tmp_path: Path) -> None:
         assert shared.code == 0, shared.err
         link = shared.out.strip()
         assert link.startswith("magnet:?xt=urn:blake3:")
-        got = run("peer", "get", link, "-o", tmp_path / "out", "--home", b, "--json")
+        got = run("peer", "get", link, "-o", tmp_path / "out", "--home", b, "--json", "--order", "in-order")
         assert got.code == 0, got.err
+        assert '"piece_order": "in-order"' in next(b.glob("shares/*/share")).read_text()
         assert (tmp_path / "out" / "film.bin").read_bytes() == b"data" * 10_000
         assert got.json["bytes"] == 40_000
         assert set(got.json) == {
@@ -291,6 +292,11 @@ def test_settings_come_from_file_environment_and_flags_in_rising_order(tmp_path:
     assert found["port"] == {"value": 7701, "source": "default"}
     printed = ask(home, "config")
     assert 'up = "1mbit"' in printed.out
+
+
+def test_a_byte_order_mark_in_the_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('up = "1mbit"\n', encoding="utf-8-sig")
+    assert 'up = "1mbit"' in ask(tmp_path, "config").out
 
 
 @pytest.mark.parametrize(

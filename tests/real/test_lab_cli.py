@@ -31,6 +31,8 @@ def test_every_experiment_has_the_common_options(name: str, capsys: pytest.Captu
     text = capsys.readouterr().out
     for option in ("--quick", "--json", "--out FILE" if name == "animate" else "--out DIR"):
         assert option in text
+    assert run([name, "-h"]) == 0, "as peer and tracker have it"
+    assert capsys.readouterr().out == text
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,18 @@ def test_a_trace_on_a_full_disk_ends_and_not_the_transfer(tmp_path: Path) -> Non
     assert (tmp_path / "in" / "film.bin").read_bytes() == DATA
 
 
+def test_a_trace_into_another_program(tmp_path: Path) -> None:
+    (tmp_path / "film.bin").write_bytes(DATA)
+    with sharing(tmp_path / "film.bin", tmp_path / "sharer") as link:
+        done = in_shell(
+            f"--trace >(grep -c got >'{tmp_path / 'count'}')",
+            *("get", link, "-o", tmp_path / "in", "--home", tmp_path / "getter"),
+        )
+    assert done.returncode == 0, done.stderr
+    assert b"ends here" not in done.stderr
+    assert int((tmp_path / "count").read_text()) > 0
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_names_that_a_terminal_cannot_show(encoding: str, tmp_path: Path) -> None:
     """A folder whose name is no text, or a file's that the locale has no letters for: an internal error."""

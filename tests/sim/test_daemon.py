@@ -93,6 +93,44 @@ async def test_transfers_go_on_after_a_crash_where_the_disk_says(autojump_clock:
         assert sent < 5_800_000, "what was on the disk was not fetched again"
 
 
+def held(machine: Machine) -> list[int]:
+    """The pieces that it has of its only share."""
+    [resident] = machine.daemon.residents.values()
+    assert resident.member is not None
+    assert resident.member.holding is not None
+    return list(resident.member.holding.have.indices())
+
+
+async def test_pieces_come_in_the_order_that_was_asked_for_also_after_a_crash(
+    autojump_clock: MockClock,
+) -> None:
+    async with machines("a", "b") as (_world, [a, b]):
+        link = await a.share("film.bin")
+        await a.ask(Limits(up=mbit(2)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_in_vain, b, Get(link, "/in", order="in-order"))
+            await trio.sleep(3)
+            before = held(b)
+            nursery.cancel_scope.cancel()
+        await b.crash()
+        await trio.sleep(5)
+        after = held(b)
+        assert 5 < len(before) < len(after) < 150
+        for have in (before, after):
+            assert max(have) < len(have) + 4, "all from the beginning, but for the few under way"
+        await b.ask(Get(link, "/in", order="rarest"))
+        [resident] = b.daemon.residents.values()
+        assert resident.record.piece_order == "rarest"
+        assert b.read("in", "film.bin") == DATA
+
+
+async def test_an_order_that_nobody_knows_is_refused(autojump_clock: MockClock) -> None:
+    async with machines("a") as (_world, [a]):
+        link = await a.share("film.bin")
+        with pytest.raises(DaemonError, match="'backwards' is no order of pieces: there are rarest"):
+            await a.ask(Get(link, "/in", order="backwards"))
+
+
 async def ask_in_vain(machine: Machine, request: protocol.Request) -> None:
     with suppress(ConnectionLost):
         await machine.ask(request)
