@@ -167,6 +167,8 @@ class Connection:
         elif self._writing_since is not None and now - self._writing_since > IDLE_S:
             self._end(Ending(f"took nothing for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
         elif now - max(self._sent_at, self.received_at) > KEEPALIVE_S and not self._outbox:
+            if not self.session.may_ping:
+                return  # the pongs wait with all the rest, for room here
             self._pings += 1
             self.send(Ping(self._pings))
 

@@ -911,10 +911,11 @@ EXCHANGE_INTERVAL_S: Final = 10.0
 """Between two tellings on one link, of news only: a swarm is well connected within a few."""
 
 EXCHANGE_GAP_S: Final = 5.0
-"""Who tells sooner than this after the last time is not listened to."""
+"""Who tells more often than this on the whole is not listened to."""
 
-EXCHANGE_EARLY_MAX: Final = 8
-"""Who does so more often than this is closed."""
+EXCHANGE_EARLY_MAX: Final = 12
+"""Who is so many ahead of that is closed. So many that did not come when they should may also come later, and
+are listened to: a network that stood still, or a machine, brings them all at once."""
 
 EXCHANGE_TOLD_MAX: Final = 256
 """Addresses remembered as told on one link; more connected peers than that are told again."""
@@ -1040,6 +1041,10 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (AWAKE_LOOK_S < DORMANT_S, "an idle share must be noticed in time"),
     (STATUS_FRESH_S < CONTROL_FOLLOW_S, "who follows must see news each time"),
     (2 * EXCHANGE_GAP_S <= EXCHANGE_INTERVAL_S, "an honest peer with a slow clock must be listened to"),
+    (
+        IDLE_S <= EXCHANGE_EARLY_MAX * EXCHANGE_INTERVAL_S,
+        "what is told to a machine that stands still for as long as a link bears must not look like a flood",
+    ),
     (LINKS_MAX <= EXCHANGE_TOLD_MAX, "what is told to one link must fit its memory"),
     (2 * KEEPALIVE_S < IDLE_S, "two lost pings must fit into the other side's patience"),
     (OPENING_S < IDLE_S, "a stranger gets less patience than a peer"),

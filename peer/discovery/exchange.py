@@ -34,7 +34,9 @@ class _Talk:
     told_of: int = 0
     """Everybody of so many arrivals (`PeerBook.arrivals`)."""
     heard_at: float = float("-inf")
-    early: int = 0
+    owed: float = 1.0
+    """Tellings that the other side may still send: as many as it can have sent by then and have been held up,
+    less what has come. Below zero it tells too often."""
 
 
 class Exchange:
@@ -61,15 +63,15 @@ class Exchange:
         self._next_at = soonest
 
     def heard(self, link: Link, now: float) -> bool:
-        """The link tells peers: whether to listen. One that tells too often is ignored, then closed."""
+        """The link tells peers: whether to listen. One that tells too often is ignored, then closed. Not one
+        whose tellings a slow network, or this machine, has held up, so that they come all at once."""
         talk = self._talk(link)
-        if now - talk.heard_at < EXCHANGE_GAP_S:
-            talk.early += 1
-            if talk.early > EXCHANGE_EARLY_MAX:
-                link.close(ByeCode.PROTOCOL, "tells peers too often")
-            return False
+        owed = talk.owed + (now - max(talk.heard_at, link.since)) / EXCHANGE_GAP_S
+        talk.owed = min(owed, EXCHANGE_EARLY_MAX) - 1
         talk.heard_at = now
-        return True
+        if talk.owed < -EXCHANGE_EARLY_MAX:
+            link.close(ByeCode.PROTOCOL, "tells peers too often")
+        return talk.owed >= 0
 
     def left(self, link: Link) -> None:
         """The link is gone."""

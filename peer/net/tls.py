@@ -11,6 +11,8 @@ What must be known of OpenSSL here:
 * In TLS 1.3 the client's handshake is done before the server has looked at its certificate. A refusal shows
   at the client's first read. A dialled stream is up only when the other side's hello has been read.
 * A read may want to write (a key update), while the writer waits for the same descriptor: `_wait_writable`.
+  And a write may want to read, which the reader waits for: whoever sends half a message of TLS in a record of
+  its own has every call first look for the other half: `_share_readable`.
 * Calls of the reader and of the writer never overlap: one thread, and no await within a call.
 * A read does not come back while messages of TLS itself keep arriving: `callwatch.py` ends it.
 """
@@ -18,7 +20,7 @@ What must be known of OpenSSL here:
 import hmac
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar, TypeVarTuple
 
@@ -71,8 +73,11 @@ class TlsStream(Stream):
         self._gate = RecordGate(sock)
         self._turn = Turn()
         self._sending = Exclusive("another task is sending on this connection")
+        self._receiving = Exclusive("another task is receiving on this connection")
         self._writable = trio.lowlevel.ParkingLot()
         self._someone_waits_writable = False
+        self._readable = trio.lowlevel.ParkingLot()
+        self._someone_waits_readable = False
         self._closed = False
         self._eof_sent = False
         self._torn = False
@@ -111,7 +116,8 @@ class TlsStream(Stream):
             try:
                 return call(*args)
             except ssl.SSLWantReadError:
-                wait = self._wait_readable
+                self._gate.left_open()  # a write may have taken a part of a record as well
+                wait = self._wait_for_more(call)
             except ssl.SSLWantWriteError:
                 wait = self._wait_writable
             except ssl.SSLError as error:
@@ -130,9 +136,27 @@ class TlsStream(Stream):
         self._shunned.add(self._remote.host, trio.current_time())
         return "feeds TLS without end and says nothing"
 
+    def _wait_for_more(self, call: object) -> Callable[[], Awaitable[None]]:
+        return self._share_readable if call == self._socket.send else self._wait_readable
+
     async def _wait_readable(self) -> None:
-        await trio.lowlevel.wait_readable(self._socket)
+        with self._receiving:
+            await self._share_readable()
         self._gate.waited()
+
+    async def _share_readable(self) -> None:
+        """As trio's, but for two: a writer that must read may wait beside the reader."""
+        if self._someone_waits_readable:
+            await self._readable.park()
+            if self._closed:
+                raise trio.ClosedResourceError("this connection was closed here")
+            return
+        self._someone_waits_readable = True
+        try:
+            await trio.lowlevel.wait_readable(self._socket)
+        finally:
+            self._someone_waits_readable = False
+            self._readable.unpark_all()
 
     async def _wait_writable(self) -> None:
         """As trio's, but for two: a reader that must answer a key update may wait beside the writer."""
@@ -327,6 +351,7 @@ class TlsStream(Stream):
             trio.lowlevel.notify_closing(self._socket)
             self._watch.close(self._socket)
             self._writable.unpark_all()
+            self._readable.unpark_all()
 
 
 class TlsTransport:

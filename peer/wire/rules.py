@@ -62,6 +62,11 @@ class Side:
         """How many more requests this side may make of the other one now."""
         return min(other.hello.window, WINDOW_MAX) - len(self.requests) if other.hello else 0
 
+    @property
+    def may_ping(self) -> bool:
+        """Whether this side may send one more ping now."""
+        return len(self.pings) < PINGS_OPEN_MAX
+
     def check_invariants(self, other: "Side") -> None:
         """Raise AssertionError if the state contradicts itself."""
         self.requests.check_invariants()
@@ -135,7 +140,7 @@ def _cancel(message: Cancel, sender: Side, _: Side) -> Answer | None:
 
 
 def _ping(message: Ping, sender: Side, _: Side) -> None:
-    if len(sender.pings) >= PINGS_OPEN_MAX:
+    if not sender.may_ping:
         raise RuleError(f"{PINGS_OPEN_MAX} pings are open already")
     sender.pings.append(message.number)
 

@@ -141,6 +141,11 @@ class Session:
         """How many more requests we may make now."""
         return self._us.window_left(self._them)
 
+    @property
+    def may_ping(self) -> bool:
+        """Whether the rules allow us one more ping before the next pong."""
+        return self._us.may_ping
+
     # --- what we send: whole frames, for the stream in the order of the calls. All raise LocalProtocolError.
 
     @property

@@ -10,7 +10,15 @@ from trio.testing import MockClock
 from peer.bitfield import Bitfield
 from peer.errors import ByeCode, RejectCode
 from peer.ids import Address, KnownPeer, PieceIndex, RequestId
-from peer.limits import DUPLICATE_GRACE_S, HALF_OPEN_MAX, LINK_TRIAL_S, LINKS_DIALLED_MAX, TURNOVER_S
+from peer.limits import (
+    DUPLICATE_GRACE_S,
+    HALF_OPEN_MAX,
+    KEEPALIVE_S,
+    LINK_TRIAL_S,
+    LINKS_DIALLED_MAX,
+    PINGS_OPEN_MAX,
+    TURNOVER_S,
+)
 from peer.member_statistics import member_statistics
 from peer.sim.network import mbit
 from peer.sim.world import PORT, SimFetch, SimPeer, open_world
@@ -170,5 +178,24 @@ async def test_a_link_that_has_said_goodbye_is_asked_and_told_nothing_more(autoj
         live.choke(not live.choked)
         live.flush_news()
         with trio.fail_after(60):
+            await fetch.wait()
+        assert fetch.read() == DATA
+
+
+async def test_who_receives_nothing_for_long_outlives_the_pings_that_nobody_can_answer(
+    autojump_clock: MockClock,
+) -> None:
+    """The pongs wait for room as well: the fifth ping was against the rules, and ended the node."""
+    async with open_world(7) as world:
+        origin = await world.add_peer("origin", up=mbit(1))
+        link = await origin.share("file", {(): DATA})
+        getter = await world.add_peer("getter")
+        fetch = getter.fetch(link, peers=[origin.address])
+        await trio.sleep(2)
+        fetch.member.services.down.set_rate(0)  # as a full disk: nothing is read, for as long as it lasts
+        await trio.sleep((PINGS_OPEN_MAX + 2) * KEEPALIVE_S)
+        assert not fetch.ended.is_set()
+        fetch.member.services.down.set_rate(None)
+        with trio.fail_after(120):
             await fetch.wait()
         assert fetch.read() == DATA

@@ -2,12 +2,13 @@
 
 from random import Random
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from peer.greeting import Greeted
 from peer.ids import Address, KnownPeer
-from peer.limits import EXCHANGE_EARLY_MAX
+from peer.limits import EXCHANGE_EARLY_MAX, EXCHANGE_INTERVAL_S, IDLE_S
 from peer.sim.network import mbit
 from peer.sim.world import PORT, SimFetch, open_world
 from peer.wire.messages import Peers
@@ -53,7 +54,7 @@ async def test_a_swarm_whose_origin_was_the_only_address_outlives_it(autojump_cl
         assert all(fetch.read() == DATA for fetch in fetches)
 
 
-def gossip(count: int, times: int) -> hostile.Behaviour:
+def gossip(count: int, times: int, every: float = 0.2) -> hostile.Behaviour:
     """Tells ``count`` addresses where nobody answers, several times."""
 
     async def behave(greeted: Greeted) -> None:
@@ -63,7 +64,7 @@ def gossip(count: int, times: int) -> hostile.Behaviour:
                 for n in range(count)
             )
             await greeted.stream.send_all(greeted.session.send(Peers(peers)))
-            await trio.sleep(0.2)
+            await trio.sleep(every)
         await trio.sleep(1000)
 
     return behave
@@ -101,6 +102,29 @@ async def test_who_tells_too_often_is_closed(autojump_clock: MockClock) -> None:
         assert len(fetch.member.links) == 2
         await trio.sleep(0.2 * EXCHANGE_EARLY_MAX + 3)
         assert len(fetch.member.links) == 1
+
+
+@pytest.mark.parametrize("first", [0.05, 45.0])
+async def test_whose_tellings_a_network_held_up_is_closed_by_nobody(
+    first: float, autojump_clock: MockClock
+) -> None:
+    """They come all at once then. Whoever was held up twice for a minute was banned for good."""
+    async with open_world(5) as world:
+        origin = await world.add_peer("origin", up=mbit(0.01))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file.bin", {(): DATA})
+        host = await hostile.live(world, "honest", link, gossip(5, 1000, EXCHANGE_INTERVAL_S))
+        fetch = getter.fetch(link, peers=[origin.address, Address(host.address, PORT)])
+        await trio.sleep(first)
+        (connection,) = world.network.connections(getter.host, host)
+        for number in range(1, 5):
+            connection.stall()
+            await trio.sleep(0.9 * IDLE_S)
+            connection.resume()
+            await trio.sleep(EXCHANGE_INTERVAL_S)
+            assert not fetch.member.broken_off
+            told = 5 * int(number * 0.9 * IDLE_S / EXCHANGE_INTERVAL_S)
+            assert fetch.member.book.statistics().known > told, "late is not too often"
 
 
 async def test_a_host_name_that_cannot_travel_is_told_to_nobody(autojump_clock: MockClock) -> None:
