@@ -166,7 +166,11 @@ class Connection:
             self._end(Ending(f"silent for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
         elif self._writing_since is not None and now - self._writing_since > IDLE_S:
             self._end(Ending(f"took nothing for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
-        elif now - max(self._sent_at, self.received_at) > KEEPALIVE_S and not self._outbox:
+        elif (
+            now - max(self._sent_at, self.received_at) > KEEPALIVE_S
+            and not self._outbox
+            and self.session.may_ping  # not so where it answers none, or we do not read its answers
+        ):
             self._pings += 1
             self.send(Ping(self._pings))
 

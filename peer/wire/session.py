@@ -18,7 +18,7 @@ from typing import Any, Final
 from peer.buffers import Buffers
 from peer.errors import LocalProtocolError, ProtocolError, RejectCode, RemoteProtocolError
 from peer.ids import PieceIndex, RequestId
-from peer.limits import MANIFEST_BYTES_MAX, PIECE_BYTES_MAX, WINDOW_MAX
+from peer.limits import MANIFEST_BYTES_MAX, PIECE_BYTES_MAX, PINGS_OPEN_MAX, WINDOW_MAX
 from peer.wire.codec import clip_text, encode
 from peer.wire.events import (
     Answered,
@@ -140,6 +140,11 @@ class Session:
     def window_left(self) -> int:
         """How many more requests we may make now."""
         return self._us.window_left(self._them)
+
+    @property
+    def may_ping(self) -> bool:
+        """Whether the other side has answered enough of our pings to be sent one more."""
+        return len(self._us.pings) < PINGS_OPEN_MAX
 
     # --- what we send: whole frames, for the stream in the order of the calls. All raise LocalProtocolError.
 
