@@ -894,7 +894,7 @@ EXCHANGE_GAP_S: Final = 5.0
 """Who tells sooner than this after the last time is not listened to."""
 
 EXCHANGE_EARLY_MAX: Final = 8
-"""Who does so more often than this is closed."""
+"""Who does so more often than this, and than once in EXCHANGE_INTERVAL_S since the link began, is closed."""
 
 EXCHANGE_TOLD_MAX: Final = 256
 """Addresses remembered as told on one link; more connected peers than that are told again."""

@@ -61,11 +61,14 @@ class Exchange:
         self._next_at = soonest
 
     def heard(self, link: Link, now: float) -> bool:
-        """The link tells peers: whether to listen. One that tells too often is ignored, then closed."""
+        """The link tells peers: whether to listen. One that tells too often is ignored, then closed.
+
+        Too often for as long as it is here: what a network, or we, held up for minutes comes all at once.
+        """
         talk = self._talk(link)
         if now - talk.heard_at < EXCHANGE_GAP_S:
             talk.early += 1
-            if talk.early > EXCHANGE_EARLY_MAX:
+            if talk.early > EXCHANGE_EARLY_MAX + (now - link.since) / EXCHANGE_INTERVAL_S:
                 link.close(ByeCode.PROTOCOL, "tells peers too often")
             return False
         talk.heard_at = now
