@@ -914,8 +914,8 @@ EXCHANGE_GAP_S: Final = 5.0
 """Who tells more often than this on the whole is not listened to."""
 
 EXCHANGE_EARLY_MAX: Final = 12
-"""Who is so many ahead of that is closed. So many that did not come when they should may also come later, and
-are listened to: a network that stood still, or a machine, brings them all at once."""
+"""Who is so many ahead of that, counted from the beginning, is closed. Of those that did not come when they
+should, so many are listened to when they come at once: after a network, or a machine, stood still."""
 
 EXCHANGE_TOLD_MAX: Final = 256
 """Addresses remembered as told on one link; more connected peers than that are told again."""

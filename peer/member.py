@@ -363,7 +363,7 @@ class Member:
             self.broken_off.append(f"{link}: {ending.reason}")
             self.book.ban(link.node, link.host)
         elif ending.code in (ByeCode.USELESS, ByeCode.FULL):
-            self.book.rest(link.address, trio.current_time())
+            self.book.rest(link.address, trio.current_time(), for_now=ending.code is ByeCode.FULL)
         self.dialler.wake()
 
     def _expel(self, link: Link, reason: str) -> None:

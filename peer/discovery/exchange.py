@@ -33,10 +33,11 @@ class _Talk:
     told: set[Address] = field(default_factory=set)
     told_of: int = 0
     """Everybody of so many arrivals (`PeerBook.arrivals`)."""
+    heard: int = 0
     heard_at: float = float("-inf")
     owed: float = 1.0
-    """Tellings that the other side may still send: as many as it can have sent by then and have been held up,
-    less what has come. Below zero it tells too often."""
+    """Tellings of the other side that are listened to yet: as many as it can have sent and a network have
+    held up, less what has come."""
 
 
 class Exchange:
@@ -64,12 +65,14 @@ class Exchange:
 
     def heard(self, link: Link, now: float) -> bool:
         """The link tells peers: whether to listen. One that tells too often is ignored, then closed. Not one
-        whose tellings a slow network, or this machine, has held up, so that they come all at once."""
+        whose tellings a slow network, or this machine, has held up, so that they come all at once: it may have
+        sent as many as there was time for since it came."""
         talk = self._talk(link)
         owed = talk.owed + (now - max(talk.heard_at, link.since)) / EXCHANGE_GAP_S
-        talk.owed = min(owed, EXCHANGE_EARLY_MAX) - 1
+        talk.owed = max(min(owed, EXCHANGE_EARLY_MAX) - 1, -1.0)
         talk.heard_at = now
-        if talk.owed < -EXCHANGE_EARLY_MAX:
+        talk.heard += 1
+        if talk.heard > EXCHANGE_EARLY_MAX + (now - link.since) / EXCHANGE_GAP_S:
             link.close(ByeCode.PROTOCOL, "tells peers too often")
         return talk.owed >= 0
 

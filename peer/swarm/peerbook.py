@@ -239,7 +239,7 @@ class PeerBook:
         if isinstance(verdict, Welcome) and verdict.close is None and self._full(host, dialled is not None):
             verdict = Turned(ByeCode.FULL)
             if dialled is not None:
-                self._known.rest(canonical(dialled), now)
+                self._known.rest(canonical(dialled), now, for_now=True)
         if isinstance(verdict, Welcome):
             if verdict.close is not None:
                 self._unlink(verdict.close)

@@ -292,6 +292,18 @@ def test_an_address_at_rest_is_not_dialled_for_long() -> None:
     assert dialled(pages, 2 * BACKOFF_MAX_S) == [at(1)]
 
 
+def test_who_is_named_and_met_when_there_was_no_place_is_dialled_soon_after() -> None:
+    """Our own last place was taken while we dialled it. That is over as soon as a link is."""
+    pages = book(links_max=1)
+    pages.add(at(1), Source.OPTION, 0.0)
+    assert dialled(pages, 0.0) == [at(1)]
+    assert pages.connected(LinkId(2), node(2), 0.0, remote=at(2)) == Welcome()
+    met = pages.connected(LinkId(1), node(1), 0.0, remote=at(1), dialled=at(1))
+    assert met == Turned(ByeCode.FULL)
+    pages.disconnected(LinkId(2), 1.0, clean=True)
+    assert dialled(pages, BACKOFF_NAMED_MAX_S * (1 + BACKOFF_JITTER_SHARE)) == [at(1)]
+
+
 def test_who_is_named_and_refuses_for_now_is_asked_again_before_a_getter_gives_up() -> None:
     """Who had no place for a moment, or had not hashed the share yet, was not dialled for five minutes."""
     pages = book()

@@ -1,5 +1,6 @@
 """One link between two nodes, whatever happens to it; none to oneself; and places for those that give."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -9,20 +10,21 @@ from trio.testing import MockClock
 
 from peer.bitfield import Bitfield
 from peer.errors import ByeCode, RejectCode
+from peer.greeting import Greeted
 from peer.ids import Address, KnownPeer, PieceIndex, RequestId
 from peer.limits import (
+    BACKOFF_NAMED_MAX_S,
     DUPLICATE_GRACE_S,
     HALF_OPEN_MAX,
-    KEEPALIVE_S,
     LINK_TRIAL_S,
     LINKS_DIALLED_MAX,
-    PINGS_OPEN_MAX,
     TURNOVER_S,
 )
 from peer.member_statistics import member_statistics
 from peer.sim.network import mbit
 from peer.sim.world import PORT, SimFetch, SimPeer, open_world
 from peer.swarm.known import Source
+from peer.wire.messages import Bye
 from tests.sim import hostile
 from tests.sim.test_tracker import House
 
@@ -182,20 +184,44 @@ async def test_a_link_that_has_said_goodbye_is_asked_and_told_nothing_more(autoj
         assert fetch.read() == DATA
 
 
-async def test_who_receives_nothing_for_long_outlives_the_pings_that_nobody_can_answer(
+async def test_a_getter_that_reads_nothing_for_a_quarter_of_an_hour_goes_on_when_it_may(
     autojump_clock: MockClock,
 ) -> None:
-    """The pongs wait for room as well: the fifth ping was against the rules, and ended the node."""
+    """Its user had set the limit to nothing. It pinged, and did not read the answers: the fifth ping was one
+    too many for its own session, and ended the fetch."""
     async with open_world(7) as world:
         origin = await world.add_peer("origin", up=mbit(1))
         link = await origin.share("file", {(): DATA})
         getter = await world.add_peer("getter")
         fetch = getter.fetch(link, peers=[origin.address])
-        await trio.sleep(2)
-        fetch.member.services.down.set_rate(0)  # as a full disk: nothing is read, for as long as it lasts
-        await trio.sleep((PINGS_OPEN_MAX + 2) * KEEPALIVE_S)
-        assert not fetch.ended.is_set()
-        fetch.member.services.down.set_rate(None)
-        with trio.fail_after(120):
+        await trio.sleep(1)
+        getter.node.services.down.set_rate(0)
+        await trio.sleep(900)
+        assert not fetch.member.complete.is_set()
+        getter.node.services.down.set_rate(None)
+        with trio.fail_after(2 * BACKOFF_NAMED_MAX_S + 60):
             await fetch.wait()
         assert fetch.read() == DATA
+
+
+async def test_a_named_peer_that_says_it_is_full_after_its_hello_is_soon_asked_again(
+    autojump_clock: MockClock,
+) -> None:
+    """Whoever is full says so after its hello. That counted as a link that ended for good: the one address
+    that the user had named was left alone for five minutes."""
+    visits: list[float] = []
+
+    async def full(greeted: Greeted) -> None:
+        visits.append(trio.current_time())
+        await greeted.stream.send_all(greeted.session.send(Bye(ByeCode.FULL)))
+
+    async with open_world(8) as world:
+        origin = await world.add_peer("origin")
+        link = await origin.share("file", {(): DATA})
+        host = await hostile.live(world, "full", link, full)
+        getter = await world.add_peer("getter")
+        getter.fetch(link, peers=[Address(host.address, PORT)])
+        await trio.sleep(3 * BACKOFF_NAMED_MAX_S)
+        gaps = [later - earlier for earlier, later in pairwise(visits)]
+        assert len(gaps) == 2
+        assert min(gaps) >= BACKOFF_NAMED_MAX_S

@@ -127,6 +127,28 @@ async def test_whose_tellings_a_network_held_up_is_closed_by_nobody(
             assert fetch.member.book.statistics().known > told, "late is not too often"
 
 
+async def test_what_a_network_held_up_is_not_telling_too_often(autojump_clock: MockClock) -> None:
+    """Now and then two of them, told at the right times, arrive together. After the ninth time in the life of
+    the link an honest peer was sent away, and banned, for breaking the protocol."""
+
+    async def held_up(greeted: Greeted) -> None:
+        for number in range(4 * EXCHANGE_EARLY_MAX):
+            told = [KnownPeer(Address(f"10.{200 + n}.1.{number + 1}", 7701)) for n in range(2)]
+            frames = [greeted.session.send(Peers((peer,))) for peer in told]
+            await greeted.stream.send_all(b"".join(frames))
+            await trio.sleep(2 * EXCHANGE_INTERVAL_S)
+
+    async with open_world(5) as world:
+        origin = await world.add_peer("origin", up=mbit(0.002))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file.bin", {(): DATA})
+        host = await hostile.live(world, "held-up", link, held_up)
+        fetch = getter.fetch(link, peers=[origin.address, Address(host.address, PORT)])
+        await trio.sleep(7 * EXCHANGE_EARLY_MAX * EXCHANGE_INTERVAL_S)
+        assert not fetch.member.broken_off
+        assert len(fetch.member.links) == 2
+
+
 async def test_a_host_name_that_cannot_travel_is_told_to_nobody(autojump_clock: MockClock) -> None:
     """A link named a peer by a name that a resolver takes and no message may carry: whoever was connected to
     it, and to anybody else, ended with an internal error."""

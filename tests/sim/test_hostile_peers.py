@@ -10,9 +10,10 @@ from trio.testing import MockClock
 from peer.bitfield import Bitfield
 from peer.buffers import BufferPool
 from peer.errors import ContentError, ExitCode
+from peer.greeting import Greeted
 from peer.holding import Holding
 from peer.ids import Address, KnownPeer, ShareId
-from peer.limits import MANIFEST_PATIENCE_S
+from peer.limits import KEEPALIVE_S, MANIFEST_PATIENCE_S, PINGS_OPEN_MAX
 from peer.magnet import MagnetLink
 from peer.manifest import FileEntry, Manifest
 from peer.member import Member
@@ -21,6 +22,7 @@ from peer.sim.network import mbit
 from peer.sim.world import PORT, SimFetch, World, open_world
 from peer.store.layout import Layout
 from peer.swarm.known import Source
+from peer.wire.messages import Interested
 from tests.sim import hostile
 
 KIB = 1024
@@ -103,6 +105,29 @@ async def test_who_breaks_the_protocol_is_named_where_nobody_else_is_left(autoju
         (line,) = fetch.member.broken_off
         assert line in why_no_progress(fetch.member)
         assert "(686f7374696c): " in line, "its id in hex"
+
+
+async def test_who_answers_no_ping_and_is_never_silent_for_long_costs_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    """A word a minute, and never a pong: the fifth ping was one too many for our own session, and the member
+    that it ended was everybody's."""
+
+    async def mute(greeted: Greeted) -> None:
+        for number in range(4 * PINGS_OPEN_MAX):
+            await trio.sleep(1.3 * KEEPALIVE_S)
+            await greeted.stream.send_all(greeted.session.send(Interested(number % 2 == 0)))
+
+    async with open_world(4) as world:
+        origin = await world.add_peer("origin", up=mbit(4))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file.bin", {(): DATA})
+        await hostile.visit(world, "mute", link, origin.address, mute)
+        await trio.sleep(3 * PINGS_OPEN_MAX * KEEPALIVE_S)
+        fetch = getter.fetch(link, peers=[origin.address])
+        with trio.fail_after(60):
+            await fetch.wait()
+        assert fetch.read() == DATA
 
 
 async def test_liars_are_sent_away_after_one_piece_each(autojump_clock: MockClock) -> None:
