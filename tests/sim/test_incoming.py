@@ -192,6 +192,20 @@ def test_bytes_appended_behind_our_back_are_cut_off(folder: SimFolder, path: Pat
     assert tree(folder) == expected_tree(SHARE)
 
 
+def test_bytes_changed_while_they_came_are_not_the_sharers_fault(folder: SimFolder) -> None:
+    store = begin(folder)
+    a, last = SHARE.file("a"), PieceIndex(3)
+    fetch(store, SHARE, [3, 2, 1])
+    folder.open((PART, "data", "a"), write=True).write(b"!", 20_000)
+    fetch(store, SHARE, [0])
+    with pytest.raises(StorageError, match=r"part/data/a was changed by another program.*same command again"):
+        store.wrong_files([a])
+    assert set(store.take_lost()) == {1}, "it is fetched again, and nothing else"
+    assert store.holds(last)
+    finish(store, SHARE)
+    assert tree(folder) == expected_tree(SHARE)
+
+
 def test_an_unreadable_journal_makes_everything_doubtful(folder: SimFolder) -> None:
     store = begin(folder)
     fetch(store, SHARE, [0, 5])
