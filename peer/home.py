@@ -113,6 +113,8 @@ def check_version(path: Path) -> None:
         text = (path / VERSION).read_bytes()[:32].strip()
     except OSError:  # none yet, or nothing that this is about
         return
+    if not text:  # its disk was full when it was made, or the power went
+        return
     if not text.isdigit() or int(text) > HOME_VERSION:
         shown = text.decode("ascii", "replace")
         raise StorageError(
@@ -132,8 +134,9 @@ class Home:
             check_version(path)
             if exclusive:
                 self._take_lock()
-                if not (path / VERSION).exists():
-                    (path / VERSION).write_text(f"{HOME_VERSION}\n")
+                version = path / VERSION
+                if not version.exists() or not version.stat().st_size:
+                    version.write_text(f"{HOME_VERSION}\n")
         except OSError as error:
             raise StorageError(
                 f"cannot use the home {path}: {error.strerror}; choose another with --home DIR"

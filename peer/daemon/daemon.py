@@ -277,7 +277,7 @@ class Daemon:
             piece_order=request.order,
         ).with_limits(request.up, request.down)
         resident, _ = await self._admit(record, None)
-        if resident.record.complete and resident.record.rests and await self._is_changed(resident):
+        if resident.record.complete and await self._is_changed(resident):
             await resident.close()
             await resident.amend(lambda known: replace(known, complete=False))
         if not resident.record.complete:
@@ -286,7 +286,7 @@ class Daemon:
 
     async def _is_changed(self, resident: Resident) -> bool:
         try:
-            return await self.context.workers.run(Lane.DISK, is_changed, resident.record, self.context)
+            return await self.context.workers.run(Lane.DISK, resident.is_changed)
         except StorageError:
             return True
 

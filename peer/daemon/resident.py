@@ -120,6 +120,28 @@ class Resident:
             self._apply_limits()
         self._changed(record)
 
+    def is_changed(self) -> bool:
+        """Whether what was complete need not be so any more. Blocking. Raises StorageError."""
+        if self.record.rests:
+            return is_changed(self.record, self._context)
+        member, target = self.member, self.target  # the shelf has no stamps of a part of a share
+        if member is None or member.manifest is None or target is None or not member.complete.is_set():
+            return True
+        landed, files = target.landed, member.manifest[0].files
+        root = self._context.places.folder(self.record.path)
+        try:
+            for number in target.store.wanted_files:
+                # An empty file, which never was a piece's, has no state.
+                path, state = landed.get(number, ((self.record.name, *files[number].path), None))
+                now = root.state(path)
+                if now != state and (state is not None or now.size):
+                    return True
+        except OSError:
+            return True
+        finally:
+            root.close()
+        return False
+
     def _apply_limits(self) -> None:
         services = self._context.node.services
         services.up.set_share_rate(self.record.share, self.record.up)

@@ -26,6 +26,7 @@ from peer.errors import LocalProtocolError, StorageError
 from peer.ids import FileIndex, PieceIndex
 from peer.limits import KIB, UNCACHED_SHARE_BYTES_MIN
 from peer.manifest import Manifest
+from peer.paths import printable
 from peer.store.filesystem import FileSlice, FileState, Folder, PathParts
 from peer.store.journal import Journal
 from peer.store.landing import Landing, check_space, check_strangers, check_target
@@ -292,7 +293,8 @@ class IncomingStore:
 
         Their pieces are right, so the manifest contradicts itself: made wrongly, or to deceive whoever trusts
         its file hashes (`b3sum`). A file that is one whole piece needs no look: its two hashes were compared
-        when the manifest was read. Raises StorageError.
+        when the manifest was read. Raises StorageError; also where the pieces are right no longer, because
+        somebody changed the file after they were written: no fault of the manifest's.
         """
         wrong = []
         for file in files:
@@ -301,6 +303,13 @@ class IncomingStore:
                 continue
             expected = self._manifest.files[file].digest
             if self._wholes.digest(file) != expected and self._places.digest(file) not in (None, expected):
+                bad = [piece for piece in pieces if not self.check(PieceIndex(piece))]
+                if bad:
+                    shown = printable(self._places.folder.describe(self._places.partial_path(file)))
+                    raise StorageError(
+                        f"{shown} was changed by another program, or its disk fails: run the same command"
+                        " again"
+                    )
                 wrong.append(file)
         return wrong
 

@@ -254,7 +254,7 @@ class SourceStore:
         try:
             opened = self._folder.open(path)
             before = opened.state()
-            digest = digest_of(opened)
+            digest = digest_of(opened, before.size)
             state = opened.state()
         except FileNotFoundError:
             return False
@@ -288,10 +288,11 @@ def check_piece(
     return data is not None and piece_matches(data, manifest.piece_digest(piece))
 
 
-def digest_of(file: File) -> bytes:
+def digest_of(file: File, size: int) -> bytes:
+    """The hash of a file's first bytes, at most so many. Raises OSError."""
     running = blake3()
     buffer, offset = bytearray(_HASH_BYTES), 0
-    while count := file.read_into(memoryview(buffer), offset):
+    while count := file.read_into(memoryview(buffer)[: size - offset], offset):
         running.update(memoryview(buffer)[:count])
         offset += count
     return running.digest()

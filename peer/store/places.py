@@ -256,14 +256,15 @@ class Places:
         return file
 
     def digest(self, file: FileIndex) -> bytes | None:
-        """The hash of a whole file in NAME.part, read now; None if it is not there. Raises StorageError."""
+        """The hash of a whole file in NAME.part, read now; None if it is not there. What somebody appended is
+        none of it, and cut off before it lands. Raises StorageError."""
         if self.of(file) is not Place.PARTIAL:
             return None
         path = self.partial_path(file)
         with trouble(self.folder.describe(path)):
             opened = self.folder.open(path)
             try:
-                return digest_of(opened)
+                return digest_of(opened, self.layout.sizes[file])
             finally:
                 opened.close()
 

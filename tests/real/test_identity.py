@@ -12,6 +12,7 @@ import pytest
 from peer.errors import StorageError
 from peer.home import Home
 from peer.identity import KEY_FILE, Identity, load_or_create_identity
+from peer.limits import HOME_VERSION
 
 
 def test_made_once_and_found_again(tmp_path: Path) -> None:
@@ -122,4 +123,12 @@ def test_a_home_is_one_process_at_a_time(tmp_path: Path) -> None:
         Home(tmp_path)
     Home(tmp_path, exclusive=False).close()  # to look is allowed
     first.close()
+    Home(tmp_path).close()
+
+
+def test_a_home_whose_disk_was_full_when_it_was_made_is_a_home(tmp_path: Path) -> None:
+    """It was taken for one of a newer program's, also when there was room again."""
+    (tmp_path / "version").touch()
+    Home(tmp_path).close()
+    assert (tmp_path / "version").read_text() == f"{HOME_VERSION}\n"
     Home(tmp_path).close()

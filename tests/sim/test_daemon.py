@@ -296,6 +296,37 @@ async def test_some_files_first_and_the_others_later(autojump_clock: MockClock) 
         assert again["resumed_bytes"] == sum(map(len, files.values()))
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_some_files_that_are_gone_or_changed_are_not_called_complete(
+    restart: bool, autojump_clock: MockClock
+) -> None:
+    """They were, as long as the daemon knew that it had fetched them once."""
+    async with machines("a", "b") as (_, [a, b]):
+        files = {("book.pdf",): b"p" * 200_000, ("empty.pdf",): b"", ("film.bin",): DATA}
+        for path, data in files.items():
+            write_file(a.files, ("data", "folder", *path), data)
+        link = (await a.ask(Share("/data/folder")))["link"]
+        get = Get(link, "/in", only=("*.pdf",))
+        await b.ask(get)
+        members = dict(b.peer.node.members)
+        assert (await b.ask(get))["bytes"] == len(files["book.pdf",])
+        assert b.peer.node.members == members, "what is as it was is not looked at anew"
+        for name in ("book.pdf", "empty.pdf"):
+            b.files.remove(("in", "folder", name))
+            if restart:
+                await b.crash()
+                await trio.sleep(1)
+            await b.ask(get)
+            assert b.read("in", "folder", name) == files[name,]
+        b.files.remove(("in", "folder", "book.pdf"))
+        write_file(b.files, ("in", "folder", "book.pdf"), b"q" * 200_000)
+        if restart:
+            await b.crash()
+        with pytest.raises(DaemonError, match=r"book\.pdf is there and is not what the link names"):
+            await b.ask(get)
+        assert b.read("in", "folder", "book.pdf") == b"q" * 200_000
+
+
 async def test_only_so_many_are_open_at_once(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

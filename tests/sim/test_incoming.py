@@ -7,6 +7,7 @@ from peer.ids import PieceIndex
 from peer.limits import KIB, MIB
 from peer.sim.disk import SimDisk
 from peer.sim.files import SimFolder
+from peer.store.filesystem import PathParts
 from peer.store.incoming import open_incoming
 from peer.store.partial import stored_manifest
 from tests.folder_kit import read
@@ -171,6 +172,36 @@ def test_bytes_changed_behind_our_back_are_found_before_completion(folder: SimFo
     assert store.held.is_full
     assert not store.check(PieceIndex(1))
     assert store.take_lost() == (1,)
+    finish(store, SHARE)
+    assert tree(folder) == expected_tree(SHARE)
+
+
+@pytest.mark.parametrize("path", [("a",), ("b", "c"), ("f",)])
+def test_bytes_appended_behind_our_back_are_cut_off(folder: SimFolder, path: PathParts) -> None:
+    """They were hashed as the file's own, and whoever made the share was blamed for it."""
+    store = begin(folder)
+    fetch(store, SHARE)
+    store.close()
+    file = folder.open((PART, "data", *path), write=True)
+    file.write(b"!" * 100_000, file.size())
+    store = resume(folder, SHARE)
+    for piece in store.unproven:
+        store.check(piece)
+    assert store.wrong_files(store.wanted_files) == []
+    finish(store, SHARE)
+    assert tree(folder) == expected_tree(SHARE)
+
+
+def test_bytes_changed_while_they_came_are_not_the_sharers_fault(folder: SimFolder) -> None:
+    store = begin(folder)
+    a, last = SHARE.file("a"), PieceIndex(3)
+    fetch(store, SHARE, [3, 2, 1])
+    folder.open((PART, "data", "a"), write=True).write(b"!", 20_000)
+    fetch(store, SHARE, [0])
+    with pytest.raises(StorageError, match=r"part/data/a was changed by another program.*same command again"):
+        store.wrong_files([a])
+    assert set(store.take_lost()) == {1}, "it is fetched again, and nothing else"
+    assert store.holds(last)
     finish(store, SHARE)
     assert tree(folder) == expected_tree(SHARE)
 
