@@ -65,8 +65,8 @@ class Exchange:
 
     def heard(self, link: Link, now: float) -> bool:
         """The link tells peers: whether to listen. One that tells too often is ignored, then closed. Not one
-        whose tellings a slow network, or this machine, has held up, so that they come all at once: it may have
-        sent as many as there was time for since it came."""
+        whose tellings a slow network, or this machine, has held up, so that they come all at once: it has
+        sent no more than there was time for since it came."""
         talk = self._talk(link)
         owed = talk.owed + (now - max(talk.heard_at, link.since)) / EXCHANGE_GAP_S
         talk.owed = max(min(owed, EXCHANGE_EARLY_MAX) - 1, -1.0)
