@@ -211,10 +211,13 @@ class Intake:
             self.perform(self.download.choked(link.id, False, now), now)
 
     def _got_place(self, link: Link) -> None:
-        """Our request for the manifest is no longer open there."""
+        """Our request for the manifest, made before the link was here, is no longer open there."""
         if link.id in self._without_place:
             self._without_place.remove(link.id)
             self.joined(link)
+        else:
+            now = link.heard_at
+            self.perform(self.download.widened(link.id, now), now)
 
     def left(self, link: Link) -> None:
         if link.id in self._without_place:
