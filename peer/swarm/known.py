@@ -170,8 +170,8 @@ class KnownAddresses:
                 nodes.add(known.node)
             self._dialling[known.address] = known
             # An id that nobody vouched for and that a dial did not meet with is not insisted on: whoever told
-            # it first could else keep us from an honest peer for ever, and so would that peer itself if it comes
-            # back with another identity.
+            # it first could else keep us from an honest peer for ever, and so could the peer itself, if it
+            # comes back with another identity.
             dials.append(Dial(known.address, known.node if known.vouched or not known.failures else None))
         return dials
 
