@@ -211,10 +211,13 @@ class Intake:
             self.perform(self.download.choked(link.id, False, now), now)
 
     def _got_place(self, link: Link) -> None:
-        """Our request for the manifest is no longer open there."""
+        """Our request for the manifest, made before the link was here, is no longer open there."""
         if link.id in self._without_place:
             self._without_place.remove(link.id)
             self.joined(link)
+        else:
+            now = link.heard_at
+            self.perform(self.download.widened(link.id, now), now)
 
     def left(self, link: Link) -> None:
         if link.id in self._without_place:
@@ -337,6 +340,8 @@ class Intake:
         if not good:
             self._trace.event("bad", piece=piece, node=link.node.hex())
             self.perform(self.download.failed(link.id, piece, now), now)
+            if link.id not in self._links:
+                self._expel_absent(link, f"piece {piece} did not verify")
             return
         if not self._store.holds(piece):  # a sync failed before we were back
             self.perform(self.download.unstored(link.id, piece, now), now)
@@ -348,6 +353,13 @@ class Intake:
         if self._unsaved_bytes >= CHECKPOINT_BYTES or buggify(Point.EARLY_SAVE):
             self._due.set()
         self.perform(self.download.verified(link.id, piece, now), now)
+
+    def _expel_absent(self, liar: Link, reason: str) -> None:
+        """Its sender was gone before a bad piece was looked at. It may be back by now."""
+        for link in list(self._links.values()):
+            if link.node == liar.node:
+                link.close(ByeCode.CORRUPT, reason)
+        self._expelled(liar, reason)
 
     def statistics(self) -> IntakeStatistics:
         """As it stands now."""

@@ -28,7 +28,7 @@ from peer.limits import (
     RESCUE_S,
 )
 from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
-from peer.swarm.endgame import Endgame, expected_end
+from peer.swarm.endgame import Endgame, Outlook, expected_end
 from peer.swarm.hints import Hints
 from peer.swarm.interest import Interest
 from peer.swarm.picker import Picker
@@ -64,14 +64,15 @@ class Download:
         self._pieces = Pieces(have.copy(), needed, self._picker)
         self._hints = Hints(self._picker)
         self._interest = Interest(self._picker, self._hints)
-        self._endgame = Endgame(self._length(PieceIndex(0)) if len(have) else 0)
+        piece_bytes = self._length(PieceIndex(0)) if len(have) else 0
+        self._endgame = Endgame(piece_bytes)
         self._suppliers: dict[LinkId, Supplier] = {}
+        self._outlook = Outlook(self._suppliers, piece_bytes)
         self._hungry: dict[LinkId, None] = {}  # a set, in order of entry
         self._asks = 0
         self._newcomer_asks = max(0, RANDOM_FIRST_PIECES - have.count)
         """So many first asks are for any piece, not the rarest."""
         self._received = Received()
-        self._outlook = (-1.0, 0, 0.0, 0)  # of `_late_piece`: time, asks, guess, doubled requests
         self._tick_at = 0.0
         self._held_back = False
 
@@ -86,6 +87,14 @@ class Download:
         self._picker.join(link)
         self._suppliers[link] = Supplier(link, window, now)
         return []
+
+    def widened(self, link: LinkId, now: float) -> list[Command]:
+        """The link accepts one request more at once than it did."""
+        out: list[Command] = []
+        supplier = self._supplier(link)
+        supplier.window += 1
+        self._fill(supplier, now, out)
+        return out
 
     def left(self, link: LinkId, now: float) -> list[Command]:
         """The link is gone: whatever was asked of it goes back."""
@@ -159,7 +168,7 @@ class Download:
         if begins and asked.live:
             flight = self._pieces.flights[piece]
             if len(flight) > 1:
-                guess = self._guess()
+                guess = self._outlook.guess()
                 for loser in self._endgame.losers(flight, now, guess):
                     if loser.received and expected_end(loser, now, guess) >= RESCUE_S:
                         loser.supplier.laggard = True
@@ -402,11 +411,7 @@ class Download:
         flights = self._pieces.flights
         if not flights or not self._endgame.may_help(supplier):
             return None
-        if self._outlook[:2] != (now, self._asks):  # a tick asks the same for every link that is idle
-            # Withdrawn ones too may still be answered; none is where none ever was.
-            due = sum([len(s.asks) for s in self._suppliers.values() if s.rate and not s.silent])
-            self._outlook = now, self._asks, self._guess(), max(0, due - len(flights))
-        _, _, guess, doubled = self._outlook
+        guess, doubled = self._outlook.at(now, self._asks, len(flights))
         total = self._received.total
         return self._endgame.late_piece(
             supplier, self._picker, flights.values(), now, guess=guess, doubled=doubled, received_bytes=total
@@ -416,11 +421,6 @@ class Download:
         """Somebody is hungry: look again soon, if what is missing is all in flight."""
         if not self._picker.open_count:
             self._tick_at = min(self._tick_at, now + ENDGAME_TICK_S)
-
-    def _guess(self) -> float:
-        """The rate of a link that has shown none: the others' average, or else a piece a second."""
-        rates = [s.rate for s in self._suppliers.values() if s.rate]
-        return sum(rates) / len(rates) if rates else float(self._length(PieceIndex(0)))
 
     def _feed(self, piece: PieceIndex, now: float, out: list[Command]) -> None:
         """A piece has opened: perhaps a hungry link takes it."""

@@ -25,11 +25,11 @@ side to see which comes first; keeping the last pieces back until a link is idle
 without a bound while they prove cheap (measured: no sooner in whole nodes).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from math import inf
 
-from peer.ids import PieceIndex
+from peer.ids import LinkId, PieceIndex
 from peer.limits import (
     ENDGAME_ASKS_MAX,
     ENDGAME_BEGUN_S,
@@ -74,6 +74,29 @@ def expected_end(asked: Asked, now: float, guess: float) -> float:
     # fast the link was when it was asked, its own bytes take their time at the rate of now.
     own = supplier.seconds_for(asked.remaining, now, inf)
     return max(due - now, now - due, own)
+
+
+class Outlook:
+    """What all links together say of any one: worked out once where a tick asks for each that is idle."""
+
+    def __init__(self, suppliers: Mapping[LinkId, Supplier], piece_bytes: int) -> None:
+        self._suppliers = suppliers
+        self._piece_bytes = piece_bytes
+        self._seen_at = (-1.0, 0)
+        self._seen = (0.0, 0)
+
+    def guess(self) -> float:
+        """The rate of a link that has shown none: the others' average, or else a piece a second."""
+        rates = [s.rate for s in self._suppliers.values() if s.rate]
+        return sum(rates) / len(rates) if rates else float(self._piece_bytes)
+
+    def at(self, now: float, asks: int, in_flight: int) -> tuple[float, int]:
+        """The guess, and the requests beyond the first for a piece. asks: how many were ever made."""
+        if self._seen_at != (now, asks):
+            # Withdrawn ones too may still be answered; none is where none ever was.
+            due = sum([len(s.asks) for s in self._suppliers.values() if s.rate and not s.silent])
+            self._seen_at, self._seen = (now, asks), (self.guess(), max(0, due - in_flight))
+        return self._seen
 
 
 class Endgame:

@@ -55,7 +55,8 @@ class Dial:
 class Known:
     """One address. lot: random, so that equals are dialled in an order of our own.
 
-    proven: it answered once, as a peer of this share. failures: since it last did well.
+    proven: it answered once, as a peer of this share. failures: since it last did well. vouched: who is there
+    was said by the user, a link or the local network.
     """
 
     address: Address
@@ -66,6 +67,7 @@ class Known:
     failures: int = 0
     not_before: float = 0.0
     proven: bool = False
+    vouched: bool = False
 
     @property
     def is_hearsay(self) -> bool:
@@ -118,12 +120,14 @@ class KnownAddresses:
                 known.failures = DIAL_FAILURES_MAX - 1  # one more chance, when its rest is over
             known.node = _expected(known, source, node, informant)
             known.source = min(known.source, source)
+            known.vouched = known.vouched or _vouches(source, known.node, node)
             return True
         if source in HEARSAY and self._told[informant] >= KNOWN_PER_INFORMANT_MAX:
             return False
         if len(self._table) >= KNOWN_PEERS_MAX and not self._make_room(source):
             return False
-        self._table[address] = Known(address, source, informant, self._rng.random(), node)
+        lot, vouched = self._rng.random(), _vouches(source, node, node)
+        self._table[address] = Known(address, source, informant, lot, node, vouched=vouched)
         self._told[informant] += 1
         return True
 
@@ -165,9 +169,10 @@ class KnownAddresses:
             if known.node is not None:
                 nodes.add(known.node)
             self._dialling[known.address] = known
-            # An id on hearsay that a dial did not meet with is not insisted on: whoever told it first could
-            # else keep us from an honest peer for ever.
-            dials.append(Dial(known.address, None if known.is_hearsay and known.failures else known.node))
+            # An id that nobody vouched for and that a dial did not meet with is not insisted on: whoever told
+            # it first could else keep us from an honest peer for ever, and so could the peer itself, if it
+            # comes back with another identity.
+            dials.append(Dial(known.address, known.node if known.vouched or not known.failures else None))
         return dials
 
     def deadline(self, now: float, linked: Linked) -> float | None:
@@ -266,6 +271,11 @@ class KnownAddresses:
 
     def _jittered(self, seconds: float) -> float:
         return seconds * (1 + BACKOFF_JITTER_SHARE * self._rng.random())
+
+
+def _vouches(source: Source, expected: NodeId | None, node: NodeId | None) -> bool:
+    """Whether this source's word is the one that counts, for as long as the address is known."""
+    return source not in HEARSAY and node is not None and node == expected
 
 
 def _expected(known: Known, source: Source, node: NodeId | None, informant: str) -> NodeId | None:

@@ -67,6 +67,13 @@ def test_a_piece_that_the_link_lacks_after_all_is_not_asked_there_again() -> Non
     assert Ask(LinkId(1), PieceIndex(0)) in bench.do("have_pieces", LinkId(1), (PieceIndex(0),))
 
 
+def test_a_link_that_accepts_one_more_is_asked_for_one_more() -> None:
+    bench = Bench("xxxx", window=1)
+    assert len(bench.asked(1)) == 1
+    assert [type(command) for command in bench.do("widened", LinkId(1))] == [Ask]
+    assert bench.do("widened", LinkId(1)) == [], "nothing is known of it yet"
+
+
 def test_strangers_are_a_bug_of_ours() -> None:
     bench = Bench("x")
     with pytest.raises(LocalProtocolError):

@@ -128,6 +128,13 @@ class Machine(RuleBasedStateMachine):
         self.do(self.download.joined(link, window, self.now))
 
     @precondition(lambda self: self.links)
+    @rule()
+    def widen(self) -> None:
+        link, remote = self.pick()
+        remote.window += 1
+        self.do(self.download.widened(link, self.now))
+
+    @precondition(lambda self: self.links)
     @rule(share=st.sampled_from([0.0, 0.5, 1.0]))
     def bitfield(self, share: float) -> None:
         link, _ = self.pick()

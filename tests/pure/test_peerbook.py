@@ -98,6 +98,29 @@ def test_an_id_on_hearsay_that_was_not_met_is_not_insisted_on() -> None:
     assert expected(pages, BACKOFF_MAX_S) == [None]
 
 
+@pytest.mark.parametrize("source", list(Source))
+def test_whom_we_met_where_nobody_said_who_is_there_is_not_insisted_on(source: Source) -> None:
+    """A seed at the address that the user had named came back with another identity, and was turned away at
+    every dial."""
+    pages = book()
+    pages.add(at(1), source, 0.0, informant=TRACKER)
+    assert expected(pages) == [None]
+    reach(pages, 1, 1)
+    pages.disconnected(LinkId(1), 100.0, clean=True)
+    assert expected(pages, 200.0) == [node(1)]
+    pages.failed(at(1), 200.0)
+    assert expected(pages, 200.0 + BACKOFF_MAX_S) == [None]
+
+
+@pytest.mark.parametrize("source", [Source.OPTION, Source.LINK])
+def test_whom_the_user_or_a_link_names_by_id_is_insisted_on(source: Source) -> None:
+    pages = book()
+    pages.add(at(1), source, 0.0, node=node(1))
+    for attempt in range(5):
+        assert expected(pages, attempt * BACKOFF_MAX_S) == [node(1)]
+        pages.failed(at(1), attempt * BACKOFF_MAX_S)
+
+
 @pytest.mark.parametrize(
     ("source", "longest"),
     [

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from peer.bitfield import Bitfield
 from peer.errors import ByeCode, RejectCode
 from peer.greeting import Greeted
-from peer.ids import Address, KnownPeer, PieceIndex, RequestId
+from peer.ids import Address, KnownPeer, NodeId, PieceIndex, RequestId
 from peer.limits import (
     BACKOFF_NAMED_MAX_S,
     DUPLICATE_GRACE_S,
@@ -225,3 +225,23 @@ async def test_a_named_peer_that_says_it_is_full_after_its_hello_is_soon_asked_a
         gaps = [later - earlier for earlier, later in pairwise(visits)]
         assert len(gaps) == 2
         assert min(gaps) >= BACKOFF_NAMED_MAX_S
+
+
+async def test_a_named_seed_that_comes_back_with_another_identity_is_welcome(
+    autojump_clock: MockClock,
+) -> None:
+    """The user had named its address alone; whom we met there first was insisted on for ever."""
+    async with open_world(9) as world:
+        origin = await world.add_peer("origin", up=mbit(1))
+        link = await origin.share("file", {(): DATA})
+        getter = await world.add_peer("getter")
+        fetch = getter.fetch(link, peers=[origin.address])
+        await trio.sleep(1)
+        assert linked(fetch, origin)
+        await origin.crash()
+        origin.node_id = NodeId(b"another".ljust(32))
+        await origin.restart()
+        await origin.seed("file")
+        with trio.fail_after(60):
+            await fetch.wait()
+        assert fetch.read() == DATA

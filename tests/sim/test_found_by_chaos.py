@@ -215,6 +215,36 @@ async def test_a_peer_whose_one_place_the_manifest_took_is_asked_later(autojump_
         assert found.read() == DATA
 
 
+async def test_a_place_that_the_manifest_took_is_used_when_it_is_free_again(
+    autojump_clock: MockClock,
+) -> None:
+    """One of two places held the request for the manifest when the link joined: the other remained the only
+    one to be used, for as long as the link was there."""
+    together: list[int] = []
+
+    async def narrow(greeted: Greeted) -> None:
+        session, stream = greeted.session, greeted.stream
+        await hostile.claim_everything(greeted, 10)
+        waiting: list[RequestReceived] = []
+        while count := await stream.receive_into(session.get_buffer()):
+            for event in session.buffer_updated(count):
+                if isinstance(event, RequestReceived) and event.piece is not None:
+                    waiting.append(event)
+                    together.append(len(waiting))
+                elif isinstance(event, CancelReceived):
+                    await trio.sleep(1)
+                    await stream.send_all(session.reject(event.id, RejectCode.CANCELLED))
+
+    async with open_world(4) as world:
+        origin = await world.add_peer("origin", up=1000)
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        host = await hostile.live(world, "narrow", link, narrow, window=2)
+        getter.fetch(link, peers=[Address(host.address, PORT), origin.address])
+        await trio.sleep(5)
+        assert together == [1, 2]
+
+
 async def test_nothing_overtakes_what_a_cut_has_held_back(autojump_clock: MockClock) -> None:
     async with open_network() as network:
         near = network.add_host("near", latency=0.1)

@@ -1,5 +1,6 @@
 """Peers that misbehave cost time at most: the share arrives whole, and the honest are never blamed."""
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -9,20 +10,22 @@ from trio.testing import MockClock
 
 from peer.bitfield import Bitfield
 from peer.buffers import BufferPool
-from peer.errors import ContentError, ExitCode
+from peer.errors import ConnectionLost, ContentError, ExitCode, RejectCode
 from peer.greeting import Greeted
 from peer.holding import Holding
-from peer.ids import Address, KnownPeer, ShareId
+from peer.ids import Address, KnownPeer, PieceIndex, RequestId, ShareId
 from peer.limits import KEEPALIVE_S, MANIFEST_PATIENCE_S, PINGS_OPEN_MAX
 from peer.magnet import MagnetLink
 from peer.manifest import FileEntry, Manifest
 from peer.member import Member
 from peer.member_statistics import member_statistics, why_no_progress
 from peer.sim.network import mbit
+from peer.sim.workers import InlineWorkers
 from peer.sim.world import PORT, SimFetch, World, open_world
 from peer.store.layout import Layout
 from peer.swarm.known import Source
 from peer.wire.messages import Interested
+from peer.workers import Lane
 from tests.sim import hostile
 
 KIB = 1024
@@ -141,6 +144,46 @@ async def test_liars_are_sent_away_after_one_piece_each(autojump_clock: MockCloc
         # What was in flight to us when a liar was found out may still arrive, and is dropped.
         assert statistics.wasted_bytes <= 2 * PIECE * liars
         assert wrong_manifests <= liars
+
+
+@pytest.mark.parametrize("returns", [False, True])
+async def test_a_liar_that_is_gone_before_its_piece_is_looked_at_is_not_let_in_again(
+    returns: bool, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Only links that were still there were held to account: who hung up with its last byte, and came back,
+    could go on so for ever."""
+    looking_s = 10.0 if returns else 0.5  # it may be back before, or after
+
+    async def look_slowly(_: InlineWorkers, lane: Lane, job: Callable[..., object], *args: object) -> object:
+        await trio.sleep(looking_s if lane is Lane.DISK else 0)
+        return job(*args)
+
+    async def hit_and_run(greeted: Greeted) -> None:
+        async def lie(request: RequestId, piece: PieceIndex | None) -> None:
+            if piece is None:
+                await greeted.stream.send_all(greeted.session.reject(request, RejectCode.BUSY))
+                return
+            lies.append(piece)
+            await greeted.stream.send_all(
+                greeted.session.data_header(request, 0, PIECE, PIECE) + bytes(PIECE)
+            )
+            raise ConnectionLost("gone")
+
+        await hostile.claim_everything(greeted, PIECES)
+        await hostile.each_request(greeted, lie)
+
+    lies: list[int] = []
+    async with open_world(2) as world:
+        origin = await world.add_peer("origin", up=mbit(0.01))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file.bin", {(): DATA})
+        host = await hostile.live(world, "hit-and-run", link, hit_and_run)
+        monkeypatch.setattr(InlineWorkers, "run", look_slowly)
+        fetch = getter.fetch(link, peers=[origin.address, Address(host.address, PORT)])
+        await trio.sleep(120)
+        assert 1 <= len(lies) <= (6 if returns else 1)
+        assert any(b"hit-an".hex() in line for line in fetch.member.expelled)
+        assert all(link.node == origin.node_id for link in fetch.member.links.values())
 
 
 async def test_a_manifest_that_does_not_match_the_link_is_fetched_elsewhere(
