@@ -132,7 +132,6 @@ class Member:
         """Take part until cancelled. Raises StorageError, ContentError when the share cannot be had."""
         services = self.services
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
             self.trackers = TrackerClient(
                 services.transport,
                 self._tracker_addresses,
@@ -152,14 +151,15 @@ class Member:
             nursery.start_soon(self.dialler.run)
             nursery.start_soon(services.lan.take_part, self.share, services.port, self._found_nearby)
             nursery.start_soon(self._keep_time)
-            task_status.started()
-            if self._given is None:
-                await self._fetch()
-            self._enter(Phase.SEEDING)
-            self.complete.set()
+            self._nursery = nursery
             try:
+                task_status.started()
+                if self._given is None:
+                    await self._fetch()
+                self._enter(Phase.SEEDING)
+                self.complete.set()
                 await trio.sleep_forever()
-            finally:
+            finally:  # before the nursery closes: whoever brought it one more link would end with an error
                 self._nursery = None
 
     async def goodbye(self) -> None:

@@ -18,6 +18,7 @@ from peer.limits import (
     PROTOCOL_VERSION,
     WINDOW_DEFAULT,
 )
+from peer.member import Member
 from peer.net.transport import Stream
 from peer.sim.network import mbit
 from peer.sim.world import PORT, SimPeer, World, open_world
@@ -193,3 +194,37 @@ async def time_to_fetch(slow: int) -> float:
         if slow:
             assert len(fetch.member.links) > slow / 2, "they were there"
         return trio.current_time() - begun
+
+
+class Ending(trio.abc.Instrument):
+    """Looks after every step whether a greeting that ended now would bring its link to a closed nursery."""
+
+    def __init__(self, peer: SimPeer, member: Member) -> None:
+        self.looks = 0
+        self.closed = 0
+        self._members = peer.node.members
+        self._member = member
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if self._members.get(self._member.share) is self._member:
+            self.looks += 1
+            nursery = self._member._nursery
+            self.closed += nursery is not None and nursery._closed
+
+
+async def test_who_is_greeted_while_a_fetch_ends_ends_nothing_else(autojump_clock: MockClock) -> None:
+    """Between the end of its last task and its own a member that was still fetching took links, for a nursery
+    that took none: the whole node ended."""
+    async with open_world(6) as world:
+        origin = await world.add_peer("origin", up=mbit(1))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        fetch = getter.fetch(link, peers=[origin.address])
+        await trio.sleep(2)
+        ending = Ending(getter, fetch.member)
+        trio.lowlevel.add_instrument(ending)
+        fetch.cancel()
+        await fetch.ended.wait()
+        trio.lowlevel.remove_instrument(ending)
+        assert ending.looks
+        assert not ending.closed
