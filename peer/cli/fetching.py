@@ -118,9 +118,8 @@ class Fetching:
                     await self._seed(member, display)
                 with trio.CancelScope(shield=True):
                     await started.node.goodbye()
-                    await target.close()
                 nursery.cancel_scope.cancel()
-        finally:
+        finally:  # when nobody writes any more: who waits for room on a full disk would find it closed
             with trio.CancelScope(shield=True):
                 await target.close()
         if complete:

@@ -135,22 +135,24 @@ class _Conversation:
         async def report(body: Body) -> None:
             await self._send(encode_answer(Progress(id, body)))
 
-        answer: Done | Failed
+        body: Body = {}
+        failed: Failed | None
         try:
-            answer = Done(id, await self._handler.perform(request, report))
+            body = await self._handler.perform(request, report)
+        except BaseExceptionGroup as group:
+            # Who asked has hung up. What else went wrong on the way out must not end the daemon.
+            cancelled = group.subgroup(trio.Cancelled)
+            if cancelled is not None:
+                raise cancelled from None
+            failed = _failed(id, group)
         except Exception as error:
-            leaf = _leaf(error)
-            if isinstance(leaf, _GONE):
-                return
-            if isinstance(leaf, ManyhandsError):
-                answer = Failed(id, int(leaf.exit_code), str(leaf))
-            else:
-                logger.exception("a command failed in a way that it should not")
-                answer = Failed(id, ExitCode.INTERNAL, f"internal error: {leaf!r} (please report it)")
+            failed = _failed(id, error)
+        else:
+            failed = None
         finally:
             self._pending.discard(id)
         with suppress(*_GONE):
-            await self._send(encode_answer(answer))
+            await self._send(encode_answer(failed or Done(id, body)))
 
     async def _send(self, data: bytes) -> None:
         """Send whole frames. Who does not take them is gone."""
@@ -159,6 +161,15 @@ class _Conversation:
                 await self._stream.send_all(data)
         if scope.cancelled_caught:
             self._scope.cancel()
+
+
+def _failed(id: int, error: BaseException) -> Failed:
+    leaf = _leaf(error)
+    if isinstance(leaf, ManyhandsError):
+        return Failed(id, int(leaf.exit_code), str(leaf))
+    if not isinstance(leaf, _GONE):
+        logger.error("a command failed in a way that it should not", exc_info=error)
+    return Failed(id, ExitCode.INTERNAL, f"internal error: {leaf!r} (please report it)")
 
 
 def _leaf(error: BaseException) -> BaseException:

@@ -11,6 +11,8 @@ from peer.control import protocol
 from peer.control.client import DaemonError
 from peer.control.protocol import Get, List, Share, Status
 from peer.control.server import ControlServer
+from peer.daemon.following import Report
+from peer.errors import StorageError
 from peer.limits import CONTROL_PENDING_MAX
 from peer.sim.world import write_file
 from tests.sim.machines import DATA, machines
@@ -76,3 +78,29 @@ async def test_a_share_with_an_address_that_is_none_is_refused(autojump_clock: M
             assert len((await a.ask(List()))["shares"]) <= 1
         await a.crash()
         assert not (await a.ask(List()))["damaged"]
+
+
+@pytest.mark.parametrize("error", [trio.BrokenResourceError(), StorageError("the source has changed")])
+async def test_who_hangs_up_while_something_fails_does_not_end_the_daemon(
+    error: Exception, autojump_clock: MockClock
+) -> None:
+    """Ctrl-C at `peer share` while the daemon hashed for it ended the daemon."""
+
+    class Failing:
+        def quick(self, request: protocol.Request) -> None:
+            return None
+
+        async def perform(self, request: protocol.Request, report: Report) -> protocol.Body:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise error
+
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ControlServer(Failing()).serve, theirs)
+        await ours.send_all(protocol.encode_request(1, List()))
+        await trio.sleep(1)
+        await ours.aclose()
