@@ -585,6 +585,11 @@ LINK_PROVEN_S: Final = 30.0
 LINKS_SPARE: Final = 20
 """When fewer connections than this are free, those that serve nobody go."""
 
+LINK_NEW_S: Final = 20.0
+"""A link that began, or moved data, so lately is not yet one that serves nobody: its first words, and its
+manifest before them, may have to wait at a full uplink. (Who only wants the place would say that it wants
+more.)"""
+
 LINK_TRIAL_S: Final = 60.0
 """A link on which nothing has moved for so long may have to make room for a peer that was not tried yet: time
 for a busy node to give each of a crowd an optimistic slot."""

@@ -19,6 +19,7 @@ from peer.limits import (
     BANNED_NODES_PER_HOST_MAX,
     BANS_MAX,
     DUPLICATE_GRACE_S,
+    LINK_NEW_S,
     LINK_PROVEN_S,
     LINK_TRIAL_S,
     LINKS_DIALLED_MAX,
@@ -278,19 +279,28 @@ class PeerBook:
     def surplus(self, views: Sequence[LinkView], now: float) -> list[LinkId]:
         """Links to close with ``Bye(USELESS)``.
 
-        Two complete peers, always. When places are short, whoever neither needs us nor has what we need. And
+        Two complete peers, always. When places are short, whoever neither needs us nor has what we need, and
+        had the time to say so (who has no manifest yet cannot know, and is busy while it comes). And
         when all links that we may dial are taken while others could be tried: every TURNOVER_S the few on
         which nothing has moved for longest (LINK_TRIAL_S at least), whatever they claim to hold: sixty peers
         that promise everything and give nothing would else keep us from those that give.
         """
         useless = [view.link for view in views if view.both_complete]
         short = LINKS_SPARE - (self._links_max - len(self._links) + len(useless))
-        idle = [v.link for v in views if not (v.we_need or v.it_needs or v.both_complete)]
+        idle = [
+            v.link for v in views if not (v.we_need or v.it_needs or v.both_complete or self._is_new(v, now))
+        ]
         idle.sort(key=lambda link: self._links[link].since if link in self._links else 0.0)
         surplus = useless + idle[: max(0, short)]
         if not surplus and now >= self._turnover_at and len(self._links) >= self._links_dialled_max:
             surplus = self._stale(views, now)
         return surplus
+
+    def _is_new(self, view: LinkView, now: float) -> bool:
+        """Whether the link has just begun, or something has just moved on it."""
+        link = self._links.get(view.link)
+        since = -inf if link is None else link.since
+        return now - since < LINK_NEW_S or 0 <= now - view.moved_at < LINK_NEW_S
 
     def _stale(self, views: Sequence[LinkView], now: float) -> list[LinkId]:
         """The links that make room for others, if there are others."""

@@ -14,6 +14,7 @@ from peer.limits import (
     BACKOFF_NAMED_MAX_S,
     BANNED_NODES_PER_HOST_MAX,
     DUPLICATE_GRACE_S,
+    LINK_NEW_S,
     LINK_TRIAL_S,
     LINKS_PER_HOST_MAX,
     TURNOVER_S,
@@ -197,6 +198,15 @@ def test_who_serves_nobody_goes_only_when_places_are_short() -> None:
     assert pages.surplus(views, 100.0) == [LinkId(0), LinkId(1)]  # 18 places are free, 20 should be
     assert pages.surplus(views[2:], 100.0) == [LinkId(2), LinkId(3)]
     assert book().surplus(views, 100.0) == []
+
+
+def test_who_has_just_come_or_is_sent_a_manifest_is_not_yet_useless() -> None:
+    pages = book(links_max=30)
+    for link in range(12):
+        arrive(pages, link, link + 1, now=100.0 if link == 0 else 0.0)
+    views = [LinkView(LinkId(link), False, False, moved_at=99.0 if link == 1 else 0.0) for link in range(12)]
+    assert pages.surplus(views, 100.0 + LINK_NEW_S / 2) == [LinkId(2), LinkId(3)]
+    assert pages.surplus(views[:2], 100.0 + 2 * LINK_NEW_S) == [LinkId(1), LinkId(0)]
 
 
 def stale_views(count: int, moved_at: dict[int, float]) -> list[LinkView]:

@@ -16,8 +16,10 @@ from peer.limits import (
     BACKOFF_NAMED_MAX_S,
     DUPLICATE_GRACE_S,
     HALF_OPEN_MAX,
+    LINK_NEW_S,
     LINK_TRIAL_S,
     LINKS_DIALLED_MAX,
+    LINKS_SPARE,
     TURNOVER_S,
 )
 from peer.member_statistics import member_statistics
@@ -245,3 +247,22 @@ async def test_a_named_seed_that_comes_back_with_another_identity_is_welcome(
         with trio.fail_after(60):
             await fetch.wait()
         assert fetch.read() == DATA
+
+
+async def test_who_comes_late_to_a_crowded_seed_gets_one_of_the_spare_places(
+    autojump_clock: MockClock,
+) -> None:
+    """It was sent away as useless before its first word could be there, and stayed away for five minutes."""
+    async with open_world(10) as world:
+        origin = await world.add_peer("origin", up=mbit(0.2))
+        origin.node.services.links_max = LINKS_SPARE + 10
+        link = await origin.share("file", {(): DATA})
+        getters = [await world.add_peer(f"getter{number}", up=mbit(0.05)) for number in range(14)]
+        for getter in getters:
+            getter.fetch(link, peers=[origin.address])
+        late = await world.add_peer("late", latency=0.3)
+        await trio.sleep(10)
+        fetch = late.fetch(link, peers=[origin.address])
+        await trio.sleep(2 * LINK_NEW_S)
+        assert len(origin.node.members[link.share].links) == 15
+        assert linked(fetch, origin)
