@@ -63,8 +63,10 @@ class CallWatch:
         with self._lock:
             self._streams += 1
             if self._thread is None:
-                self._thread = Thread(target=self._watch, name="calls of OpenSSL", daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._watch, name="calls of OpenSSL", daemon=True)
+                with suppress(RuntimeError):  # no thread to be had: the next socket tries again
+                    thread.start()
+                    self._thread = thread
 
     def close(self, sock: socket.socket) -> None:
         """Close a socket, but never while its descriptor is being replaced: it could be another's by then."""

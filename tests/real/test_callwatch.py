@@ -6,6 +6,7 @@ import errno
 import itertools
 import socket
 import ssl
+import threading
 from contextlib import suppress
 
 import pytest
@@ -101,6 +102,26 @@ def test_the_thread_is_there_while_sockets_are() -> None:
     watch.close(two)
     thread.join()
     assert watch._thread is None
+
+
+def test_where_no_thread_can_be_had_the_next_socket_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was an error that nobody caught, and the watch never ran again."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    watch = CallWatch()
+    one, two = socket.socketpair()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        watch.opened()
+    watch.opened()
+    thread = watch._thread
+    assert thread is not None
+    assert thread.is_alive()
+    watch.close(one)
+    watch.close(two)
+    thread.join()
 
 
 def fed() -> CallWatch:
