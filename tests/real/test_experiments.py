@@ -31,7 +31,7 @@ def test_every_command_parses(words: list[str]) -> None:
     program, name, *arguments = words
     assert program == "lab"
     assert name in COMMANDS
-    with click.Context(lab) as context:
+    with click.Context(lab, **lab.context_settings) as context:
         command = lab.get_command(context, name)
         assert command is not None
         with command.make_context(name, arguments, parent=context):
