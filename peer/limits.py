@@ -763,7 +763,8 @@ TRACKER_DESCRIPTORS_RESERVED: Final = 32
 """Of the process's descriptors, kept from connections: listeners, the event loop, the next accept."""
 
 TRACKER_REQUEST_S: Final = 10.0
-"""From a connection (or its last answer) to a whole announce: who is slow or silent loses the slot."""
+"""From a connection (or its last answer) to a whole announce, the wait for its network's turn included: who
+is slow or silent loses the slot."""
 
 TRACKER_HANDSHAKE_S: Final = 10.0
 """For the transport's handshake on an accepted connection, the wait for its network's turn included."""

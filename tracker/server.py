@@ -278,10 +278,10 @@ class TrackerServer:
         channel = MessageChannel(ready)
         try:
             for _ in range(limits.TRACKER_EXCHANGES_MAX):
-                message = await visitor.turn(limits.TRACKER_REQUEST_S, channel.receive)
+                message = await visitor.turn(limits.TRACKER_REQUEST_S, self._listen, visitor, channel)
                 if message is None:
                     break
-                answer = await self._answer(message, ready, visitor)
+                answer = await self._answer(message, ready, visitor.network)
                 with trio.fail_after(limits.TRACKER_ANSWER_S):
                     await channel.send(answer)
                 self._counts.answered += 1
@@ -299,11 +299,15 @@ class TrackerServer:
             await self._handshakes.go_through(visitor.network)
         return await self._transport.accept(stream)
 
-    async def _answer(
-        self, message: Message, stream: Stream, visitor: _Visitor
-    ) -> Announced | Published | Found:
+    async def _listen(self, visitor: _Visitor, channel: MessageChannel) -> Message:
+        """The next message, when it is its turn in its network. Who waits makes room in a full house, as who
+        says nothing does: a few networks could else fill it for good."""
+        message = await channel.receive()
         if isinstance(message, Announce | Publish) and not visitor.local:
             await self._reports.go_through(visitor.network)
+        return message
+
+    async def _answer(self, message: Message, stream: Stream, network: str) -> Announced | Published | Found:
         match message:
             case Announce():
                 self._check_sender(stream, message.node, "an announce")
@@ -312,7 +316,7 @@ class TrackerServer:
             case Publish():
                 return self._publish(message, stream)
             case Search():
-                return await self._search(message, visitor.network)
+                return await self._search(message, network)
         raise RemoteProtocolError("a tracker answers announces, publications and searches only")
 
     async def _search(self, message: Search, network: str) -> Found:

@@ -299,6 +299,26 @@ async def test_who_waits_for_a_handshake_makes_room_in_a_full_house(autojump_clo
         assert await waiting[0].receive_some() == b""
 
 
+async def test_who_waits_for_an_answer_makes_room_in_a_full_house(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few networks that announce without end could else fill the house for good."""
+    monkeypatch.setattr(limits, "TRACKER_REPORTS_PER_NETWORK_BURST", 1)
+    async with running(bounds=ServerLimits(connections=20, connections_per_address=20)) as house:
+        crowd = [await house.network.transport("10.9.9.9").channel(TRACKER) for _ in range(20)]
+        for channel in crowd:
+            await channel.send(announce())
+        await wait_all_tasks_blocked()
+        for channel in crowd[:1]:  # it was answered, and asks again
+            await channel.receive()
+            await channel.send(announce())
+        await wait_all_tasks_blocked()
+        for number in range(3):
+            await house.ask(number)
+        assert trio.current_time() == 0
+        assert (await house.counts()).displaced == 1, "the place that each of them had"
+
+
 async def test_a_stop_does_not_wait_for_who_waits_for_a_handshake(autojump_clock: MockClock) -> None:
     house = House()
     await house.server.listen(None, TRACKER.port)
