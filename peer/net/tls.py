@@ -10,9 +10,9 @@ What must be known of OpenSSL here:
 * A receive returns at most one record (16 KiB): `receive_into` repeats it while there is room and data.
 * In TLS 1.3 the client's handshake is done before the server has looked at its certificate. A refusal shows
   at the client's first read. A dialled stream is up only when the other side's hello has been read.
-* A read may want to write (a key update), while the writer waits for the same descriptor: `_wait_writable`.
+* A read may want to write (a key update), while the writer waits for the same descriptor: `sharedwait.py`.
   And a write may want to read, which the reader waits for: whoever sends half a message of TLS in a record of
-  its own has every call first look for the other half: `_share_readable`.
+  its own has every call first look for the other half.
 * Calls of the reader and of the writer never overlap: one thread, and no await within a call.
 * A read does not come back while messages of TLS itself keep arriving: `callwatch.py` ends it.
 """
@@ -34,6 +34,7 @@ from peer.net.callwatch import CallWatch
 from peer.net.cork import corked
 from peer.net.recordgate import RecordGate
 from peer.net.sendqueue import SendQueue
+from peer.net.sharedwait import SharedWait
 from peer.net.swarmca import SwarmAuthority
 from peer.net.tcp import RECEIVE_SOME_BYTES, TcpStream, TcpTransport
 from peer.net.tlscontext import ALPN, context_for, peer_of
@@ -74,10 +75,8 @@ class TlsStream(Stream):
         self._turn = Turn()
         self._sending = Exclusive("another task is sending on this connection")
         self._receiving = Exclusive("another task is receiving on this connection")
-        self._writable = trio.lowlevel.ParkingLot()
-        self._someone_waits_writable = False
-        self._readable = trio.lowlevel.ParkingLot()
-        self._someone_waits_readable = False
+        self._readable = SharedWait(trio.lowlevel.wait_readable, sock)
+        self._writable = SharedWait(trio.lowlevel.wait_writable, sock)
         self._closed = False
         self._eof_sent = False
         self._torn = False
@@ -137,40 +136,17 @@ class TlsStream(Stream):
         return "feeds TLS without end and says nothing"
 
     def _wait_for_more(self, call: object) -> Callable[[], Awaitable[None]]:
-        return self._share_readable if call == self._socket.send else self._wait_readable
+        return self._readable if call == self._socket.send else self._wait_readable
 
     async def _wait_readable(self) -> None:
         with self._receiving:
-            await self._share_readable()
+            await self._readable()
         self._gate.waited()
 
-    async def _share_readable(self) -> None:
-        """As trio's, but for two: a writer that must read may wait beside the reader."""
-        if self._someone_waits_readable:
-            await self._readable.park()
-            if self._closed:
-                raise trio.ClosedResourceError("this connection was closed here")
-            return
-        self._someone_waits_readable = True
-        try:
-            await trio.lowlevel.wait_readable(self._socket)
-        finally:
-            self._someone_waits_readable = False
-            self._readable.unpark_all()
-
     async def _wait_writable(self) -> None:
-        """As trio's, but for two: a reader that must answer a key update may wait beside the writer."""
-        if self._someone_waits_writable:
-            await self._writable.park()
-            if self._closed:
-                raise trio.ClosedResourceError("this connection was closed here")
-            return
-        self._someone_waits_writable = True
-        try:
-            await trio.lowlevel.wait_writable(self._socket)
-        finally:
-            self._someone_waits_writable = False
-            self._writable.unpark_all()  # also when cancelled: they see for themselves
+        await self._writable()
+        if self._closed:  # while it slept beside another
+            raise trio.ClosedResourceError("this connection was closed here")
 
     # --- receiving
 
@@ -350,8 +326,8 @@ class TlsStream(Stream):
             self._closed = True
             trio.lowlevel.notify_closing(self._socket)
             self._watch.close(self._socket)
-            self._writable.unpark_all()
-            self._readable.unpark_all()
+            self._readable.closed()
+            self._writable.closed()
 
 
 class TlsTransport:
