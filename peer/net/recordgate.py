@@ -17,6 +17,7 @@ import fcntl
 import socket
 import sys
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 
 HEADER_BYTES = 5
@@ -67,11 +68,13 @@ class RecordGate:
         self._waits += 1
         self._woken = True
 
-    def took(self, pending: int) -> None:
-        """OpenSSL has given bytes; ``pending`` more of the same record are with it."""
+    def took(self, pending: Callable[[], int]) -> None:
+        """OpenSSL has given bytes; ``pending()`` more of the same record are with it."""
         self._holds_part = False
-        self._pending = pending
-        if pending:
+        if not (self.slow or self._waits):
+            return  # an open gate needs to know only how a record came that was waited for
+        self._pending = pending()
+        if self._pending:
             return
         if self._waits >= SLOW_WAITS:
             self.slow = True
