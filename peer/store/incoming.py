@@ -292,26 +292,36 @@ class IncomingStore:
         """Of these files, all fetched, the ones whose hash as a whole is not the manifest's.
 
         Their pieces are right, so the manifest contradicts itself: made wrongly, or to deceive whoever trusts
-        its file hashes (`b3sum`). A file that is one whole piece needs no look: its two hashes were compared
-        when the manifest was read. Raises StorageError; also where the pieces are right no longer, because
-        somebody changed the file after they were written: no fault of the manifest's.
+        its file hashes (`b3sum`). A file that is one whole piece has two hashes that were compared when the
+        manifest was read. What was hashed while it came is not read again, unless its state tells that
+        somebody else has written to it since. Raises StorageError; also where the pieces are right no longer,
+        because somebody changed the file after they were written: no fault of the manifest's.
         """
         wrong = []
         for file in files:
-            pieces = self.layout.pieces_of(file)
-            if len(pieces) == 1 and len(self.layout.files_of(PieceIndex(pieces[0]))) == 1:
-                continue
             expected = self._manifest.files[file].digest
-            if self._wholes.digest(file) != expected and self._places.digest(file) not in (None, expected):
-                bad = [piece for piece in pieces if not self.check(PieceIndex(piece))]
-                if bad:
-                    shown = printable(self._places.folder.describe(self._places.partial_path(file)))
-                    raise StorageError(
-                        f"{shown} was changed by another program, or its disk fails: run the same command"
-                        " again"
-                    )
-                wrong.append(file)
+            if self._places.of(file) is not Place.PARTIAL:
+                continue
+            if self._places.is_untouched(file) and (
+                self._is_one_piece(file) or self._wholes.digest(file) == expected
+            ):
+                continue
+            if self._places.digest(file) == expected:
+                continue
+            self._places.forget((file,))  # another file may have its name by now, and that one would land
+            pieces = self.layout.pieces_of(file)
+            bad = [piece for piece in pieces if not self.check(PieceIndex(piece))]
+            if bad:
+                shown = printable(self._places.folder.describe(self._places.partial_path(file)))
+                raise StorageError(
+                    f"{shown} was changed by another program, or its disk fails: run the same command again"
+                )
+            wrong.append(file)
         return wrong
+
+    def _is_one_piece(self, file: FileIndex) -> bool:
+        pieces = self.layout.pieces_of(file)
+        return len(pieces) == 1 and len(self.layout.files_of(PieceIndex(pieces[0]))) == 1
 
     # --- the end
 

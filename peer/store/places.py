@@ -43,6 +43,10 @@ class Places:
         self.target = SourceFiles(folder, layout)
         self._places = bytearray(len(manifest.files))
         self._files = OpenFiles()
+        self._own: dict[FileIndex, FileState] = {}
+        """Of large files written to in this run: as our last write left them."""
+        self._edited: set[FileIndex] = set()
+        """Of these, the ones that somebody else changed between two writes of ours."""
         self._fresh: set[PathParts] = set()
         self._durable_folders: set[PathParts] = set()
         self._lock = Lock()
@@ -76,6 +80,7 @@ class Places:
         for file, state in files.items():
             self.target.know(file, self.target_path(file), state)
             self._places[file] = Place.TARGET
+            self._own.pop(file, None)
             self._files.drop(file)
 
     def partial_states(self, files: Iterable[FileIndex]) -> dict[FileIndex, FileState]:
@@ -101,13 +106,18 @@ class Places:
     # --- writing
 
     def write(self, part: Segment, data: memoryview) -> None:
-        """Write a segment, unless its file is good at the target. Raises StorageError."""
+        """Write a segment, unless its file is good at the target; one thread at a time. StorageError."""
         if self._places[part.file] == Place.TARGET:
             return
         path = self.partial_path(part.file)
         try:
             if self.layout.sizes[part.file] >= self.layout.piece_bytes:
-                self._large(part.file, path).write(data, part.offset)
+                file = self._large(part.file, path)
+                now = file.state()
+                if self._own.get(part.file, now) != now:
+                    self._edited.add(part.file)
+                file.write(data, part.offset)
+                self._own[part.file] = file.state()
             else:
                 file = self._files.opening(lambda: self._open_to_write(part.file, path))
                 file.write(data, part.offset)
@@ -254,6 +264,16 @@ class Places:
                 file = self._files.opening(lambda: self.folder.open(path, write=True))
             self._files.put(number, file)
         return file
+
+    def is_untouched(self, file: FileIndex) -> bool:
+        """Whether a large file in NAME.part is as our writes in this run left it, as far as its state tells.
+        Raises StorageError."""
+        own = self._own.get(file)
+        if own is None or file in self._edited:
+            return False
+        path = self.partial_path(file)
+        with trouble(self.folder.describe(path)):
+            return self.folder.state(path) == own
 
     def digest(self, file: FileIndex) -> bytes | None:
         """The hash of a whole file in NAME.part, read now; None if it is not there. What somebody appended is

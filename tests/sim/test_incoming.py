@@ -5,7 +5,7 @@ import pytest
 from peer.errors import LocalProtocolError, StorageError, StorageFullError
 from peer.ids import PieceIndex
 from peer.limits import KIB, MIB
-from peer.sim.disk import SimDisk
+from peer.sim.disk import Operation, SimDisk
 from peer.sim.files import SimFolder
 from peer.store.filesystem import PathParts
 from peer.store.incoming import open_incoming
@@ -202,6 +202,40 @@ def test_bytes_changed_while_they_came_are_not_the_sharers_fault(folder: SimFold
         store.wrong_files([a])
     assert set(store.take_lost()) == {1}, "it is fetched again, and nothing else"
     assert store.holds(last)
+    finish(store, SHARE)
+    assert tree(folder) == expected_tree(SHARE)
+
+
+@pytest.mark.parametrize("path", [("a",), ("f",)], ids=["four pieces", "one piece"])
+@pytest.mark.parametrize("how", ["between", "after", "replaced"])
+def test_a_change_to_what_came_in_order_is_not_missed(folder: SimFolder, path: PathParts, how: str) -> None:
+    """What came in order was hashed from memory, and what lay on the disk was put in its place unread."""
+    store = begin(folder)
+    file, data = SHARE.file(*path), (PART, "data", *path)
+    pieces = SHARE.layout.pieces_of(file)
+    fetch(store, SHARE, pieces[: max(1, len(pieces) - 1)] if how == "between" else pieces)
+    if how == "replaced":  # as many an editor does it
+        folder.remove(data)
+        folder.create(data, executable=path in SHARE.executable).write(bytes(len(SHARE.files[path])), 0)
+    else:
+        folder.open(data, write=True).write(b"!", 10)
+    fetch(store, SHARE)
+    with pytest.raises(StorageError, match=r"was changed by another program.*same command again"):
+        store.wrong_files(store.wanted_files)
+    assert pieces.start in store.take_lost()
+    finish(store, SHARE)
+    assert tree(folder) == expected_tree(SHARE)
+
+
+def test_what_came_in_order_and_nobody_touched_is_not_read_again(disk: SimDisk, folder: SimFolder) -> None:
+    store = begin(folder)
+    fetch(store, SHARE)
+    before = len(disk.log)
+    assert store.wrong_files([SHARE.file("a"), SHARE.file("f")]) == []
+    assert {done.operation for done in disk.log[before:]} <= {Operation.LOOK}
+    node = folder._file((PART, "data", "a"))
+    node.ctime_ns += 1  # its owner was changed, say
+    assert store.wrong_files([SHARE.file("a")]) == []
     finish(store, SHARE)
     assert tree(folder) == expected_tree(SHARE)
 
