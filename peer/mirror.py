@@ -42,6 +42,9 @@ LOOK_EVERY_S = 1.0
 SIZES_MAX = 8
 """Sizes of one share that are remembered: all but one are lies."""
 
+TOLD_MAX = 10_000
+"""Listings that are remembered as left out, so that each is said once: 2 MiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -138,6 +141,8 @@ class Mirror:
         self._places = trio.CapacityLimiter(limits.MIRROR_FETCHES_MAX)
         self._disk = trio.Lock()
         self._said_full = False
+        self._told: dict[bytes, None] = {}
+        """Signatures of listings that were left out and said to be, the latest last."""
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
@@ -223,7 +228,7 @@ class Mirror:
                 try:
                     new.append(self._ledger.place(entry, there))
                 except ValueError as error:
-                    self._say(str(error))
+                    self._say_once(entry, str(error))
             elif verdict is Verdict.KEPT:
                 self._ledger.renewed(entry)
                 self._hear_of_size(entry)
@@ -231,11 +236,11 @@ class Mirror:
                 if kept is not None and entry.share not in self._keepers:
                     new.append(kept)  # the ledger could not be saved when it was new
             elif verdict is Verdict.OLD:
-                self._say(f"{shortened(entry.name)}: left out, {verdict.value} ({entry.node.hex()})")
+                why = f"left out, {verdict.value} ({entry.node.hex()})"
+                self._say_once(entry, f"{shortened(entry.name)}: {why}")
             elif verdict is Verdict.TOO_LARGE:
-                self._say(
-                    f"{shortened(entry.name)}: left out, {format_bytes(entry.size)} do not fit --max-size"
-                )
+                why = f"left out, {format_bytes(entry.size)} do not fit --max-size"
+                self._say_once(entry, f"{shortened(entry.name)}: {why}")
             elif not self._said_full:
                 self._said_full = True
                 self._say(f"this mirror keeps {limits.MIRROR_SHARES_MAX} shares; others are left out")
@@ -248,6 +253,15 @@ class Mirror:
             )
             self._start(kept)
         return bool(new)
+
+    def _say_once(self, entry: PublishedShare, line: str) -> None:
+        """Say why a listing is left out, however often trackers show it."""
+        if entry.signature in self._told:
+            return
+        self._told[entry.signature] = None
+        if len(self._told) > TOLD_MAX:
+            del self._told[next(iter(self._told))]
+        self._say(line)
 
     def _hear_of_size(self, entry: PublishedShare) -> None:
         keeper = self._keepers.get(entry.share)
