@@ -429,6 +429,8 @@ class IncomingStore:
             if contents is not None and contents.header.share != self._manifest.share_id:
                 contents = None
             self._resume(contents, good)
+            if existed and self._ledger.held.is_empty and self._ledger.doubtful.is_empty:
+                check_strangers(self._places, good)  # NAME.part alone proves nothing: it was never checked
             check_space(self._places, wanted, extra_bytes)
             if not has_manifest:
                 self._partial.write_manifest(self._manifest.encode())

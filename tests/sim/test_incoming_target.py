@@ -132,6 +132,22 @@ def test_a_download_that_has_begun_goes_on_beside_other_things(folder: SimFolder
     assert tree(folder) == {**expected_tree(SHARE), (NAME, "notes"): b"mine"}
 
 
+@pytest.mark.parametrize("left", [(PART,), (PART, "lock"), (PART, "manifest")], ids=lambda path: path[-1])
+def test_a_part_folder_with_nothing_of_the_share_is_no_beginning(folder: SimFolder, left: PathParts) -> None:
+    """Anybody can make one, another share with that name even; and a folder of the user's was added to."""
+    folder.make_folder((PART,))
+    if left[1:]:
+        write(folder, left, SHARE.manifest.encode() if left[-1] == "manifest" else b"")
+    folder.make_folder((NAME,))
+    write(folder, (NAME, "mine"), b"mine")
+    with pytest.raises(StorageError, match="has other things in it and nothing of this share"):
+        resume(folder, SHARE)
+    assert tree(folder)[NAME, "mine"] == b"mine"
+    folder.rename((NAME, "mine"), ("mine",))
+    finish(resume(folder, SHARE), SHARE)
+    assert tree(folder) == {**expected_tree(SHARE), ("mine",): b"mine"}
+
+
 def test_what_appears_at_the_target_meanwhile_is_not_replaced(folder: SimFolder) -> None:
     store = begin(folder)
     fetch(store, SHARE)
