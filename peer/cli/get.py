@@ -169,7 +169,11 @@ def result_line(
     wasted_bytes: int,
     publisher: NodeId | None = None,
 ) -> str:
-    """The JSON object that ends `get --json`: scripts rely on its names."""
+    """The JSON object that ends `get --json`: scripts rely on its names.
+
+    In ASCII, so that it is UTF-8 wherever it goes and whatever bytes are in the path: those that are no text
+    become \\udcXX, of which Python's `os.fsencode` makes them again.
+    """
     return json.dumps(
         {
             "share_id": share.hex(),
@@ -182,5 +186,4 @@ def result_line(
             "wasted_bytes": wasted_bytes,
         }
         | ({} if publisher is None else {"publisher": publisher.hex()}),
-        ensure_ascii=False,
     )

@@ -178,7 +178,7 @@ class _Following:
 def _print_result(body: Body, options: GetOptions, display: Display) -> None:
     fetched, seconds = sum(body["sources"].values()), body["seconds"]
     if options.as_json:
-        click.echo(json.dumps(body, ensure_ascii=False))
+        click.echo(json.dumps(body))
         sys.stdout.flush()
     rate = f" at {format_rate(fetched / seconds)}" if fetched and seconds > 0 else ""
     here = f", {format_bytes(body['resumed_bytes'])} were here" if body["resumed_bytes"] else ""

@@ -117,4 +117,4 @@ def _as_json(
             }
         )
     names = sum(answer.names for answer in answers.values())
-    return json.dumps({"results": results, "matches": len(found), "names": names}, ensure_ascii=False)
+    return json.dumps({"results": results, "matches": len(found), "names": names})
