@@ -81,13 +81,18 @@ def _open_trace(path: Path, node: NodeId) -> EventTrace:
     return LineTrace(file.write, time.time(), node.hex())
 
 
-async def start(options: NetworkOptions, port: int | None, policies: Policies | None = None) -> Started:
+async def start(
+    options: NetworkOptions, port: int | None, policies: Policies | None = None, *, as_guest: bool = False
+) -> Started:
     """Open the home and listen. port None: the well-known one if it is free, else any.
+
+    as_guest: for a question only, beside whoever has the home; with an identity of the moment, since two
+    nodes of one identity would be taken for one.
 
     Raises StorageError (home) and UsageError (port taken).
     """
-    home = Home(home_path(options.home))
-    identity = load_or_create_identity(home.path)
+    home = Home(home_path(options.home), exclusive=not as_guest)
+    identity = Identity.generate() if as_guest else load_or_create_identity(home.path)
     workers = ThreadWorkers()
     node = Node(
         identity.node_id,

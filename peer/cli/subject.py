@@ -100,7 +100,7 @@ async def _from_swarm(
     display: Display,
     stop: Stop,
 ) -> bytes | None:
-    started = await start(network, None)
+    started = await start(network, 0, as_guest=True)
     trackers = tuple(dict.fromkeys((*link.trackers, *network.trackers)))
     member = Member(link.share, started.node.services, trackers=trackers)
     try:

@@ -116,6 +116,21 @@ def test_commands_hand_their_work_to_the_daemon(tmp_path: Path) -> None:
         assert {"time", "level", "message"} <= set(json.loads(line))
 
 
+def test_inspect_and_verify_ask_the_swarm_beside_a_daemon(tmp_path: Path) -> None:
+    """They wanted its home for themselves, and ended with the exit code of a broken disk."""
+    (tmp_path / "film.bin").write_bytes(b"data" * 10_000)
+    home = tmp_path / "home"
+    with serving(home), sharing(tmp_path / "film.bin", tmp_path / "sharer") as link:
+        seen = run("peer", "inspect", link, "--home", home, "--host", "127.0.0.1")
+        assert seen.code == 0, seen.err
+        assert "film.bin" in seen.out
+        for manifest in home.glob("manifests/*"):
+            manifest.unlink()
+        good = run("peer", "verify", link, tmp_path, "--home", home, "--host", "127.0.0.1")
+        assert good.code == 0, good.err
+        assert ask(home, "status").code == 0
+
+
 def test_twenty_transfers_survive_a_kill(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
