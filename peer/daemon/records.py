@@ -20,6 +20,11 @@ from peer.store.filesystem import FileState, PathParts
 from peer.swarm.orders import ORDERS
 
 RECORD_VERSION: Final = 1
+
+OPTIONAL: Final = "optional"
+"""Key of a record for what a program that does not know it may do without. Every other field must be known: a
+limit that is passed over is no limit. So a new field goes in here, or raises the version."""
+
 STAMPS_VERSION: Final = 1
 
 
@@ -82,12 +87,18 @@ class ShareRecord:
 
     @classmethod
     def decode(cls, data: bytes, expected: ShareId) -> "ShareRecord":
-        """Read it back. Raises StorageError for what is damaged, or of a newer program."""
+        """Read it back. Raises StorageError for what is damaged, or of a newer program.
+
+        What is OPTIONAL and unknown here is passed over, and lost when the record is written anew.
+        """
         try:
             values = json.loads(data[: SHARE_RECORD_BYTES_MAX + 1])
             version = values.pop("version")
             if type(version) is int and version > RECORD_VERSION:
                 raise StorageError(f"its record is of version {version}: update this program")
+            known = {item.name for item in fields(cls)}
+            extra = values.pop(OPTIONAL, {})
+            values |= {name: extra[name] for name in extra.keys() & known}
             values["share"] = ShareId(bytes.fromhex(values["share"]))
             values["role"] = Role(values["role"])
             for name in ("trackers", "peers", "only"):

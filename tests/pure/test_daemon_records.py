@@ -1,6 +1,7 @@
 """What a daemon keeps of a share: read back as written, or refused with a line."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.daemon.records import RECORD_VERSION, Role, ShareRecord, Stamps
+from peer.daemon.records import OPTIONAL, RECORD_VERSION, Role, ShareRecord, Stamps
 from peer.errors import StorageError
 from peer.ids import ShareId
 from peer.store.filesystem import FileState
@@ -95,12 +96,22 @@ def test_a_cut_record_is_damaged(record: ShareRecord, data: st.DataObject) -> No
         {"piece_order": "backwards"},
         {"piece_order": ["rarest"]},
         {"colour": "red"},
+        {"optional": 7},
+        {"optional": ["colour"]},
+        {"optional": {"complete": 1}},
     ],
 )
 def test_a_record_that_makes_no_sense_is_damaged(change: dict[str, Any]) -> None:
     values = json.loads(RECORD.encode()) | change
     with pytest.raises(StorageError, match="damaged"):
         ShareRecord.decode(json.dumps(values).encode(), SHARE)
+
+
+def test_what_a_newer_program_calls_optional_is_passed_over() -> None:
+    """Every new field made the record one that older programs told people to remove."""
+    extra = {"colour": "red", "depth": [1, {}], "piece_order": "in-order"}
+    values = json.loads(RECORD.encode()) | {OPTIONAL: extra}
+    assert ShareRecord.decode(json.dumps(values).encode(), SHARE) == replace(RECORD, piece_order="in-order")
 
 
 def test_a_record_of_a_newer_program_says_so() -> None:
