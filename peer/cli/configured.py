@@ -11,7 +11,7 @@ from typing import Any
 from peer import config
 from peer.errors import UsageError
 from peer.home import check_version, home_path
-from peer.store.trouble import trouble
+from peer.store.trouble import translate
 
 FILE_BYTES_MAX = 64 * 1024
 
@@ -39,12 +39,12 @@ def read_config(home: str | None) -> dict[str, Any]:
     check_version(home_path(home))
     path = config_path(home)
     try:
-        with trouble(str(path)), path.open("rb") as file:
+        with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
-    except Exception:
-        if not path.exists():
-            return {}
-        raise
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise translate(error, str(path)) from error
     if len(data) > FILE_BYTES_MAX:
         raise UsageError(f"{path} is no configuration file: it is too large")
     try:

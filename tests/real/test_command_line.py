@@ -131,6 +131,26 @@ def test_a_mistake_in_an_argument(arguments: list[str], what: str) -> None:
     assert what in result.err
 
 
+TOO_LONG = 300 * "x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what"),
+    [
+        (["id", "--home", TOO_LONG], 5, "the path is too long"),
+        (["config", "--home", TOO_LONG], 5, "the path is too long"),
+        (["verify", __file__, TOO_LONG], 5, "the path is too long"),
+        (["verify", __file__, __file__], 2, "is a file: name the folder that it is in"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_one_line(arguments: list[str], code: int, what: str) -> None:
+    """A traceback for a home that cannot be looked into; an internal error for a folder."""
+    result = run("peer", *arguments)
+    assert result.code == code
+    assert what in result.err
+    assert len([line for line in result.err.splitlines() if not line.startswith("hashing")]) == 1
+
+
 def test_a_share_that_nobody_has(tmp_path: Path) -> None:
     result = get(NOBODY, tmp_path, tmp_path / "h", "--timeout", "1s", "--peer", "127.0.0.1:1")
     assert result.code == 3
@@ -332,6 +352,20 @@ def test_inspect_and_verify_agree_with_b3sum(tmp_path: Path) -> None:
     bad = run("peer", "verify", link, source, "--home", tmp_path / "h2")
     assert bad.code == 4
     assert "large.bin" in bad.out
+
+
+def test_verify_finds_a_share_with_a_folder_of_its_own_name(tmp_path: Path) -> None:
+    """As the source of many a program has. All of it was said to be missing."""
+    source = tmp_path / "program"
+    (source / "program").mkdir(parents=True)
+    (source / "README").write_bytes(b"read me")
+    (source / "program" / "main.py").write_bytes(b"pass")
+    for folder in (source, tmp_path):
+        result = run("peer", "verify", source, folder, "--home", tmp_path / "h")
+        assert result.code == 0, result.out
+    (source / "README").unlink()
+    result = run("peer", "verify", source / "program", source, "--home", tmp_path / "h")
+    assert result.code == 0, result.out
 
 
 def test_the_id_is_made_once_and_kept_to_oneself(tmp_path: Path) -> None:
