@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from peer.cli.display import Display, Source, make_display
 from peer.cli.get import GetOptions
 from peer.cli.naming import FROM_IS_FOR_NAMES, check_name, published_as
 from peer.cli.options import NetworkOptions
-from peer.cli.run import Stop, say
+from peer.cli.run import Stop, say, unless_stopped
 from peer.cli.share import ShareOptions
 from peer.cli.sharing import SKIPPED_SHOWN_MAX
 from peer.cli.start import make_transport
@@ -98,7 +99,9 @@ async def hand_share(
 async def hand_get(client: ControlClient, network: NetworkOptions, options: GetOptions, stop: Stop) -> int:
     """Have the daemon fetch; follow it to the end."""
     _check_flags(options.given)
-    link = await _link_of(network, options)
+    link = await unless_stopped(stop, partial(_link_of, network, options))
+    if link is None:
+        return ExitCode.INTERRUPTED
     request = Get(
         str(link),
         os.path.abspath(options.folder),  # noqa: ASYNC240 - no disk is touched

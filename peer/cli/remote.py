@@ -1,13 +1,14 @@
 """Commands that talk to the daemon of their home."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NoReturn
 
-from peer.cli.run import Stop, run
+from peer.cli.run import Stop, run, unless_stopped
 from peer.control import local
 from peer.control.client import ControlClient
 from peer.control.protocol import Body, Request
-from peer.errors import UsageError
+from peer.errors import ExitCode, UsageError
 from peer.home import home_path
 
 
@@ -28,20 +29,22 @@ async def need_daemon(home: str | None) -> ControlClient:
 def ask(home: str | None, request: Request, show: Callable[[Body], None]) -> NoReturn:
     """Ask the daemon one thing, show the answer, and exit."""
 
+    async def talk(client: ControlClient, stop: Stop) -> int:
+        body = await unless_stopped(stop, partial(client.ask, request))
+        if body is None:
+            return ExitCode.INTERRUPTED
+        show(body)
+        return ExitCode.DONE
+
+    converse(home, talk)
+
+
+def converse(home: str | None, talk: Callable[[ControlClient, Stop], Awaitable[int]]) -> NoReturn:
+    """Talk to the daemon for as long as it takes, and exit. A daemon may hang: each wait for it ends when a
+    stop is requested."""
+
     async def work(stop: Stop) -> int:
         async with await need_daemon(home) as client:
-            show(await client.ask(request))
-        return 0
-
-    run(work)
-
-
-def converse(home: str | None, talk: Callable[[ControlClient, Stop], Awaitable[None]]) -> NoReturn:
-    """Talk to the daemon for as long as it takes, and exit."""
-
-    async def work(stop: Stop) -> int:
-        async with await need_daemon(home) as client:
-            await talk(client, stop)
-        return 0
+            return await talk(client, stop)
 
     run(work)

@@ -2,15 +2,17 @@
 
 import json
 import sys
+from functools import partial
 
 import click
 import trio
 
 from peer.cli.options import home_option
 from peer.cli.remote import converse
-from peer.cli.run import Stop
+from peer.cli.run import Stop, unless_stopped
 from peer.control.client import ControlClient
 from peer.control.protocol import Body, Status
+from peer.errors import ExitCode
 
 WATCH_EVERY_S = 0.5
 LINE_EVERY_S = 2.0
@@ -28,29 +30,33 @@ def command(share: str | None, watch: bool, as_json: bool, home: str | None) -> 
     peers. Shares at rest are counted here and listed by `peer list`.
     """
 
-    async def talk(client: ControlClient, stop: Stop) -> None:
+    async def talk(client: ControlClient, stop: Stop) -> int:
         from peer.cli.statusview import as_lines, live
 
-        body = await client.ask(Status(share))
+        look = partial(unless_stopped, stop, partial(client.ask, Status(share)))
+        body = await look()
+        if body is None:
+            return ExitCode.INTERRUPTED
         if as_json:
             click.echo(_json(body))
         elif not watch:
             click.echo("\n".join(as_lines(body)))
         if not watch:
-            return
+            return ExitCode.DONE
         if not as_json and sys.stdout.isatty():
-            await live(client, share, stop, WATCH_EVERY_S)
-            return
-        while not stop.requested.is_set():
+            await live(look, stop, WATCH_EVERY_S)
+            return ExitCode.DONE
+        while body is not None:
             if not as_json:
                 click.echo("\n".join(as_lines(body)))
             sys.stdout.flush()
             with trio.move_on_after(1.0 if as_json else LINE_EVERY_S):
                 await stop.requested.wait()
-                return
-            body = await client.ask(Status(share))
-            if as_json:
+                break
+            body = await look()
+            if as_json and body is not None:
                 click.echo(_json(body))
+        return ExitCode.DONE
 
     converse(home, talk)
 

@@ -1,6 +1,6 @@
 """The daemon's state for eyes: lines, and a live view of shares, peers, rates and piece maps."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -8,8 +8,7 @@ import trio
 from peer.cli.limits import shown
 from peer.cli.run import Stop
 from peer.cli.tables import ID_DIGITS, state_of
-from peer.control.client import ControlClient
-from peer.control.protocol import Body, Status
+from peer.control.protocol import Body
 from peer.paths import printable
 from peer.units import format_bytes, format_duration, format_rate
 
@@ -90,18 +89,18 @@ def _share_lines(row: dict[str, Any]) -> list[str]:
     return lines
 
 
-async def live(client: ControlClient, share: str | None, stop: Stop, every_s: float) -> None:
-    """Show it on the terminal until stopped."""
+async def live(look: Callable[[], Awaitable[Body | None]], stop: Stop, every_s: float) -> None:
+    """Show it on the terminal until stopped. look: what to show; None if stopped meanwhile."""
     from rich.console import Console
     from rich.live import Live
 
     console = Console(highlight=False)
     with Live(console=console, screen=True, auto_refresh=False) as view:
-        while not stop.requested.is_set():
-            body = await client.ask(Status(share))
+        while (body := await look()) is not None:
             view.update(render(body, console.height), refresh=True)
             with trio.move_on_after(every_s):
                 await stop.requested.wait()
+                return
 
 
 def render(body: Body, height: int) -> "RenderableType":

@@ -131,6 +131,36 @@ def test_inspect_and_verify_ask_the_swarm_beside_a_daemon(tmp_path: Path) -> Non
         assert ask(home, "status").code == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list"],
+        ["status"],
+        ["status", "--watch"],
+        ["pause", "--all"],
+        ["stop"],
+        ["share", "."],
+        ["get", "NAME", "--tracker"],
+    ],
+    ids=" ".join,
+)
+def test_ctrl_c_ends_a_command_whose_daemon_hangs(words: list[str], tmp_path: Path) -> None:
+    """It took a second one; and a tracker that said nothing was waited for."""
+    (tmp_path / "h" / "control").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as daemon, socket.create_server(("127.0.0.1", 0)) as tracker:
+        daemon.bind(os.fspath(tmp_path / "h" / "control" / "socket"))
+        daemon.listen()
+        awaited = tracker if words[-1] == "--tracker" else daemon
+        address = [f"127.0.0.1:{tracker.getsockname()[1]}"] if awaited is tracker else []
+        process = begin("peer", *words, *address, "--home", tmp_path / "h")
+        awaited.settimeout(PATIENCE_S)
+        with awaited.accept()[0] as connection:
+            connection.settimeout(PATIENCE_S)
+            assert connection.recv(1), "it asks, and now it waits"
+            result = end(process, signal.SIGINT)
+    assert (result.code, result.err) == (130, ""), "not what it says when its patience ends"
+
+
 def test_twenty_transfers_survive_a_kill(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
