@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from peer.cli.options import RateType, home_option
-from peer.cli.remote import ask
+from peer.cli.remote import ask, named
 from peer.control.protocol import Body, Limits
 from peer.paths import printable
 from peer.units import format_rate
@@ -54,7 +54,7 @@ def command(
         rates = [f"{way} {shown(body[way])}" for way in ("up", "down")]
         click.echo(f"{whose}: {', '.join(rates)}")
 
-    ask(home, Limits(share, new_up, new_down), show)
+    ask(home, Limits(None if share is None else named(share), new_up, new_down), show)
 
 
 def shown(rate: float | None) -> str:

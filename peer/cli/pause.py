@@ -3,16 +3,16 @@
 import click
 
 from peer.cli.options import home_option
-from peer.cli.remote import ask
+from peer.cli.remote import ask, named
 from peer.cli.run import say
 from peer.control.protocol import Body, Pause
 
 
 def chosen(share: str | None, everything: bool) -> str | None:
-    """SHARE or --all, exactly one of them. Raises click.UsageError."""
+    """SHARE, as the daemon knows it, or --all: exactly one of them. Raises click.UsageError."""
     if (share is None) != everything:
         raise click.UsageError("name one SHARE, or give --all")
-    return share
+    return None if share is None else named(share)
 
 
 @click.command("pause", short_help="Pause a share of the daemon, or all.")

@@ -1,5 +1,6 @@
 """Commands that talk to the daemon of their home."""
 
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NoReturn
@@ -10,6 +11,12 @@ from peer.control.client import ControlClient
 from peer.control.protocol import Body, Request
 from peer.errors import ExitCode, UsageError
 from peer.home import home_path
+
+
+def named(text: str) -> str:
+    """SHARE as the daemon knows it: a path may be given from where the user is. No name has a slash in it."""
+    is_path = text in (".", "..") or ("/" in text and text[:7].lower() != "magnet:")
+    return os.path.abspath(text) if is_path else text
 
 
 async def daemon_of(home: str | None) -> ControlClient | None:

@@ -3,7 +3,7 @@
 import click
 
 from peer.cli.options import home_option
-from peer.cli.remote import ask
+from peer.cli.remote import ask, named
 from peer.cli.run import say
 from peer.control.protocol import Body, Remove
 
@@ -21,4 +21,4 @@ def command(share: str, home: str | None) -> None:
     def show(body: Body) -> None:
         say(f"forgotten: {body['name']}; its files stay at {body['path']}")
 
-    ask(home, Remove(share), show)
+    ask(home, Remove(named(share)), show)

@@ -8,7 +8,7 @@ import click
 import trio
 
 from peer.cli.options import home_option
-from peer.cli.remote import converse
+from peer.cli.remote import converse, named
 from peer.cli.run import Stop, unless_stopped
 from peer.control.client import ControlClient
 from peer.control.protocol import Body, Status
@@ -33,7 +33,9 @@ def command(share: str | None, watch: bool, as_json: bool, home: str | None) -> 
     async def talk(client: ControlClient, stop: Stop) -> int:
         from peer.cli.statusview import as_lines, live
 
-        look = partial(unless_stopped, stop, partial(client.ask, Status(share)))
+        look = partial(
+            unless_stopped, stop, partial(client.ask, Status(None if share is None else named(share)))
+        )
         body = await look()
         if body is None:
             return ExitCode.INTERRUPTED

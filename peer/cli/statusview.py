@@ -7,10 +7,10 @@ import trio
 
 from peer.cli.limits import shown
 from peer.cli.run import Stop
-from peer.cli.tables import ID_DIGITS, state_of
+from peer.cli.tables import ID_DIGITS, size_of, state_of
 from peer.control.protocol import Body
 from peer.paths import printable
-from peer.units import format_bytes, format_duration, format_rate
+from peer.units import format_duration, format_rate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,7 +42,7 @@ def piece_map(cells: bytes) -> str:
 
 def share_line(row: dict[str, Any]) -> str:
     """A share in one line."""
-    parts = [state_of(row), f"{format_bytes(row['bytes'])}" if row["bytes"] else "size not known"]
+    parts = [state_of(row), size_of(row) or "size not known"]
     if row.get("links") is not None:
         parts.append(f"{row['peers']} peer{'s' if row['peers'] != 1 else ''} of {row['known_peers']} known")
         if row["rate_down"] >= 1:

@@ -22,6 +22,11 @@ def state_of(row: dict[str, Any]) -> str:
     return state
 
 
+def size_of(row: dict[str, Any]) -> str | None:
+    """The size of a share, where it is known: nothing at all is a size, too."""
+    return format_bytes(row["bytes"]) if row["bytes"] or row["complete"] else None
+
+
 def print_rows(rows: Sequence[dict[str, Any]]) -> None:
     """A table of shares; a line on stderr if there are none."""
     if not rows:
@@ -29,7 +34,7 @@ def print_rows(rows: Sequence[dict[str, Any]]) -> None:
         return
     lines = [("ID", "STATE", "SIZE", "PEERS", "PATH")]
     for row in rows:
-        size = format_bytes(row["bytes"]) if row["bytes"] else "?"
+        size = size_of(row) or "?"
         path = printable(str(row["path"]))
         lines.append((row["share"][:ID_DIGITS], state_of(row), size, str(row["peers"]), path))
     widths = [max(len(line[column]) for line in lines) for column in range(4)]

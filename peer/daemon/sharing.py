@@ -73,7 +73,8 @@ def link_of(record: ShareRecord, context: Context) -> MagnetLink:
     return MagnetLink(
         share=record.share,
         name=record.name,
-        total_bytes=record.total_bytes,
+        # Of a part of a share the record has the size of that part, and of what is not here yet none.
+        total_bytes=record.total_bytes if record.rests else None,
         trackers=tuple(map(Address.parse, record.trackers)),
         peers=tuple(map(KnownPeer, reachable(announce, context.host, port))),
     )

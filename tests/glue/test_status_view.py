@@ -50,6 +50,13 @@ ROW: dict[str, Any] = {
         for number in range(12)
     ],
 }
+
+
+def test_a_share_without_a_byte_has_a_size() -> None:
+    assert "size not known" in as_lines(ROW | {"bytes": 0})[0]
+    assert "0 B" in as_lines(ROW | {"bytes": 0, "complete": True})[0]
+
+
 BODY: dict[str, Any] = {
     "known": 40,
     "open": 30,

@@ -116,6 +116,19 @@ def test_commands_hand_their_work_to_the_daemon(tmp_path: Path) -> None:
         assert {"time", "level", "message"} <= set(json.loads(line))
 
 
+def test_a_share_is_named_by_its_path_from_where_the_user_is(tmp_path: Path) -> None:
+    """As tab completion writes it. It was unknown; and of a share without a byte the size was."""
+    (tmp_path / "empty").mkdir()
+    home, path = tmp_path / "home", os.path.relpath(tmp_path / "empty")
+    with serving(home):
+        assert ask(home, "share", path).code == 0
+        assert "0 B" in ask(home, "list").out
+        for words in (["pause", f"{path}/"], ["resume", path], ["limits", path], ["status", f"{path}/."]):
+            done = ask(home, *words)
+            assert done.code == 0, done.err
+        assert ask(home, "remove", f"{path}/").code == 0
+
+
 def test_inspect_and_verify_ask_the_swarm_beside_a_daemon(tmp_path: Path) -> None:
     """They wanted its home for themselves, and ended with the exit code of a broken disk."""
     (tmp_path / "film.bin").write_bytes(b"data" * 10_000)

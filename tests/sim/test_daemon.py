@@ -272,6 +272,22 @@ async def test_it_stops_when_it_is_told(autojump_clock: MockClock) -> None:
             await a.daemon.ended.wait()
 
 
+async def test_a_link_names_no_size_but_the_whole_share_s(autojump_clock: MockClock) -> None:
+    """Of what was not found yet it said 0 bytes, and of some files their size for that of all."""
+    async with machines("a", "b") as (_, [a, b]):
+        files = {("book.pdf",): b"p" * 200_000, ("film.bin",): DATA}
+        for path, data in files.items():
+            write_file(a.files, ("data", "folder", *path), data)
+        link = (await a.ask(Share("/data/folder")))["link"]
+        unknown = "magnet:?xt=urn:blake3:" + 64 * "7"
+        with suppress(DaemonError):
+            await b.ask(Get(unknown, "/in", timeout_s=1.0))
+        await b.ask(Get(link, "/in", only=("*.pdf",)))
+        assert ["&xl=" in row["link"] for row in (await b.ask(List()))["shares"]] == [False, False]
+        await b.ask(Get(link, "/in"))
+        assert f"&xl={200_000 + len(DATA)}&" in (await b.ask(List()))["shares"][1]["link"]
+
+
 async def test_some_files_first_and_the_others_later(autojump_clock: MockClock) -> None:
     async with machines("a", "b") as (_, [a, b]):
         files = {("book.pdf",): b"p" * 200_000, ("film.bin",): DATA, ("sub", "empty"): b""}
