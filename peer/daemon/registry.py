@@ -117,9 +117,10 @@ def rejoin(old: ShareRecord, new: ShareRecord) -> Admission:
             " or use another --home"
         )
     if new.role is Role.GET and old.shown != new.shown:
+        digits = old.share.hex()[:12]
+        there = "copy it from there" if old.complete else f"`peer status {digits}` says how it stands"
         raise UsageError(
-            f"this share goes into {old.shown} already: copy it from there, or"
-            f" `peer remove {old.share.hex()[:12]}` first"
+            f"this share goes into {old.shown} already: {there}, or `peer remove {digits}` first"
         )
     other = new.role is Role.GET and set(old.only) != set(new.only)
     merged = replace(

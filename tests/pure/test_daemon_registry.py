@@ -124,6 +124,13 @@ def test_what_nobody_is_called_is_refused(text: str) -> None:
     assert "\x1b" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("complete", "way"), [(True, "copy it from there"), (False, "`peer status 0101")])
+def test_a_share_that_goes_elsewhere_already_says_what_can_be_done(complete: bool, way: str) -> None:
+    """Of a transfer that had failed it said to copy what was not there."""
+    with pytest.raises(UsageError, match=f"/in/file1 already: {way}.*`peer remove 0101"):
+        registry(fetched(1, complete=complete)).consider(fetched(1, "/other"))
+
+
 def test_a_name_of_several_is_no_name() -> None:
     known = registry(shared(1, "/x/same"), shared(2, "/y/same"))
     with pytest.raises(UsageError, match="0101") as caught:
