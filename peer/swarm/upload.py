@@ -54,14 +54,12 @@ from peer.limits import (
     HINTS_VAIN_MAX,
     IN_SOCKET_S_MAX,
     PATIENCE_S,
-    REPEATS_FREE,
-    REPEATS_PER_S,
-    REPEATS_SHARE,
     WINDOW_MAX,
 )
 from peer.swarm.chunks import IDLE, Chunk, Deferred, Idle, NextChunk
 from peer.swarm.copies import Copies
 from peer.swarm.rates import RateMeter
+from peer.swarm.served import Served
 from peer.swarm.uplink import UplinkGauge
 from peer.swarm.uploadstatistics import LinkStatistics, UploadStatistics
 
@@ -95,7 +93,7 @@ class _Request:
 class _Link:
     window: int
     meter: RateMeter  # of what the socket has taken
-    finished: bytearray  # a bit for each piece that was sent whole on this link
+    served: Served
     hinted: bytearray  # a bit for each piece that was said to be coming from elsewhere
     taken_at: float  # when the socket was last seen to take something
     choked: bool = True
@@ -105,10 +103,7 @@ class _Link:
     handed_at: float = 0.0  # when it was handed out
     work_ends: bool = False  # nothing was waiting behind it, so nobody looks whether the socket is ready
     sent_bytes: int = 0
-    answers: int = 0
-    repeats: int = 0
     vain_hints: int = 0  # since it last asked for a first copy
-    joined_at: float = 0.0
 
 
 def nobody(piece: PieceIndex) -> int:
@@ -159,9 +154,8 @@ class Upload:
         """A link is open; it begins choked. window: open requests that we announced to it."""
         if link in self._links:
             raise LocalProtocolError(f"link {link} joined twice")
-        finished, hinted = (bytearray((self._piece_count + 7) // 8) for _ in range(2))
-        meter = RateMeter(now)
-        self._links[link] = _Link(min(window, WINDOW_MAX), meter, finished, hinted, now, joined_at=now)
+        served, hinted = Served(self._piece_count, now), bytearray((self._piece_count + 7) // 8)
+        self._links[link] = _Link(min(window, WINDOW_MAX), RateMeter(now), served, hinted, now)
 
     def left(self, link: LinkId) -> None:
         """The link is gone, with all that it asked for. Unknown links are ignored."""
@@ -232,6 +226,7 @@ class Upload:
             state.begun.offset = chunk.offset
             self._cut(state)
         elif chunk.last and chunk.piece is not None:
+            self._cut_bytes += chunk.offset
             self._uncount(state, chunk.piece)
 
     def set_manifest(self, manifest_bytes: int) -> None:
@@ -333,7 +328,7 @@ class Upload:
         state = self._state(link)
         waiting = len(state.queue) + (state.begun is not None)
         rate = state.meter.rate(now)
-        return LinkStatistics(waiting, state.choked, state.sent_bytes, rate, state.answers)
+        return LinkStatistics(waiting, state.choked, state.sent_bytes, rate, state.served.answers)
 
     def sends(self, piece: PieceIndex) -> int:
         """How often this piece was sent whole, sendings under way included."""
@@ -388,10 +383,7 @@ class Upload:
             return True
         if state.queue and any(request.piece == piece for request in state.queue.values()):
             return True
-        if not state.finished[piece >> 3] & 1 << (piece & 7):
-            return False
-        patience = REPEATS_FREE + int((now - state.joined_at) * REPEATS_PER_S)
-        return state.repeats >= patience + state.answers // REPEATS_SHARE
+        return state.served.too_often(piece, now)
 
     def _is_better_spent(self, state: _Link, piece: PieceIndex) -> bool:
         """Whether the uplink is better spent on a first copy than on this piece, which others are about to
@@ -404,12 +396,12 @@ class Upload:
         copies = self._copies
         if state.vain_hints >= HINTS_VAIN_MAX or not copies[piece]:
             return False
-        if (state.hinted[at] | state.finished[at]) & bit:
+        if (state.hinted[at] | state.served.bits[at]) & bit:
             return False
         if not copies.first_left(self._have):
             return False
         if not copies.is_coming(piece) and not any(
-            other.finished[at] & bit for other in self._links.values()
+            other.served.bits[at] & bit for other in self._links.values()
         ):
             return False  # whoever was sent it is gone
         state.hinted[at] |= bit
@@ -472,21 +464,17 @@ class Upload:
 
     def _finish(self, state: _Link, request: _Request) -> None:
         state.begun = None
-        state.answers += 1
+        state.served.finish(request.piece)
         self._answers += 1
         self._ran_dry += not state.queue
-        piece = request.piece
-        if piece is None:
-            return
-        self._copies.finish(piece)
-        bit = 1 << (piece & 7)
-        state.repeats += bool(state.finished[piece >> 3] & bit)
-        state.finished[piece >> 3] |= bit
+        if request.piece is not None:
+            self._copies.finish(request.piece)
 
     def _uncount(self, state: _Link, piece: PieceIndex) -> None:
-        """A piece that was counted as sent was not."""
-        state.answers -= 1
-        state.finished[piece >> 3] &= ~(1 << (piece & 7))
+        """A piece that was counted as sent, by the last chunk of its link, was not."""
+        state.served.take_back(piece)
+        self._answers -= 1
+        self._ran_dry -= state.work_ends
         self._copies.take_back(piece)
         self._first_copy_asked = True
 

@@ -242,6 +242,22 @@ def test_a_piece_that_could_not_be_read_was_not_sent() -> None:
     assert bench.next(0) is IDLE
 
 
+def test_a_repeat_that_could_not_be_read_is_no_repeat() -> None:
+    """A disk that fails for a while used up the patience with an honest asker, piece by piece."""
+    bench = Bench()
+    for _ in range(4 * REPEATS_FREE):
+        assert bench.refuse(0, 1) is None
+        while not (chunk := bench.chunk(0)).last:
+            pass
+        if bench.upload.sends(PieceIndex(1)) > 1:
+            bench.upload.unreadable(LinkId(0), chunk)
+            bench.upload.check_invariants()
+    statistics = bench.upload.statistics(0.0)
+    assert (statistics.first_copies, statistics.repeats, statistics.answers) == (1, 0, 1)
+    assert statistics.ran_dry == 1
+    assert statistics.cut_bytes + PIECE == statistics.sent_bytes
+
+
 # --- bad manners
 
 
