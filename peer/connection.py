@@ -22,7 +22,14 @@ from peer.bell import Bell
 from peer.buggify import Point, buggify
 from peer.errors import ByeCode, ConnectionLost, RemoteProtocolError
 from peer.ids import Address, PieceIndex, RequestId
-from peer.limits import FRAME_S, GOODBYE_GRACE_S, IDLE_S, KEEPALIVE_S, OUTBOX_BYTES_MAX
+from peer.limits import (
+    FRAME_S,
+    GOODBYE_GRACE_S,
+    IDLE_S,
+    KEEPALIVE_S,
+    OUTBOX_BYTES_MAX,
+    TAKING_BYTES_PER_S,
+)
 from peer.net.transport import Stream
 from peer.store.filesystem import FileSlice
 from peer.wire.messages import Bye, Message, Ping
@@ -104,6 +111,7 @@ class Connection:
         self.received_at = now
         self._sent_at = now
         self._writing_since: float | None = None
+        self._writing_s = IDLE_S  # what the other side is given for what is being written
         self._header_since: float | None = now if session.inside_header else None
         self._has_room = True
         self._pings = 0
@@ -157,16 +165,18 @@ class Connection:
 
     def tick(self, now: float) -> None:
         """Called every LINK_TICK_S: keep-alive, and the end of peers that are gone without a word."""
-        if now - self.received_at <= KEEPALIVE_S and self._header_since is self._writing_since is None:
+        silent = now - min(self._sent_at, self.received_at)
+        if silent <= KEEPALIVE_S and self._header_since is self._writing_since is None:
             return  # as usual
         reading = self._has_room  # else it is we who keep the other side waiting
         if reading and self._header_since is not None and now - self._header_since > FRAME_S:
             self.close(ByeCode.TOO_SLOW, f"half a message for {FRAME_S:.0f} s")
         elif reading and now - self.received_at > IDLE_S:
             self._end(Ending(f"silent for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
-        elif self._writing_since is not None and now - self._writing_since > IDLE_S:
-            self._end(Ending(f"took nothing for {IDLE_S:.0f} s", ByeCode.IDLE, ours=True))
-        elif now - max(self._sent_at, self.received_at) > KEEPALIVE_S and not self._outbox:
+        elif self._writing_since is not None and now - self._writing_since > self._writing_s:
+            self._end(Ending(f"took less than we sent in {self._writing_s:.0f} s", ByeCode.IDLE, ours=True))
+        elif now - self._sent_at > KEEPALIVE_S and not self._outbox:
+            # Also while we receive: who sends us a large piece on a slow link hears nothing else of us.
             if not self.session.may_ping:
                 return  # the pongs wait with all the rest, for room here
             self._pings += 1
@@ -273,15 +283,20 @@ class Connection:
         return frames
 
     async def _flush(self, handler: Handler) -> None:
+        frames = self._take_outbox(handler)
+        self._begin_to_write(len(frames))
+        await self._stream.send_frames(frames)
+
+    def _begin_to_write(self, count: int) -> None:
         self._sent_at = self._writing_since = trio.current_time()
-        await self._stream.send_frames(self._take_outbox(handler))
+        self._writing_s = IDLE_S + count / TAKING_BYTES_PER_S
 
     async def _send_bulk(self, handler: Handler, outgoing: Outgoing) -> None:
         header = self._take_outbox(handler)
         header += self.session.data_header(
             outgoing.request, outgoing.offset, outgoing.total, outgoing.payload
         )
-        self._sent_at = self._writing_since = trio.current_time()
+        self._begin_to_write(outgoing.payload)
         try:
             if isinstance(outgoing.body, memoryview):
                 await self._stream.send_all(header)

@@ -165,10 +165,15 @@ who sends most of the longest manifest and stops would hold its memory for as lo
 # --- connections
 
 KEEPALIVE_S: Final = 45.0
-"""After this long without a word either way, a ping: well inside the other side's patience and a NAT's."""
+"""After this long without a word of ours, a ping: well inside the other side's patience and a NAT's."""
 
 IDLE_S: Final = 120.0
 """A peer that says nothing, or takes nothing, for this long is gone (half-open connections)."""
+
+TAKING_BYTES_PER_S: Final = KIB
+"""What is written at once is given so much more time: a chunk is as long as the link was fast when it was
+chosen (CHUNK_S), and a link that turns slow meanwhile is not gone. Who only will not read could as well read
+as little as this."""
 
 GOODBYE_GRACE_S: Final = 1.0
 """How long the other side may take to take our goodbye."""

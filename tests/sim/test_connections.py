@@ -16,6 +16,7 @@ from peer.limits import (
     BACKOFF_NAMED_MAX_S,
     DUPLICATE_GRACE_S,
     HALF_OPEN_MAX,
+    IDLE_S,
     LINK_NEW_S,
     LINK_TRIAL_S,
     LINKS_DIALLED_MAX,
@@ -266,3 +267,23 @@ async def test_who_comes_late_to_a_crowded_seed_gets_one_of_the_spare_places(
         await trio.sleep(2 * LINK_NEW_S)
         assert len(origin.node.members[link.share].links) == 15
         assert linked(fetch, origin)
+
+
+async def test_a_seed_that_has_nothing_to_say_is_kept_while_it_is_told_of_every_piece(
+    autojump_clock: MockClock,
+) -> None:
+    """Its links were cut for silence every two minutes: it heard so much that it saw no need for a ping."""
+    async with open_world(11) as world:
+        origin = await world.add_peer("origin", up=4000)
+        link = await origin.share("file", {(): DATA})
+        other = await world.add_peer("other")
+        await other.share("file", {(): DATA})
+        other.node.services.up.set_rate(0)
+        getter = await world.add_peer("getter")
+        fetch = getter.fetch(link, peers=[origin.address, other.address])
+        await trio.sleep(3)
+        before = list(fetch.member.links)
+        await trio.sleep(1.9 * IDLE_S)
+        assert not fetch.member.complete.is_set()
+        assert list(fetch.member.links) == before
+        assert len(before) == 2
