@@ -1,8 +1,9 @@
-"""One task that calls back at given times, for glue that must not wait itself."""
+"""Callbacks at given times, by one task, for glue that must not wait itself."""
 
 import heapq
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 import trio
@@ -38,3 +39,29 @@ class Alarm:
                 heapq.heappop(heap)[2]()
             with trio.CancelScope(deadline=heap[0][0] if heap else math.inf) as self._scope:
                 await trio.sleep_forever()
+
+
+class Timer:
+    """One callback that is due at one time at most: asked for again, it comes at the sooner of the two.
+
+    Who sets an alarm for a sooner time, and one more each time that it rings, must not be rung by those that
+    were overtaken: each would set another, for ever.
+    """
+
+    __slots__ = ("_alarm", "_callback", "_when")
+
+    def __init__(self, alarm: Alarm, callback: Callable[[], None]) -> None:
+        self._alarm = alarm
+        self._callback = callback
+        self._when = math.inf
+
+    def at(self, when: float) -> None:
+        """Call back at ``when`` (seconds of trio's clock) or before."""
+        if when < self._when:
+            self._when = when
+            self._alarm.at(when, partial(self._ring, when))
+
+    def _ring(self, when: float) -> None:
+        if when == self._when:
+            self._when = math.inf
+            self._callback()

@@ -5,7 +5,6 @@ Verifying and writing are one job on a worker thread, because a hop costs as muc
 bytes may wait for that is bounded: beyond it the readers of all links pause, and TCP tells the senders.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from peer.alarm import Alarm
+from peer.alarm import Alarm, Timer
 from peer.bitfield import Bitfield, Block
 from peer.buffers import Buffers
 from peer.buggify import Point, buggify
@@ -96,9 +95,8 @@ class Intake:
         self._links = links
         self._workers = workers
         self._buffers = buffers
-        self._alarm = alarm
+        self._timer = Timer(alarm, self._tick)
         self._trace = trace
-        self._tick_at = math.inf
         self._held = held
         self._expelled = expelled
         self.download = download
@@ -305,12 +303,10 @@ class Intake:
                 case Finished():
                     self.finished.set()
         when = self.download.next_deadline(now)
-        if when is not None and when < self._tick_at:
-            self._tick_at = when
-            self._alarm.at(when, self._tick)
+        if when is not None:
+            self._timer.at(when)
 
     def _tick(self) -> None:
-        self._tick_at = math.inf
         if self._nursery is not None:
             now = trio.current_time()
             self.perform(self.download.tick(now), now)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import trio
 
-from peer.alarm import Alarm
+from peer.alarm import Alarm, Timer
 from peer.bitfield import Bitfield
 from peer.buggify import Point, buggify
 from peer.connection import Outgoing
@@ -63,6 +63,8 @@ class Outflow:
         self._pacer = pacer
         self._alarm = alarm
         self._lost = lost
+        self._looks: dict[LinkId, Timer] = {}
+        """When to look again at links that were deferred."""
         self._granted: dict[LinkId, int] = {}
         self._asking: dict[LinkId, int] = {}
         self.upload = Upload(
@@ -85,6 +87,7 @@ class Outflow:
     def left(self, link: Link) -> None:
         self.upload.left(link.id)
         self._pacer.withdraw(self._share, link.id)
+        self._looks.pop(link.id, None)
         self._granted.pop(link.id, None)
         self._asking.pop(link.id, None)
 
@@ -130,7 +133,7 @@ class Outflow:
         if quantum is not None:
             deferred = self.upload.deferred(link.id, now)
             if deferred is not None:  # before the limiter is asked: tokens shall not wait with us
-                self._alarm.at(deferred.until, link.connection.wake)
+                self._look_again(link, deferred)
                 return None
             allowed = self._allowance(link, quantum, now)
             if allowed == 0:
@@ -144,8 +147,14 @@ class Outflow:
             return self._outgoing(link, chunk)
         self._settle(link, 0)
         if isinstance(chunk, Deferred):
-            self._alarm.at(chunk.until, link.connection.wake)
+            self._look_again(link, chunk)
         return None
+
+    def _look_again(self, link: Link, deferred: Deferred) -> None:
+        timer = self._looks.get(link.id)
+        if timer is None:
+            timer = self._looks[link.id] = Timer(self._alarm, link.connection.wake)
+        timer.at(deferred.until)
 
     def _allowance(self, link: Link, quantum: int, now: float) -> int:
         """How many bytes may go now under a limit; 0 for none until the link is woken."""

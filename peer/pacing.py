@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from peer.alarm import Alarm
+from peer.alarm import Alarm, Timer
 from peer.ids import LinkId, ShareId
 from peer.swarm.rates import RateLimiter
 
@@ -14,9 +14,8 @@ class Pacer:
 
     def __init__(self, rate: float | None, alarm: Alarm) -> None:
         self.limiter = RateLimiter(rate, trio.current_time())
-        self._alarm = alarm
+        self._timer = Timer(alarm, self._pass_on)
         self._waiting: dict[tuple[ShareId, LinkId], Callable[[], None]] = {}
-        self._set_for: float | None = None
         self.quantum: Callable[[ShareId], int | None] = self.limiter.quantum_bytes
         """The most to ask for at once; None where there is no limit and nothing to ask. Asked at every read
         and every chunk, so without a call in between."""
@@ -66,7 +65,6 @@ class Pacer:
         self.limiter.withdraw((share, link))
 
     def _pass_on(self) -> None:
-        self._set_for = None
         for flow in self.limiter.grants(trio.current_time()):
             callback = self._waiting.pop(flow, None)  # type: ignore[call-overload]
             if callback is not None:
@@ -75,6 +73,5 @@ class Pacer:
 
     def _set_alarm(self) -> None:
         wake = self.limiter.next_wake(trio.current_time())
-        if wake is not None and (self._set_for is None or wake < self._set_for):
-            self._set_for = wake
-            self._alarm.at(wake, self._pass_on)
+        if wake is not None:
+            self._timer.at(wake)
