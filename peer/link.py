@@ -162,6 +162,12 @@ class Link:
         """When data last came or went, or when the link began, in seconds of trio's clock."""
         return self._moved_at
 
+    def ended_well(self, ending: Ending) -> bool:
+        """Whether nothing speaks against coming back at once. Who greets us only to send us away (it may have
+        banned us) would else be dialled every second, for ever."""
+        moved = self.received_bytes or self.sent_bytes
+        return ending.code is ByeCode.DUPLICATE or (ending.code is not None and bool(moved))
+
     def snubs(self, now: float) -> bool:
         """Whether we wait for data and nothing has come for long."""
         return bool(self._open) and not self.chokes_us and now - self._data_at > SNUB_S

@@ -310,7 +310,7 @@ class Member:
         finally:
             self._left(link)
             # Also where we are stopped: the same peer may be at the door in this moment.
-            clean = ending is None or ending.code is not None
+            clean = ending is None or link.ended_well(ending)
             self.book.disconnected(number, trio.current_time(), clean=clean)
         trace.event(
             "unlink",

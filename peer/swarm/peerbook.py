@@ -251,7 +251,7 @@ class PeerBook:
         return verdict
 
     def disconnected(self, link: LinkId, now: float, *, clean: bool) -> None:
-        """A link is gone. clean: with a goodbye, or by our own choice; else it broke. Unknown: ignored."""
+        """A link is gone. clean: with a goodbye, after it was of use; else it broke. Unknown: ignored."""
         gone = self._unlink(link)
         if gone is not None and gone.node not in self._by_node:
             self._known.parted(gone.node, now, not clean, now - gone.since < LINK_PROVEN_S)

@@ -230,6 +230,30 @@ async def test_a_named_peer_that_says_it_is_full_after_its_hello_is_soon_asked_a
         assert min(gaps) >= BACKOFF_NAMED_MAX_S
 
 
+@pytest.mark.parametrize("code", [ByeCode.CORRUPT, ByeCode.PROTOCOL, ByeCode.GOODBYE])
+async def test_who_greets_us_only_to_send_us_away_is_dialled_ever_more_seldom(
+    code: ByeCode, autojump_clock: MockClock
+) -> None:
+    """One that had banned us, say. A link that ended with a goodbye had ended well: so, every second."""
+    visits: list[float] = []
+
+    async def rude(greeted: Greeted) -> None:
+        visits.append(trio.current_time())
+        await greeted.stream.send_all(greeted.session.send(Bye(code)))
+
+    async with open_world(8) as world:
+        origin = await world.add_peer("origin")
+        link = await origin.share("file", {(): DATA})
+        host = await hostile.live(world, "rude", link, rude)
+        getter = await world.add_peer("getter")
+        getter.fetch(link, peers=[Address(host.address, PORT)])
+        await trio.sleep(4 * BACKOFF_NAMED_MAX_S)
+        gaps = [later - earlier for earlier, later in pairwise(visits)]
+        assert gaps[0] < 2
+        assert gaps[-1] >= BACKOFF_NAMED_MAX_S
+        assert 4 <= len(visits) <= 9
+
+
 async def test_a_named_seed_that_comes_back_with_another_identity_is_welcome(
     autojump_clock: MockClock,
 ) -> None:
