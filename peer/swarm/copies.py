@@ -65,7 +65,7 @@ class Copies:
     def cut(self, piece: PieceIndex) -> None:
         """A sending that was begun goes no further."""
         self._lay_down(piece)
-        self._from = min(self._from, piece)
+        self._look_from(piece)
 
     def finish(self, piece: PieceIndex) -> None:
         """A sending that was begun is complete."""
@@ -83,13 +83,19 @@ class Copies:
             self.repeats -= 1
         else:
             self.first -= 1
-            self._from = min(self._from, piece)
+            self._look_from(piece)
 
     def check_invariants(self, under_way: dict[PieceIndex, int]) -> None:
         """For tests: the books agree with each other, and with what is under way."""
         assert under_way == self._under_way
         assert sum(1 for count in self._sent if count) == self.first
         assert sum(self._sent) == self.first + self.repeats
+
+    def _look_from(self, piece: PieceIndex) -> None:
+        """It may be a first copy again. Where it is not, all from there on would be looked at for nothing, as
+        often as somebody asks for it and cancels that."""
+        if piece < self._from and self.is_first(piece):
+            self._from = piece
 
     def _lay_down(self, piece: PieceIndex) -> None:
         count = self._under_way.pop(piece) - 1

@@ -261,6 +261,49 @@ def test_a_repeat_that_could_not_be_read_is_no_repeat() -> None:
 # --- bad manners
 
 
+def test_who_asks_and_cancels_does_not_have_every_piece_looked_at_again() -> None:
+    """In the largest share each cancel cost half a second of the event loop."""
+    pieces, looks = 5000, 0
+
+    def available(piece: PieceIndex) -> int:
+        nonlocal looks
+        looks += 1
+        return 1
+
+    upload = Upload(lambda piece: PIECE, pieces, range(pieces), available=available)
+    for link in range(2):
+        upload.joined(LinkId(link), 8, 0.0)
+        upload.unchoke(LinkId(link))
+    requests = iter(map(RequestId, range(1000)))
+    for piece in range(1, 20):
+        assert upload.asked(LinkId(1), next(requests), PieceIndex(piece), 0.0) is None
+        while upload.next_chunk(LinkId(1), 0.0) is not IDLE:
+            pass
+    looks = 0
+    for piece in range(1, 20):
+        begun, other = next(requests), next(requests)
+        assert upload.asked(LinkId(0), begun, PieceIndex(0), 0.0) is None
+        upload.next_chunk(LinkId(0), 0.0, bytes_max=1)
+        assert upload.cancel(LinkId(0), begun) is Cancelled.BEGUN
+        assert upload.asked(LinkId(0), other, PieceIndex(piece), 0.0) is None
+        assert upload.cancel(LinkId(0), other) is Cancelled.WAITING
+    upload.check_invariants()
+    assert looks < 3 * pieces
+
+
+def test_a_first_copy_that_was_cut_off_is_one_again() -> None:
+    """Whoever asks for what others are about to have is told of it as before."""
+    bench = Bench(links=3, pieces=4)
+    (first,) = bench.ask(0, 3)
+    bench.chunk(0)
+    for piece in range(3):
+        bench.ask(1, piece)
+        bench.run_dry(1)
+    assert bench.refuse(2, 0) is None, "nothing is left that only we could give"
+    bench.upload.cancel(LinkId(0), first)
+    assert bench.refuse(2, 1) is RejectCode.ELSEWHERE
+
+
 def test_who_asks_for_the_same_piece_for_ever_is_served_a_few_times_only() -> None:
     bench = Bench()
     served = 0
