@@ -547,7 +547,7 @@ KNOWN_PEERS_MAX: Final = 3000
 """libtorrent's peer list: many times more than a node can dial, 1 MB of memory."""
 
 KNOWN_PER_INFORMANT_MAX: Final = 500
-"""What one tracker or one peer may fill of the book: nobody crowds out the others."""
+"""What trackers or peers of one network may fill of the book: nobody crowds out the others."""
 
 LINKS_MAX: Final = 200
 """Connections of one share (libtorrent's default)."""

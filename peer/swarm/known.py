@@ -25,6 +25,7 @@ from peer.limits import (
     KNOWN_PER_INFORMANT_MAX,
     NEW_DIALS_PER_MINUTE_MAX,
 )
+from peer.swarm.addresses import network_of
 
 MINUTE_S = 60.0
 
@@ -55,6 +56,7 @@ class Dial:
 class Known:
     """One address. lot: random, so that equals are dialled in an order of our own.
 
+    informant: the network that it was told from.
     proven: it answered once, as a peer of this share. failures: since it last did well. vouched: who is there
     was said by the user, a link or the local network.
     """
@@ -100,6 +102,9 @@ class KnownAddresses:
         self._told: Counter[str] = Counter()
         self._blame: Counter[str] = Counter()
         self._new_dials: deque[float] = deque()
+        self._no_room_for: Source | None = None
+        """Room was looked for in vain, for this source and so for all that are trusted less. To look at the
+        whole table for each of fifty addresses in a message of anybody's would cost too much."""
 
     def __len__(self) -> int:
         return len(self._table)
@@ -122,19 +127,21 @@ class KnownAddresses:
             known.source = min(known.source, source)
             known.vouched = known.vouched or _vouches(source, known.node, node)
             return True
-        if source in HEARSAY and self._told[informant] >= KNOWN_PER_INFORMANT_MAX:
+        teller = network_of(informant)
+        if source in HEARSAY and self._told[teller] >= KNOWN_PER_INFORMANT_MAX:
             return False
         if len(self._table) >= KNOWN_PEERS_MAX and not self._make_room(source):
             return False
         lot, vouched = self._rng.random(), _vouches(source, node, node)
-        self._table[address] = Known(address, source, informant, lot, node, vouched=vouched)
-        self._told[informant] += 1
+        self._table[address] = Known(address, source, teller, lot, node, vouched=vouched)
+        self._told[teller] += 1
         return True
 
     def drop(self, address: Address) -> None:
         """Forget an address."""
         known = self._table.pop(address, None)
         if known is not None:
+            self._no_room_for = None
             self._dialling.pop(address, None)
             self._told[known.informant] -= 1
             if not self._told[known.informant]:
@@ -202,6 +209,7 @@ class KnownAddresses:
                 self._blame.clear()
             self._blame[known.informant] += 1
         known.failures += 1
+        self._no_room_for = None
         known.not_before = now + (
             self._jittered(BACKOFF_MAX_S)
             if known.is_given_up
@@ -212,12 +220,14 @@ class KnownAddresses:
         """A peer of this share was met at this address."""
         known = self._table.get(address)
         self._dialling.pop(address, None)
+        self._no_room_for = None
         if known is not None:
             known.node = node
             known.proven = True
 
     def parted(self, node: NodeId, now: float, failed: bool, again: bool) -> None:
         """The last link to a node is gone. failed: it broke. again: soon after it began, so count it."""
+        self._no_room_for = None
         for known in self._table.values():
             if known.node == node:
                 known.failures = known.failures + 1 if failed and again else int(failed)
@@ -227,6 +237,7 @@ class KnownAddresses:
         """Do not dial this one for long. for_now: what speaks against it may soon be over."""
         known = self._table.get(address)
         self._dialling.pop(address, None)
+        self._no_room_for = None
         if known is not None:
             known.not_before = now + self._jittered(known.wait_max if for_now else BACKOFF_MAX_S)
 
@@ -255,9 +266,12 @@ class KnownAddresses:
 
     def _make_room(self, source: Source) -> bool:
         """Forget the worst address if it is worse than a new one from this source."""
+        if self._no_room_for is not None and source >= self._no_room_for:
+            return False
         idle = [known for known in self._table.values() if known.address not in self._dialling]
         worst = max(idle, key=lambda known: (known.failures, not known.proven, known.source, known.lot))
         if not worst.failures and (worst.proven or worst.source <= source):
+            self._no_room_for = source
             return False
         self.drop(worst.address)
         return True

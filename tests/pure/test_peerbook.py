@@ -1,5 +1,7 @@
 """Who is known, whom to dial, whom to tell of."""
 
+import sys
+
 import pytest
 
 from peer.ids import Address, LinkId, NodeId
@@ -15,6 +17,7 @@ from peer.limits import (
     KNOWN_PER_INFORMANT_MAX,
     LINKS_MAX,
     NEW_DIALS_PER_MINUTE_MAX,
+    PEERS_PER_MESSAGE_MAX,
 )
 from peer.swarm.known import Source
 from peer.swarm.peerbook import Noted, PeerBook, Welcome
@@ -197,6 +200,44 @@ def test_gossip_leaves_room_for_what_the_user_named() -> None:
     assert pages.next_deadline(0.0) is None
     pages.add(at(1000), Source.OPTION, 0.0)
     assert dialled(pages, 0.0) == [at(1000)]
+
+
+def test_informants_of_one_network_share_what_each_could_fill_of_the_book() -> None:
+    """A customer with an IPv6 /64 has as many addresses as he likes: seven filled the book."""
+    pages = book()
+    for number in range(2 * KNOWN_PER_INFORMANT_MAX):
+        pages.add(at(number), Source.EXCHANGE, 0.0, informant=f"2001:db8::{number % 7:x}")
+    assert pages.statistics().known == KNOWN_PER_INFORMANT_MAX
+    assert pages.add(at(5000), Source.EXCHANGE, 0.0, informant="2001:db8:0:1::") is Noted.NOTED
+    pages.check_invariants()
+
+
+def test_hearsay_at_a_full_book_costs_next_to_nothing_until_an_address_fails() -> None:
+    """For each of the addresses in a message, anybody's, the whole book was looked through."""
+    pages = book()
+    for number in range(KNOWN_PEERS_MAX):
+        pages.add(at(number), Source.EXCHANGE, 0.0, informant=f"192.0.2.{number % 200}")
+    assert pages.statistics().known == KNOWN_PEERS_MAX
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    others = [at(KNOWN_PEERS_MAX + number) for number in range(PEERS_PER_MESSAGE_MAX)]
+    sys.setprofile(count)
+    try:
+        verdicts = [pages.add(address, Source.EXCHANGE, 0.0, informant=TRACKER) for address in others]
+    finally:
+        sys.setprofile(None)
+    assert set(verdicts) == {Noted.FULL}
+    assert calls < 10 * KNOWN_PEERS_MAX < KNOWN_PEERS_MAX * len(others)
+    assert pages.add(others[0], Source.OPTION, 0.0) is Noted.NOTED, "who is trusted more finds room"
+    (dial, *_) = pages.next_dials(0.0)
+    assert pages.add(others[1], Source.EXCHANGE, 0.0, informant=TRACKER) is Noted.FULL
+    pages.failed(dial.address, 0.0)
+    assert pages.add(others[1], Source.EXCHANGE, 0.0, informant=TRACKER) is Noted.NOTED
+    pages.check_invariants()
 
 
 def test_a_thousand_addresses_that_do_not_answer_are_dialled_slowly_and_from_a_bounded_book() -> None:
