@@ -118,6 +118,8 @@ class Intake:
         """What of it was here before this run."""
         self.sources: dict[NodeId, int] = {}
         """Verified payload bytes by the id of the node that sent them."""
+        self.lost_bytes = 0
+        """Of what was here or came, what a failed sync took; it is fetched again, and counted again."""
 
     # --- lifetime
 
@@ -168,6 +170,7 @@ class Intake:
             # A piece whose writer has not been back yet is not had: `_take` finds out by itself.
             if self.download.state(piece) is PieceState.HAVE:
                 self._have.discard(piece)
+                self.lost_bytes += self._layout.piece_length(piece)
                 now = trio.current_time()
                 self.perform(self.download.lost(piece, now), now)
 

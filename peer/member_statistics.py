@@ -42,7 +42,7 @@ def member_statistics(member: Member) -> MemberStatistics:
         wanted = held = holding.layout.total_bytes
         if intake is not None:
             wanted, resumed = intake.wanted_bytes, intake.resumed_bytes
-            held = resumed + sum(intake.sources.values())
+            held = resumed + sum(intake.sources.values()) - intake.lost_bytes
     return MemberStatistics(
         share=member.share,
         phase=member.phase,

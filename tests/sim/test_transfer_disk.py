@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from peer.errors import StorageError
 from peer.limits import DISK_RETRY_S
+from peer.member_statistics import member_statistics
 from peer.sim.disk import Operation
 from peer.sim.network import mbit
 from peer.sim.world import open_world
@@ -46,6 +47,8 @@ async def test_syncs_that_fail_while_fetching(
                 await fetch.wait()
         for path, data in FILES.items():
             assert fetch.read(*path) == data
+        statistics = member_statistics(fetch.member)
+        assert statistics.held_bytes == statistics.wanted_bytes, "what came twice is here once"
 
 
 async def test_a_disk_whose_syncs_never_succeed_again_ends_it(autojump_clock: MockClock) -> None:
