@@ -439,12 +439,14 @@ class Upload:
             return False
         self._first_copy_asked = False
         for link, state in self._links.items():
-            for request in state.queue.values():
+            for request in islice(state.queue.values(), CHOICE_MAX):  # it is given no other now
                 if self._would_be_first(request.piece):
                     self._first_copy_asked = True
                     if link == but or now - max(state.taken_at, request.asked_at) > DEFER_STALL_S:
                         break
                     return True
+            else:  # what stands further back may be one
+                self._first_copy_asked = self._first_copy_asked or len(state.queue) > CHOICE_MAX
         return False
 
     def _begin(self, state: _Link, request: _Request) -> _Request:

@@ -11,12 +11,15 @@ from peer.limits import (
     CHOICE_MAX,
     CHUNK_BYTES_MAX,
     CHUNK_BYTES_MIN,
+    DEFER_STALL_S,
     IN_SOCKET_S_MAX,
     PATIENCE_S,
     REPEATS_FREE,
     REPEATS_PER_S,
+    WINDOW_DEFAULT,
     WINDOW_MAX,
 )
+from peer.swarm.uplink import UplinkGauge
 from peer.swarm.upload import IDLE, Cancelled, Chunk, Upload
 from tests.pure.upload_bench import PIECE, Bench
 
@@ -289,6 +292,35 @@ def test_who_asks_and_cancels_does_not_have_every_piece_looked_at_again() -> Non
         assert upload.cancel(LinkId(0), other) is Cancelled.WAITING
     upload.check_invariants()
     assert looks < 3 * pieces
+
+
+def test_who_asks_for_a_first_copy_and_takes_nothing_makes_no_choice_dear() -> None:
+    """Every request of every link was looked at for each chunk: milliseconds, where all windows are full."""
+    links, looks, pieces = 10, 0, 1000
+    first = PieceIndex(pieces - 1)
+
+    def available(piece: PieceIndex) -> int:
+        nonlocal looks
+        looks += 1
+        return int(piece != first)
+
+    class FullUplink(UplinkGauge):
+        def is_full(self, now: float) -> bool:
+            return True
+
+    upload = Upload(lambda piece: PIECE, pieces, range(pieces), available=available, gauge=FullUplink())
+    requests = iter(map(RequestId, range(100_000)))
+    for link in range(links + 1):
+        upload.joined(LinkId(link), WINDOW_DEFAULT, 0.0)
+        upload.unchoke(LinkId(link))
+    for link in range(links):
+        for piece in range(WINDOW_DEFAULT):
+            assert upload.asked(LinkId(link), next(requests), PieceIndex(piece), 0.0) is None
+    assert upload.asked(LinkId(links), next(requests), first, 0.0) is None
+    looks = 0
+    assert isinstance(upload.next_chunk(LinkId(0), 2 * DEFER_STALL_S), Chunk)
+    assert looks <= (links + 2) * CHOICE_MAX
+    upload.check_invariants()
 
 
 def test_a_first_copy_that_was_cut_off_is_one_again() -> None:
