@@ -41,7 +41,11 @@ STARTING_S = 3.0
     "--free-riders", default=0, type=click.IntRange(min=0), metavar="K", help="K downloaders send nothing."
 )
 @click.option(
-    "--late", default=0, type=click.IntRange(min=0), metavar="K", help="K downloaders come at half time."
+    "--late",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="K",
+    help="K downloaders, or all but one, come at half time.",
 )
 @click.option("--leave", is_flag=True, help="Who is done goes at once, instead of serving on.")
 @click.option("--origin-dies", is_flag=True, help="The origin is killed once every piece is out.")

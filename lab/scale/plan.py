@@ -30,8 +30,8 @@ class Conditions:
     """The links, and what is not as it should be (which counts for the swarm only).
 
     mixed: every second peer has half the uplink, every other one and a half. late: so many come when half of
-    the bound has passed. leave: who is done goes at once. origin_dies, tracker_dies: in the middle.
-    order: which pieces are asked for first.
+    the bound has passed (all but one, where there are no more). leave: who is done goes at once. origin_dies,
+    tracker_dies: in the middle. order: which pieces are asked for first.
     """
 
     file_bytes: int
@@ -52,6 +52,10 @@ class Conditions:
         riders = min(self.free_riders, peers)
         factors = [(0.5, 1.5)[n % 2] if self.mixed else 1.0 for n in range(peers)]
         return [self.peer_up * f if n >= riders else 0.0 for n, f in enumerate(factors)]
+
+    def come_late(self, mode: Mode, peers: int) -> int:
+        """How many downloaders come at half time: somebody must be there for the clock to begin."""
+        return 0 if mode is Mode.CLIENT_SERVER else min(self.late, peers - 1)
 
     def bound(self, mode: Mode, peers: int) -> float:
         """No schedule is faster (Kurose & Ross; downlinks are not limited here)."""

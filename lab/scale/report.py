@@ -108,9 +108,10 @@ def _table(conditions: Conditions, points: Sequence[Point]) -> Table:
         Column("origin_share", "origin's share", "{:.0%}".format),
         Column("wasted", "fetched twice, at most", "{:.1%}".format),
     )
+    waiting = "all downloaders but those that come late" if conditions.late else "all downloaders"
     note = (
-        "The clock runs from the origin's first connection, all downloaders waiting for it, to the last"
-        " verified copy."
+        f"The clock runs from the origin's first connection, {waiting} waiting for it, to the last verified"
+        " copy."
     )
     return Table("scale", "Until the last downloader has the file", columns, rows, note)
 

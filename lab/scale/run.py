@@ -39,7 +39,7 @@ class Run:
 
     def measure(self, work: Path) -> Point:
         """Run it to its end. Raises LabError where a process fails or the swarm is stuck."""
-        early = self._peers - (self._conditions.late if self._swarming else 0)
+        early = self._peers - self._conditions.come_late(self._mode, self._peers)
         with local_swarm(work) as swarm:
             self._start(swarm, range(early))
             swarm.await_getters()

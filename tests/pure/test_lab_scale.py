@@ -39,6 +39,15 @@ def test_mixed_uplinks_and_free_riders() -> None:
     assert described(mixed) == ["uplinks of half and one and a half in turn", "1 free riders"]
 
 
+def test_somebody_is_there_from_the_beginning_whatever_n_is() -> None:
+    late = Conditions(1000, 100, 10, late=3)
+    assert [late.come_late(Mode.SWARM, peers) for peers in (1, 2, 3, 4, 8)] == [0, 1, 2, 3, 3]
+    assert late.come_late(Mode.CLIENT_SERVER, 8) == 0, "the switches change the swarm only"
+    for conditions in (late, LINKS):
+        (table,) = result(conditions, [point(Mode.SWARM, 4)]).tables
+        assert ("but those that come late" in table.note) == bool(conditions.late)
+
+
 @pytest.mark.parametrize(
     ("conditions", "counts", "names"),
     [
