@@ -109,9 +109,11 @@ class Catalogue:
             self._refused += 1
         elif there is not None and there.entry == entry:
             self._renewed += 1
+            self._count_with(there, self._room_for(there, network))
             self._wheel.put(there, now + limits.CATALOGUE_LIFETIME_S)
         else:
             if there is not None:
+                network = self._room_for(there, network)
                 self._remove(there)
             there = self._add(key, entry, node, network)
             self._listed += 1
@@ -189,6 +191,19 @@ class Catalogue:
             if held >= most:
                 return code
         return PublishCode.LISTED
+
+    def _room_for(self, there: _Listed, network: str) -> str:
+        """The network that a listed name counts for when its holder comes from this one: his new one, so that
+        the old one is free for others; where that is full, still the one that has taken it in."""
+        if self._per_network.get(network, 0) >= self._bounds.names_per_address:
+            return there.network
+        return network
+
+    def _count_with(self, listed: _Listed, network: str) -> None:
+        if network != listed.network:
+            count_down(self._per_network, listed.network)
+            count_up(self._per_network, network)
+            listed.network = network
 
     def _candidates(self, search: Search, words: list[str]) -> Iterable[int]:
         """The numbers to look at, ascending, all that could answer the search among them."""

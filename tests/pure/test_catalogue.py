@@ -200,6 +200,38 @@ def test_many_nodes_behind_one_address_fill_its_share_only() -> None:
     catalogue.check_invariants()
 
 
+def test_a_publisher_who_moves_frees_the_address_that_he_had() -> None:
+    catalogue = Catalogue(1, SMALL)
+
+    def publish(name: str, by: int, host: str, serial: int = 1) -> PublishCode:
+        entry, node = unsigned(name, by=by, serial=serial)
+        return catalogue.publish(entry, node, host, 0.0).code
+
+    for n in range(6):
+        assert publish(f"name {n}", n // 3, "192.0.2.1") is PublishCode.LISTED
+    assert publish("another's", 9, "192.0.2.1") is PublishCode.ADDRESS_FULL
+    assert publish("name 0", 0, "192.0.2.2") is PublishCode.LISTED, "renewed from elsewhere"
+    assert publish("name 1", 0, "192.0.2.2", serial=2) is PublishCode.LISTED, "changed from elsewhere"
+    catalogue.check_invariants()
+    assert publish("another's", 9, "192.0.2.1") is PublishCode.LISTED
+    assert publish("and one more", 9, "192.0.2.1") is PublishCode.LISTED
+
+
+def test_who_moves_to_a_full_address_keeps_his_names_and_none_are_added_to_it() -> None:
+    catalogue = Catalogue(1, SMALL)
+
+    def publish(name: str, by: int, host: str, serial: int = 1) -> PublishCode:
+        entry, node = unsigned(name, by=by, serial=serial)
+        return catalogue.publish(entry, node, host, 0.0).code
+
+    for n in range(6):
+        assert publish(f"name {n}", n // 3, "192.0.2.1") is PublishCode.LISTED
+    assert publish("moves", 9, "192.0.2.2") is PublishCode.LISTED
+    for serial in (2, 2):  # changed, and then renewed
+        assert publish("moves", 9, "192.0.2.1", serial) is PublishCode.LISTED
+        catalogue.check_invariants()
+
+
 def test_the_interval_grows_with_the_names() -> None:
     catalogue = Catalogue(1)
     assert put(catalogue, "name").interval == limits.CATALOGUE_INTERVAL_S_MIN
