@@ -20,7 +20,7 @@ conversation raises ends that conversation and is counted; a bug of ours is logg
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar, TypeVarTuple
@@ -281,7 +281,9 @@ class TrackerServer:
                 message = await visitor.turn(limits.TRACKER_REQUEST_S, self._listen, visitor, channel)
                 if message is None:
                     break
-                answer = await self._answer(message, ready, visitor.network)
+                answer = await self._answer(message, ready, visitor)
+                if answer is None:
+                    break
                 with trio.fail_after(limits.TRACKER_ANSWER_S):
                     await channel.send(answer)
                 self._counts.answered += 1
@@ -307,7 +309,10 @@ class TrackerServer:
             await self._reports.go_through(visitor.network)
         return message
 
-    async def _answer(self, message: Message, stream: Stream, network: str) -> Announced | Published | Found:
+    async def _answer(
+        self, message: Message, stream: Stream, visitor: _Visitor
+    ) -> Announced | Published | Found | None:
+        """None if the visitor was dismissed while it waited for its turn."""
         match message:
             case Announce():
                 self._check_sender(stream, message.node, "an announce")
@@ -316,13 +321,21 @@ class TrackerServer:
             case Publish():
                 return self._publish(message, stream)
             case Search():
-                return await self._search(message, network)
+                return await self._search(message, visitor)
         raise RemoteProtocolError("a tracker answers announces, publications and searches only")
 
-    async def _search(self, message: Search, network: str) -> Found:
+    async def _search(self, message: Search, visitor: _Visitor) -> Found | None:
         """Searches of one address come one after the other, each as long as what it looked at is worth: so an
-        address that asks without end gets its part of the processor, and no more."""
-        async with self._searches.of(network):
+        address that asks without end gets its part of the processor, and no more. Who waits for the others
+        makes room in a full house, as who waits for a report does."""
+        async with AsyncExitStack() as turn:
+
+            async def wait_for_the_others() -> bool:
+                await turn.enter_async_context(self._searches.of(visitor.network))
+                return True
+
+            if not await visitor.turn(limits.TRACKER_REQUEST_S, wait_for_the_others):
+                return None
             before = self._catalogue.looks
             found = self._catalogue.search(message, trio.current_time(), self._registry.count)
             looks = self._catalogue.looks - before + limits.SEARCH_LOOKS_MIN

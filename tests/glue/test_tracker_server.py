@@ -14,8 +14,9 @@ from peer.errors import ByeCode, ConnectionLost, UsageError
 from peer.ids import Address, NodeId, ShareId
 from peer.net.channel import MessageChannel
 from peer.net.transport import Stream
+from peer.published import NOBODY
 from peer.wire.codec import encode
-from peer.wire.messages import Announce, Announced, AnnounceEvent, Bye, Hello
+from peer.wire.messages import Announce, Announced, AnnounceEvent, Bye, Found, Hello, Search
 from tests.glue.memory_transport import MemoryNetwork, MemoryTransport
 from tracker.registry import Registry
 from tracker.server import ServerLimits, ServerStatistics, TrackerServer
@@ -317,6 +318,27 @@ async def test_who_waits_for_an_answer_makes_room_in_a_full_house(
             await house.ask(number)
         assert trio.current_time() == 0
         assert (await house.counts()).displaced == 1, "the place that each of them had"
+
+
+async def test_who_waits_for_the_searches_of_its_network_makes_room_in_a_full_house(
+    autojump_clock: MockClock,
+) -> None:
+    """Sixty-four connections of each of eight addresses, all searching, locked everybody else out."""
+    async with running(bounds=ServerLimits(connections=20, connections_per_address=20)) as house:
+        crowd = [await house.network.transport("10.9.9.9").channel(TRACKER) for _ in range(20)]
+        for channel in crowd:
+            await channel.send(Search(1, ("red",), "", NOBODY, 0, 10))
+        await wait_all_tasks_blocked()
+        begun = trio.current_time()
+        for number in range(3):
+            await house.ask(number)
+        assert trio.current_time() == begun, "nobody of another network waits"
+        assert house.server.statistics().displaced == 1, "the place that each of them had"
+        assert isinstance(await crowd[0].receive(), Found), "whose turn it was is answered"
+        with pytest.raises(ConnectionLost):
+            await crowd[1].receive()
+        for channel in crowd[2:]:
+            assert isinstance(await channel.receive(), Found)
 
 
 async def test_a_stop_does_not_wait_for_who_waits_for_a_handshake(autojump_clock: MockClock) -> None:
