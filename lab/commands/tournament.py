@@ -56,6 +56,7 @@ def tournament(*, output: Output, scenario: Path, policies: str, world: str, see
     chosen = [(name, parse_policy(name, base)) for name in dict.fromkeys(names)]
     numbers = list(range(1, seeds + 1))
     where = World(world)
+    parsed.check(where)  # before anything is as large as it says
     seconds = len(chosen) * seeds * work(parsed, where)
     if seconds > SILENT_S:
         output.say(f"this takes about {units.seconds(seconds)}")

@@ -11,7 +11,7 @@ import pytest
 
 from lab.cli import run
 from lab.simulate import real
-from lab.simulate.scenario import parse
+from lab.simulate.scenario import Group, parse
 from peer.sim.clock import VirtualClock
 
 SCENARIO = """
@@ -106,12 +106,21 @@ def test_a_tournament(scenario: str, world: str, tmp_path: Path, capsys: pytest.
         (["tournament", "textbook", "--policies", "rarest,nothing.py:Mine"], "no file nothing.py"),
         (["tournament", "textbook", "--policies", ","], "names nobody"),
         (["tournament", "textbook", "--seeds", "0"], "at least 1"),
+        (["tournament", "HUGE"], "1000000000 peers are too many"),
+        (["simulate", "HUGE", "--world", "large"], "1000000000 peers are too many"),
     ],
 )
 def test_what_cannot_be_is_one_line(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert run(arguments) == 2
+    huge = tmp_path / "huge.toml"
+    huge.write_text('[share]\nsize = "1MiB"\n[[peers]]\ncount = 1000000000\n', encoding="utf-8")
+    monkeypatch.setattr(Group, "times", lambda self, rng: pytest.fail("nobody needs to know when they come"))
+    assert run([str(huge) if word == "HUGE" else word for word in arguments]) == 2
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
