@@ -1,6 +1,7 @@
 """`lab fleet`: a running network of mirrors, watched while a new file reaches all of them."""
 
 import tempfile
+from math import isnan
 from pathlib import Path
 
 import click
@@ -62,14 +63,21 @@ def fleet(
     from peer.errors import UsageError
     from peer.ids import Address
 
+    if isnan(timeout):  # a range of numbers lets nan pass, and nothing is ever later than that
+        raise UsageError("--timeout cannot be nan: give seconds")
+    rate = units.parse_rate(up) / 8 if up else None
+    if rate == 0:
+        raise UsageError("--up cannot be 0: the origin would never send anything")
     try:
         address = Address.parse(tracker, TRACKER_PORT)
     except ValueError as error:
         raise UsageError(str(error)) from error
     conditions = Conditions(
         file_bytes=int(units.parse_size(file or ("4MiB" if output.quick else "16MiB")) / 8),
-        up=units.parse_rate(up) / 8 if up else None,
+        up=rate,
     )
+    if conditions.file_bytes < 1:
+        raise UsageError("--file must be at least one byte")
     with tempfile.TemporaryDirectory(prefix="manyhands-fleet-") as folder:
         watch = measure(conditions, address, swarm_key, peers, timeout, Path(folder), output.say)
     output.finish(result(conditions, watch, str(address)))

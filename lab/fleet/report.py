@@ -38,10 +38,13 @@ def _summary(conditions: Conditions, watch: Watch) -> list[str]:
     ]
     server, swarm = conditions.server_bound(peers), conditions.swarm_bound(peers)
     if server is not None and swarm is not None:
+        ratio = f": bound / measured is {swarm / last:.3f}" if last else ""
         lines.append(
             f"One server with that uplink needs {units.seconds(server)} at least, no swarm less than"
-            f" {units.seconds(swarm)}: bound / measured is {swarm / last:.3f}."
+            f" {units.seconds(swarm)}{ratio}."
         )
+    if not last:
+        lines.append(f"All had it at the first look, {LOOK_EVERY_S:.1f} s apart: a larger --file tells more.")
     return lines
 
 
@@ -74,7 +77,7 @@ def _plot(conditions: Conditions, watch: Watch) -> Plot:
             theory(axes, [swarm, swarm], [0, peers], theme.series[GREY])
             tag(axes, swarm, peers * 0.08, f"fluid bound {units.seconds(swarm)}", theme.series[GREY])
         axes.set(xlabel="seconds since the first downloader", ylabel="mirrors that have all of it")
-        axes.set_xlim(0, max(watch.done[-1], server or 0.0) * 1.2)
+        axes.set_xlim(0, max(watch.done[-1], server or 0.0, LOOK_EVERY_S) * 1.2)
         axes.set_ylim(0, peers * 1.1)
 
     caption = (

@@ -67,14 +67,17 @@ async def _watch(
     origin: "subprocess.Popen[str]",
     say: Callable[[str], None],
 ) -> Watch:
-    told = 0
+    told, silent = 0, False
     watch.changed = started = trio.current_time()
     while not watch.over(trio.current_time()):
         if origin.poll() is not None:
             raise LabError(f"the origin ended: {origin.stderr.read().strip() if origin.stderr else ''}")
         try:
             listing = await client.find(name)
-        except NoSourceError:
+        except NoSourceError as error:
+            if not silent:
+                say(f"{error}; waiting for it")
+            silent = True
             if watch.begun is None and trio.current_time() - started > patience_s:
                 raise
             listing = None  # a tracker that is restarted in the middle is part of the experiment

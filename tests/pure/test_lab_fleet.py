@@ -1,9 +1,11 @@
 """What `lab fleet` reads from a tracker's counts."""
 
+import warnings
 from pathlib import Path
 
 import pytest
 
+from lab.cli import run
 from lab.fleet.report import result
 from lab.fleet.watch import SETTLED_S, Conditions, Watch
 from lab.report import write
@@ -45,3 +47,27 @@ def test_bounds_and_report(tmp_path: Path) -> None:
     assert any(path.name == "report.html" for path in written)
     unlimited = result(Conditions(1 << 20, None), watch, "tracker:7700")
     assert len(unlimited.summary) == 1
+
+
+@pytest.mark.parametrize("up", [None, 1e5])
+def test_what_was_there_at_the_first_look_has_no_ratio(up: float | None, tmp_path: Path) -> None:
+    """A small file is everywhere before anybody has looked: no time passed that could be divided by."""
+    watch = watched((0.0, 1, 0), (1.0, 3, 0))
+    assert watch.done == [0.0, 0.0]
+    found = result(Conditions(1 << 10, up), watch, "tracker:7700")
+    assert "larger --file" in found.summary[-1]
+    assert not any("bound / measured" in line for line in found.summary)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write(found, tmp_path, lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--up", "0"), ("--up", "0mbit"), ("--timeout", "nan"), ("--file", "0")]
+)
+def test_what_cannot_be_measured_is_said_at_once(
+    option: str, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.fleet.run.measure", lambda *_: pytest.fail("nothing may be begun"))
+    assert run(["fleet", "--tracker", "127.0.0.1:1", option, value]) == 2
+    assert option in capsys.readouterr().err
