@@ -46,8 +46,17 @@ class Rows:
         return float(largest[key])
 
     def ratio(self, above: str, below: str, workload: str, key: str) -> float:
-        under = self.value(below, workload, key)
-        return self.value(above, workload, key) / under if under else float("inf")
+        over, under = self.value(above, workload, key), self.value(below, workload, key)
+        if not over and not under:
+            raise NotMeasuredError(f"{workload} with {above} and {below}: both too small")
+        return over / under if under else float("inf")
+
+    def share(self, server: str, workload: str, part: str, whole: str) -> float:
+        """Of one run. Raises NotMeasuredError where there was nothing to have a share of."""
+        of = self.value(server, workload, whole)
+        if not of:
+            raise NotMeasuredError(f"{workload} with {server}: {whole.replace('_', ' ')} 0")
+        return self.value(server, workload, part) / of
 
     def servers(self, workload: str) -> list[str]:
         return sorted({r["server"] for r in self._rows if r["workload"] == workload})
@@ -123,9 +132,8 @@ def _deadlock(rows: Rows) -> float:
 
 def _survivors(rows: Rows) -> float:
     kept = [
-        rows.value("process", "crash", "answered") / rows.value("process", "crash", "asked"),
-        rows.value("process", "crash", "bystanders_after")
-        / rows.value("process", "crash", "bystanders_before"),
+        rows.share("process", "crash", "answered", "asked"),
+        rows.share("process", "crash", "bystanders_after", "bystanders_before"),
     ]
     return min(kept)
 
@@ -143,7 +151,7 @@ def _large(rows: Rows) -> float:
 
 
 def _lost_hits(rows: Rows, server: str) -> float:
-    return 1 - rows.value(server, "hits", "hits_counted") / rows.value(server, "hits", "hits_sent")
+    return 1 - rows.share(server, "hits", "hits_counted", "hits_sent")
 
 
 def _one_thread(rows: Rows) -> float:

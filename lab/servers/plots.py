@@ -83,14 +83,18 @@ def _cost_plot(middle: Sequence[dict[str, Any]], said: str, scale: Scale) -> Plo
     largest = max((r["clients"] for r in crowd), default=0)
     crowded = {r["server"]: r for r in crowd if r["clients"] == largest}
 
+    shown = [
+        (idle, "memory_kib_per_connection", "Memory", "KiB for an idle connection", True),
+        (crowded, "cpu_us_per_request", "Processor", "CPU µs for a request", False),
+        (idle, "per_second", "Busy beside idle", "requests per second", False),
+    ]
+    shown = [panel for panel in shown if panel[0]]  # there may have been no crowd
+    servers = [server for server in SERVERS if any(server in source for source, *_ in shown)]
+
     def draw(figure: "Figure", theme: Theme) -> None:
-        panels = figure.subplots(1, 3)
-        for axes, source, key, heading, unit, log in (
-            (panels[0], idle, "memory_kib_per_connection", "Memory", "KiB for an idle connection", True),
-            (panels[1], crowded, "cpu_us_per_request", "Processor", "CPU µs for a request", False),
-            (panels[2], idle, "per_second", "Busy beside idle", "requests per second", False),
-        ):
-            values = {server: source[server].get(key) for server in SERVERS if server in source}
+        panels = figure.subplots(1, len(shown))
+        for axes, (source, key, heading, unit, log) in zip(panels, shown, strict=True):
+            values = {server: source.get(server, {}).get(key) for server in servers}
             panel(axes, heading)
             _bars(axes, values, theme, log=log)
             axes.set_xlabel(unit)
@@ -98,9 +102,10 @@ def _cost_plot(middle: Sequence[dict[str, Any]], said: str, scale: Scale) -> Plo
                 axes.set_yticklabels([])
 
     caption = (
-        f"Memory: proportional set size while {scale.idle:,} connections idle. Processor: the crowd of"
-        f" {largest:,} clients, connections included. Busy: {scale.busy} clients beside {scale.idle:,} idle"
-        f" ones. None: the server cannot hold idle connections. {said}"
+        f"Memory: proportional set size while {scale.idle:,} connections idle."
+        + (f" Processor: the crowd of {largest:,} clients, connections included." if crowded else "")
+        + f" Busy: {scale.busy} clients beside {scale.idle:,} idle"
+        f" ones. None: the server cannot hold idle connections, or could not be measured. {said}"
     )
     return Plot("cost", "What a connection costs, and what it costs the others", caption, draw, (10.6, 4.8))
 
@@ -122,7 +127,7 @@ def _bars(axes: "Axes", values: Mapping[str, float | None], theme: Theme, log: b
         axes.xaxis.set_major_formatter(_thousands)
         axes.locator_params(axis="x", nbins=4)
     for y, value in enumerate(values.values()):
-        text = "none" if not value else three(value)
+        text = "none" if value is None else three(value)
         axes.annotate(
             text, (max(value or 0.0, floor), y), xytext=(4, 0), textcoords="offset points", va="center"
         )

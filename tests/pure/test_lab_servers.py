@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.figures import spread
+from lab.figures import LIGHT, spread
 from lab.servers.claims import CLAIMS, NotMeasuredError, Rows, Verdict, judge
 from lab.servers.jobs import JOBS, percentile
 from lab.servers.library import REQUEST_BYTES_MAX, HandlerError, Library
+from lab.servers.plots import plots
 from lab.servers.roster import SERVERS
 from lab.servers.size import statements
 from lab.servers.tables import medians
@@ -154,6 +155,35 @@ def test_every_claim_has_a_gap_and_survives_empty_rows(claim: Any) -> None:
     assert claim.verdict(claim.refuted_to) is Verdict.REFUTED
     judged = judge(claim, [Rows([], {})] * 3)
     assert judged.verdict is Verdict.NOT_VISIBLE
+
+
+def test_what_was_nothing_has_no_share() -> None:
+    """One server that answers nobody must not end the report of all the others."""
+    nobody = [crash("process", 0, 0) | {"bystanders_before": 0}, hits("process", 0, 0)]
+    for key in ("isolated", "ipc"):
+        judged = judge(CLAIM[key], [Rows(nobody, {})] * 3)
+        assert judged.verdict is Verdict.NOT_VISIBLE
+        assert judged.reason.startswith("not measured")
+    idle = [measured_row(server, "idle", memory_kib_per_connection=0.0) for server in ("process", "thread")]
+    assert judge(CLAIM["memory"], [Rows(idle, {})] * 3).verdict is Verdict.NOT_VISIBLE
+
+
+@pytest.mark.parametrize("crowds", [[], [measured_row("trio", "crowd", cpu_us_per_request=9.0)]])
+def test_the_figure_of_costs_shows_what_was_measured(crowds: list[dict[str, Any]]) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    rows = [
+        measured_row("sequential", "idle", per_second=None),
+        measured_row("trio", "idle", per_second=5.0, memory_kib_per_connection=0.0),
+    ]
+    (plot,) = plots([*rows, *crowds], FULL, 3)
+    plot.draw(figure := Figure(), LIGHT)
+    memory, *others = figure.axes
+    assert {len(axes.patches) for axes in figure.axes} == {2}, "the names at the left are those of all panels"
+    assert len(others) == 1 + len(crowds), "no panel without anything on it"
+    assert ("crowd of" in plot.caption) == bool(crowds)
+    assert [text.get_text() for text in memory.texts] == ["none", "0"], "too little to see is not none"
 
 
 def test_the_largest_crowd_decides() -> None:
