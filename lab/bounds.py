@@ -253,8 +253,8 @@ class OpenSwarm(Generic[Real]):
         _check_positive(
             arrivals=self.arrivals, downlink=self.downlink, uplink=self.uplink, departures=self.departures
         )
-        if not self.aborts >= 0:
-            raise UsageError(f"aborts cannot be {self.aborts}: a rate is zero or more")
+        if not 0 <= self.aborts < float("inf"):
+            raise UsageError(f"aborts cannot be {self.aborts}: a rate is zero or more, and finite")
         if not 0 < self.effectiveness <= 1:
             raise UsageError(f"effectiveness cannot be {self.effectiveness}: it lies above 0 and up to 1")
 

@@ -51,7 +51,7 @@ CASES: Final = (
 
 
 def _ratio(value: float) -> str:
-    return f"{value:.4g} x"
+    return f"{_number(value)} x"
 
 
 def _number(value: float) -> str:
@@ -64,7 +64,8 @@ def result(
     links: Links, peers: Sequence[int], parts: Sequence[int], swarm: bounds.OpenSwarm[float]
 ) -> Result:
     """Every model for these parameters. Raises UsageError where they are impossible."""
-    grid = sorted({*range(1, max(peers) + 1, max(1, max(peers) // 200)), *peers})
+    most = max(2, *peers)  # a curve has two points at least
+    grid = sorted({*range(1, most + 1, max(1, most // 200)), *peers})
     return Result(
         command="lab bounds",
         title="What theory says: client-server against peer-to-peer",
@@ -90,11 +91,12 @@ def result(
 
 def _summary(links: Links, peers: int) -> list[str]:
     server, swarm = links.client_server(peers), links.swarm(peers)
+    faster = server.time / swarm.time
     ceiling = links.file / links.peer_up if links.peer_up else None
     lines = [
         f"{peers} peers: client-server at least {units.seconds(server.time)} (limit: {server.limit}),"
         f" peer-to-peer {units.seconds(swarm.time)} (limit: {swarm.limit}):"
-        f" {server.time / swarm.time:.3g} times faster.",
+        f" {f'{faster:,.0f}' if faster >= 100 else f'{faster:.3g}'} times faster.",
         f"No swarm is faster than its first copy: F/uₛ = {units.seconds(links.file / links.origin_up)}.",
     ]
     if ceiling:

@@ -128,7 +128,7 @@ def _caption(conditions: Conditions) -> str:
 def _time_plot(conditions: Conditions, points: Sequence[Point]) -> Plot:
     def draw(figure: "Figure", theme: Theme) -> None:
         axes = figure.subplots()
-        most = max(point.peers for point in points)
+        most = max(2, *(point.peers for point in points))  # a curve has two points at least
         grid = range(1, most + 1)
         for mode in Mode:
             found, colour = of_mode(points, mode), theme.series[COLOURS[mode]]
@@ -158,7 +158,7 @@ def _time_plot(conditions: Conditions, points: Sequence[Point]) -> Plot:
 def _origin_plot(conditions: Conditions, points: Sequence[Point]) -> Plot:
     def draw(figure: "Figure", theme: Theme) -> None:
         axes = figure.subplots()
-        most = max(point.peers for point in points)
+        most = max(2, *(point.peers for point in points))  # a curve has two points at least
         for mode in Mode:
             found, colour = of_mode(points, mode), theme.series[COLOURS[mode]]
             if found:

@@ -394,6 +394,7 @@ def test_without_aborts_the_stay_is_the_download_time() -> None:
         lambda: bounds.first_copy(1.0, -1.0),
         lambda: swarm(F(0)),
         lambda: swarm(F(1), aborts="-1"),
+        lambda: bounds.OpenSwarm(1.0, 1.0, 1.0, 1.0, float("inf"), 1.0),
         lambda: bounds.OpenSwarm(1.0, 1.0, 1.0, 1.0, 0.0, 1.5),
     ],
 )

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from lab import bounds_report
+from lab.bounds import OpenSwarm
 from lab.commands.common import Output
+from lab.figures import LIGHT
 from lab.report import Result, Table, finite
+from lab.scale import report as scale_report
+from lab.scale.plan import Conditions, Point
 
 
 def test_a_ratio_to_nothing_measurable_is_null_and_breaks_no_report() -> None:
@@ -25,6 +30,32 @@ def test_a_ratio_to_nothing_measurable_is_null_on_stdout_too(capsys: pytest.Capt
     table = Table("ratios", "Ratios", (), [{"ratio": math.inf}])
     Output(as_json=True, folder=None, quick=False).finish(Result("lab x", "A title", {}, [table]))
     assert json.loads(capsys.readouterr().out)["rows"] == [{"table": "ratios", "ratio": None}]
+
+
+def test_the_curves_of_one_peer_alone_are_seen() -> None:
+    """A single point of a dashed line shows nothing at all."""
+    pytest.importorskip("matplotlib")
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    links = bounds_report.Links(8e6, 1e6, 1e5, None)
+    swarm = OpenSwarm(0.04, 0.002, 0.00125, 0.001, 0.001, 1.0)
+    scale = Conditions(file_bytes=8 << 20, origin_up=2e6, peer_up=2e5)
+    point = Point("peer-to-peer", 1, 4.0, 5.0, 5.0, 5.0, 8 << 20, 0.0)
+    plots = bounds_report.result(links, [1], [1], swarm).plots[:1] + scale_report.result(scale, [point]).plots
+    for plot in plots:
+        plot.draw(figure := Figure(), LIGHT)
+        dashed = [line for axes in figure.axes for line in axes.lines if line.get_linestyle() == "--"]
+        assert dashed, plot.name
+        assert all(np.size(line.get_xdata()) > 1 for line in dashed)
+
+
+def test_large_ratios_are_written_out() -> None:
+    links = bounds_report.Links(8e6, 1e6, 1e5, None)
+    swarm = OpenSwarm(0.04, 0.002, 0.00125, 0.001, 0.001, 1.0)
+    found = bounds_report.result(links, [1_000_000], [1], swarm)
+    assert "100,001 times faster" in found.summary[0]
+    assert found.tables[0].cells()[0][-1] == "100,001 x"
 
 
 @pytest.mark.parametrize("title", ["costs $5 \\foo and $10 {", "网络 😀", 25 * "longword"])
