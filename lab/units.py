@@ -66,7 +66,8 @@ COUNTS_MAX: Final = 10_000
 
 def seconds(value: float) -> str:
     """``0.4 ms``, ``12.3 s``, ``5 min 20 s``, ``1.25 h``, ``5.8 d``: for reading, about three digits."""
-    for below, scale, unit in ((1e-3, 1e-6, "µs"), (1, 1e-3, "ms"), (120, 1, "s")):
+    # What rounds to a thousand of a unit is written as one of the next: 1 s, not 1e+03 ms.
+    for below, scale, unit in ((0.9995e-3, 1e-6, "µs"), (0.9995, 1e-3, "ms"), (120, 1, "s")):
         if abs(value) < below:
             return f"{value / scale:.3g} {unit}"
     if value < 7200:

@@ -163,7 +163,8 @@ def _plot(scenario: Scenario, runs: Sequence[SeedRun], world: World, policy: str
     caption = (
         f"{scenario.peers} {DESCRIBED[world]}{f' ({policy})' if policy else ''}, share"
         f" {units.size(8 * scenario.size)}, origin up"
-        f" {_rate(scenario.origin.up)}; a curve for each seed ({seeds}). Dashed: no schedule has all of them"
-        " complete sooner (Kumar & Ross)."
+        f" {_rate(scenario.origin.up)}; a curve for each seed ({seeds})."
     )
+    if scenario.bound():
+        caption += " Dashed: no schedule has all of them complete sooner (Kumar & Ross)."
     return Plot("simulate", scenario.title, caption, draw)

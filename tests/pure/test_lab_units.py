@@ -80,7 +80,16 @@ def test_nothing_but_usage_errors(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0000125, "12.5 µs"), (0.25, "250 ms"), (12.34, "12.3 s"), (360, "6 min"), (2800, "46 min 40 s")],
+    [
+        (0.0000125, "12.5 µs"),
+        (0.25, "250 ms"),
+        (12.34, "12.3 s"),
+        (360, "6 min"),
+        (2800, "46 min 40 s"),
+        (0.0009996, "1 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1 s"),
+    ],
 )
 def test_seconds(value: float, text: str) -> None:
     assert units.seconds(value) == text

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.commands.simulate import SILENT_S, read_scenario
+from lab.simulate.report import result
 from lab.simulate.scenario import Arrivals, Behaviour, Group, World, parse
 from lab.simulate.worlds import work
 from peer.errors import UsageError
@@ -146,6 +147,13 @@ def test_what_takes_long_is_announced() -> None:
     assert work(later, World.SMALL) > SILENT_S
     away = parse(SMALL + 'every = "8h"\nstays = "1s"')
     assert work(away, World.SMALL) < work(parse(SMALL + 'every = "8h"'), World.SMALL)
+
+
+def test_the_figure_speaks_of_a_bound_only_where_it_has_one() -> None:
+    for text, bounded in (('up = "8mbit"', True), ("", False)):
+        scenario = parse(f'[share]\nsize = "1MiB"\n[origin]\n{text}\n[[peers]]\n')
+        (plot,) = result(scenario, []).plots
+        assert ("Dashed" in plot.caption) == bounded
 
 
 def test_arrivals_at_random_are_so_many_on_average() -> None:
