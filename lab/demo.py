@@ -18,7 +18,7 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,9 @@ from lab.processes import launch, program
 from peer.errors import ExitCode
 from peer.paths import printable
 from peer.units import format_bytes, format_rate, parse_rate
+
+PEERS_MAX = 64
+"""Each is a process of some sixty megabytes, and a line of the display."""
 
 SHOW_S = 12.0
 """About how long the demonstration shall take: the origin's uplink is chosen for it."""
@@ -169,23 +172,44 @@ def standard_library(work: Path) -> Path:
     source = Path(sysconfig.get_path("stdlib"))
     copy = work / "source" / source.name
     shutil.copytree(
-        source, copy, ignore=shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__")
+        source,
+        copy,
+        ignore=shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__"),
+        dirs_exist_ok=True,  # of the demonstration before, in the same folder
     )
     return copy
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
     parser.add_argument(
         "path", nargs="?", type=Path, help="what to share (default: this Python's standard library)"
     )
-    parser.add_argument("--peers", type=int, default=4, help="getting peers (default: 4)")
+    parser.add_argument("--peers", type=_peers, default=4, help="getting peers (default: 4)")
     parser.add_argument(
-        "--up", help="uplink of the origin and of each peer (default: chosen for a short show)"
+        "--up", type=_uplink, help="uplink of the origin and of each peer (default: chosen for a short show)"
     )
     parser.add_argument("--keep", type=Path, help="keep the copies in this folder")
-    return parser.parse_args()
+    return parser.parse_args(given)
+
+
+def _peers(text: str) -> int:
+    """For argparse, which makes one line of what is wrong."""
+    if not (text.isdecimal() and 1 <= int(text) <= PEERS_MAX):
+        raise argparse.ArgumentTypeError(f"{text!r} peers cannot be shown: 1 to {PEERS_MAX}")
+    return int(text)
+
+
+def _uplink(text: str) -> str:
+    """As `_peers`."""
+    try:
+        rate = parse_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not rate:
+        raise argparse.ArgumentTypeError("it must be more than zero: nothing would ever arrive")
+    return text
 
 
 def size_of(path: Path) -> int:
@@ -200,17 +224,24 @@ def size_of(path: Path) -> int:
     )
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run the demonstration; 0 if every copy is complete and identical."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(given)
     os.environ.setdefault("MANYHANDS_LAN", "0")  # a demonstration stays on this machine
     console = Console()
     if arguments.path is not None and not arguments.path.exists():
         console.print(f"demo: {printable(str(arguments.path))} does not exist", style="red", markup=False)
         return ExitCode.USAGE
     signal.signal(signal.SIGTERM, stop)  # through every `with`: gigabytes may lie in the folder
-    work = arguments.keep or Path(tempfile.mkdtemp(prefix="manyhands-demo-"))
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work = arguments.keep or Path(tempfile.mkdtemp(prefix="manyhands-demo-"))
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        folder = printable(str(arguments.keep or tempfile.gettempdir()))
+        console.print(
+            f"demo: cannot make {folder}: {error.strerror}; name another --keep", style="red", markup=False
+        )
+        return ExitCode.STORAGE
     try:
         source = arguments.path.absolute() if arguments.path else standard_library(work)
         total = size_of(source)

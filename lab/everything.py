@@ -61,10 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not given.only or name in given.only
     }
     try:
+        given.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # before minutes are spent
+        print(f"lab: cannot make {given.folder}: {error.strerror}; name another folder", file=sys.stderr)
+        return ExitCode.STORAGE
+    try:
         failed = run_all(chosen, given.folder)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    given.folder.mkdir(parents=True, exist_ok=True)
     index = given.folder / INDEX_NAME
     index.write_text(render(found(given.folder), failed), encoding="utf-8")
     print(f"reports: {index}", file=sys.stderr)

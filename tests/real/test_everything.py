@@ -31,3 +31,12 @@ def test_the_index_links_what_is_there(
     assert "Could not be carried out: sockets" in page
     assert page.index("bounds/report.html") < page.index("own/report.html")
     assert json.loads((tmp_path / "own" / "results.json").read_text())["pages"].keys() == {"swarm.html"}
+
+
+def test_a_folder_that_cannot_be_is_said_before_anything_is_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(everything, "run_all", lambda *_: pytest.fail("nothing may be begun"))
+    assert everything.main([__file__]) == 5
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"lab: cannot make {__file__}")

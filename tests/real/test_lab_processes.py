@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lab import demo
 from lab.cli import stop
 from lab.processes import launch, program, undisturbed
 from tests.real.commands import PATIENCE_S, environment, wait_until
@@ -95,15 +96,44 @@ def test_a_demonstration_that_was_stopped_leaves_no_folder(tmp_path: Path) -> No
     (tmp_path / "film.bin").write_bytes(bytes(1_000_000))
     (tmp_path / "tmp").mkdir()
     command = [sys.executable, "-m", "lab.demo", str(tmp_path / "film.bin"), "--peers", "1", "--up", "80kbit"]
-    demo = subprocess.Popen(
+    show = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment() | {"TMPDIR": str(tmp_path / "tmp")}
     )
-    assert demo.stdout is not None
-    assert any(line.startswith("tracker at ") for line in demo.stdout)
-    demo.terminate()
-    demo.communicate(timeout=PATIENCE_S)
-    assert demo.returncode == STOPPED
+    assert show.stdout is not None
+    assert any(line.startswith("tracker at ") for line in show.stdout)
+    show.terminate()
+    show.communicate(timeout=PATIENCE_S)
+    assert show.returncode == STOPPED
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.usefixtures("stoppable")
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--up", "fast"], 2, "'fast' is not a rate"),
+        (["--up", "0"], 2, "nothing would ever arrive"),
+        (["--peers", "0"], 2, "'0' peers"),
+        (["--peers", "-1"], 2, "'-1' peers"),
+        (["--keep", __file__], 5, "cannot make"),
+    ],
+)
+def test_a_demonstration_that_cannot_be_is_said(
+    arguments: list[str],
+    status: int,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of these was a traceback, or waited for ever."""
+    monkeypatch.setenv("MANYHANDS_LAN", "0")
+    try:
+        found = demo.main(arguments)
+    except SystemExit as error:  # of argparse
+        found = int(str(error.code))
+    assert found == status
+    said = capsys.readouterr()
+    assert says in " ".join((said.out + said.err).split())
 
 
 def test_a_real_world_that_was_stopped_leaves_no_folder(tmp_path: Path) -> None:
