@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# One worker more than processors: many a test waits for processes that it has started.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 # Empty, which is off: the suite starts hundreds of processes, and where this is set in the environment (as in many
 # images) each compiles all modules again: a second apiece, a quarter of the suite's time.
 export PYTHONDONTWRITEBYTECODE :=
@@ -26,7 +28,7 @@ demo: setup  ## one tracker, one sharer, four getters on this machine: make demo
 	$(BIN)/python -m lab.demo $(if $(SHARE),"$(SHARE)")
 
 test: lint types  ## everything: lint, types, the whole suite (five minutes on two cores)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .
@@ -46,7 +48,7 @@ soak: setup  ## ten thousand swarms under faults, power loss, kill -9, hostile c
 		--memory $(or $(MEMORY),100) --mutations $(or $(MUTATIONS),100) --symlinks $(or $(SYMLINKS),60) --full $(or $(FULL),20)
 
 explore: setup  ## the property tests on random examples, many more of them (minutes); `make test` tries the same ones each time
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --hypothesis-profile=explore tests/pure tests/glue
+	$(BIN)/python -m pytest -q -n $(WORKERS) --hypothesis-profile=explore tests/pure tests/glue
 
 planted: setup  ## the chaos harness is tested itself: ten planted bugs, each must be found
 	$(BIN)/python -m tests.chaos.planted
