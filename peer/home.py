@@ -1,5 +1,6 @@
 """The node's home: the folder with its key and its state, used by one process at a time."""
 
+import errno
 import fcntl
 import os
 import stat
@@ -107,10 +108,19 @@ VERSION = "version"
 """File with the number of the home's layout."""
 
 
+def read_file(path: Path, bytes_max: int) -> bytes:
+    """The beginning of a file of the home. Raises OSError; for a pipe as well, which would make us wait for
+    somebody to write into it."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
+        return file.read(bytes_max)
+
+
 def check_version(path: Path) -> None:
     """Make sure that no newer program has laid out this home. Raises StorageError."""
     try:
-        text = (path / VERSION).read_bytes()[:32].strip()
+        text = read_file(path / VERSION, 32).strip()
     except OSError:  # none yet, or nothing that this is about
         return
     if not text:  # its disk was full when it was made, or the power went

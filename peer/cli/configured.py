@@ -10,7 +10,7 @@ from typing import Any
 
 from peer import config
 from peer.errors import UsageError
-from peer.home import check_version, home_path
+from peer.home import check_version, home_path, read_file
 from peer.store.trouble import translate
 
 FILE_BYTES_MAX = 64 * 1024
@@ -39,8 +39,7 @@ def read_config(home: str | None) -> dict[str, Any]:
     check_version(home_path(home))
     path = config_path(home)
     try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+        data = read_file(path, FILE_BYTES_MAX + 1)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:

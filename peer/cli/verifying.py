@@ -9,32 +9,44 @@ from peer.cli.display import Display
 from peer.cli.subject import Subject
 from peer.errors import UsageError
 from peer.paths import printable
-from peer.store.check import Verdict, check
+from peer.store.check import Spellings, Verdict, check
 from peer.store.files import open_folder
-from peer.store.filesystem import Folder
+from peer.store.filesystem import Folder, PathParts
 from peer.store.trouble import trouble
 from peer.workers import Lane, ThreadWorkers
 
 
 def _open(path: str) -> Folder:
+    if os.path.isfile(path):
+        raise UsageError(f"{path} is a file: name the folder that it is in")
     with trouble(path):
         return open_folder(path)
 
 
-def _prefix(subject: Subject, folder: Path) -> tuple[str, ...]:
-    """Where in DIR the share is: in a folder of its name, or DIR is that folder. Raises UsageError.
+def _paths(subject: Subject, root: Folder) -> tuple[list[PathParts], list[PathParts]]:
+    """Where in DIR the share's files are: as messages name them, and as the disk spells them."""
+    spellings, manifest = Spellings(root), subject.manifest
+    prefix = () if _is_here(subject, root, spellings) else (subject.name,)
+    paths = [(*prefix, *file.path) for file in manifest.files]
+    return paths, spellings.found(paths)
+
+
+def _is_here(subject: Subject, root: Folder, spellings: Spellings) -> bool:
+    """Whether DIR is the share's folder itself, rather than has it in a folder of its name.
 
     A share may have a folder of its own name in it, as many a program's source has: so where more of it lies.
     """
-    if os.path.isfile(folder):
-        raise UsageError(f"{folder} is a file: name the folder that it is in")
-    inside, manifest = folder / subject.name, subject.manifest
-    if not manifest.is_single_file:
-        tops = {path[0] for path in (*(file.path for file in manifest.files), *manifest.folders)}
-        here, below = (sum(os.path.lexists(place / top) for top in tops) for place in (folder, inside))
-        if here > below or not os.path.exists(inside):
-            return ()
-    return (subject.name,)
+    if subject.manifest.is_single_file:
+        return False
+    tops = {path[0] for path in (*(file.path for file in subject.manifest.files), *subject.manifest.folders)}
+
+    def is_there(path: PathParts) -> bool:
+        return os.path.lexists(root.describe(path))
+
+    (inside,) = spellings.found([(subject.name,)])
+    here = sum(map(is_there, spellings.found((top,) for top in tops)))
+    below = sum(map(is_there, spellings.found((*inside, top) for top in tops)))
+    return here > below or not os.path.exists(root.describe(inside))
 
 
 async def verify(subject: Subject, folder: Path, display: Display) -> tuple[list[str], bool]:
@@ -44,15 +56,14 @@ async def verify(subject: Subject, folder: Path, display: Display) -> tuple[list
     """
     manifest = subject.manifest
     workers = ThreadWorkers()
-    prefix = await workers.run(Lane.DISK, _prefix, subject, folder)
     root = await workers.run(Lane.DISK, _open, str(folder))
 
     def progress(done: int, total: int) -> None:
         display.show(trio.current_time(), "verifying", done, total)
 
     try:
-        paths = [(*prefix, *file.path) for file in manifest.files]
-        result = await check(root, paths, manifest, workers, whole_files=True, progress=progress)
+        paths, disk_paths = await workers.run(Lane.DISK, _paths, subject, root)
+        result = await check(root, disk_paths, manifest, workers, whole_files=True, progress=progress)
     finally:
         root.close()
     lines = [

@@ -4,7 +4,9 @@ Missing, short and longer files are ordinary: their pieces are simply not good. 
 """
 
 import errno
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -100,6 +102,47 @@ def _good_pieces(layout: Layout, manifest: Manifest, digests: Digests, targets: 
         for number in layout.pieces_of(file):
             good.discard(number)
     return good
+
+
+class Spellings:
+    """Where a share's paths are below a root: under the names that the disk has for them.
+
+    Names in a manifest are in Unicode form NFC. A sharer's own disk may have others, which are the same names
+    to a reader and other ones to Linux: what came from a Mac often has its accents decomposed. Blocking.
+    """
+
+    def __init__(self, root: Folder) -> None:
+        self._root = root
+        self._listed: dict[PathParts, dict[str, str]] = {}
+
+    def found(self, paths: Iterable[PathParts]) -> list[PathParts]:
+        """The same paths in the same order; what is nowhere stays as it is."""
+        return [path if self._is_there(path) else self._respelled(path) for path in paths]
+
+    def _is_there(self, path: PathParts) -> bool:
+        try:
+            return self._root.kind(path) is not None
+        except OSError:  # a link or a file on the way: there is nothing to list
+            return False
+
+    def _respelled(self, path: PathParts) -> PathParts:
+        made: PathParts = ()
+        for name in path:
+            names = self._listed.get(made)
+            if names is None:
+                names = self._listed[made] = self._names(made)
+            made = (*made, names.get(unicodedata.normalize("NFC", name), name))
+        return made
+
+    def _names(self, folder: PathParts) -> dict[str, str]:
+        """The names in a folder by their form NFC; where two have the same, the one that is in it."""
+        names: dict[str, str] = {}
+        with suppress(OSError):
+            for entry in self._root.entries(folder):
+                plain = unicodedata.normalize("NFC", entry.name)
+                if plain == entry.name or plain not in names:
+                    names[plain] = entry.name
+        return names
 
 
 class _Targets:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from peer.limits import PIECE_BYTES_MIN
 from peer.manifest import FileEntry, Manifest
 from peer.sim.workers import InlineWorkers
 from peer.store import hashing
-from peer.store.check import Check, Verdict, check
+from peer.store.check import Check, Spellings, Verdict, check
 from peer.store.files import open_folder
 from peer.store.filesystem import File, PathParts
 from peer.store.layout import Layout
@@ -122,6 +123,23 @@ async def test_what_stands_in_the_way_is_no_file(tmp_path: Path, workers: Worker
     (tmp_path / "d").write_bytes(b"a file where a folder should be")
     found = await check_path(tmp_path, manifest, workers)
     assert by_name(found) == dict.fromkeys(NAMES, Verdict.MISSING) | {"g": Verdict.GOOD}
+
+
+def test_names_are_found_as_the_disk_spells_them(tmp_path: Path) -> None:
+    """On Linux a name in decomposed form is another one; a manifest has the composed form."""
+    apart, kelvin = unicodedata.normalize("NFD", "é"), "\u212a"
+    write(tmp_path, {f"d{apart}/{apart}": b"1", "é/plain": b"2", f"{apart}/x": b"3", f"{kelvin}.txt": b"4"})
+    (tmp_path / "link").symlink_to(f"d{apart}")
+    root = open_folder(str(tmp_path))
+    nowhere = [("gone", "é"), ("link", "é"), ("é" * 300,)]
+    asked = [("dé", "é"), ("é", "plain"), ("K.txt",), ("dé", "gone"), *nowhere]
+    found = Spellings(root).found(asked)
+    assert found[0] == (f"d{apart}", apart)
+    assert found[1] == ("é", "plain"), "the form that the manifest has comes first"
+    assert found[2] == (f"{kelvin}.txt",)
+    assert found[3] == (f"d{apart}", "gone")
+    assert found[4:] == nowhere
+    root.close()
 
 
 async def test_a_single_file(tmp_path: Path, workers: Workers) -> None:

@@ -1,9 +1,11 @@
 """The commands as scripts rely on them: real processes, exit codes, stdout apart from stderr."""
 
 import hashlib
+import os
 import signal
 import socket
 import subprocess
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -366,6 +368,25 @@ def test_verify_finds_a_share_with_a_folder_of_its_own_name(tmp_path: Path) -> N
     (source / "README").unlink()
     result = run("peer", "verify", source / "program", source, "--home", tmp_path / "h")
     assert result.code == 0, result.out
+
+
+@pytest.mark.parametrize("name", ["config.toml", "version"])
+def test_a_pipe_in_the_home_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    """Every command hung until somebody wrote into it."""
+    os.mkfifo(tmp_path / name)
+    result = run("peer", "config", "--home", tmp_path)
+    assert result.code == (5 if name == "config.toml" else 0)
+    assert ("is not a regular file" in result.err) == (name == "config.toml")
+
+
+def test_verify_finds_names_whose_accents_are_decomposed(tmp_path: Path) -> None:
+    """As a Mac writes them. The manifest has the other form, and all of it was said to be missing."""
+    source = tmp_path / unicodedata.normalize("NFD", "café")
+    (source / unicodedata.normalize("NFD", "é")).mkdir(parents=True)
+    (source / unicodedata.normalize("NFD", "é") / unicodedata.normalize("NFD", "ü.txt")).write_bytes(b"text")
+    for folder in (source, tmp_path):
+        result = run("peer", "verify", source, folder, "--home", tmp_path / "h")
+        assert result.code == 0, result.out
 
 
 def test_the_id_is_made_once_and_kept_to_oneself(tmp_path: Path) -> None:
