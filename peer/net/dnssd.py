@@ -76,13 +76,14 @@ def own_addresses() -> list[str]:
 
 
 class DnsSd:
-    """The real `Lan`. secret: of a private swarm. host: the only address that this node listens on, if so."""
+    """The real `Lan`. secret: of a private swarm. host: the only address that this node listens on, if so;
+    0.0.0.0 is all of them, and none that another machine can dial."""
 
     def __init__(self, node: NodeId, *, secret: bytes = b"", host: str | None = None) -> None:
         self.trouble: str | None = None
         self._node = node
         self._secret = secret
-        self._host = host
+        self._host = None if host is None or ipaddress.ip_address(host).is_unspecified else host
         self._zeroconf: Zeroconf | None = None
         self._users = 0
         self._opening = trio.Lock()
@@ -90,9 +91,23 @@ class DnsSd:
         """Instances seen, the last ones: a share that comes later looks through them."""
         self._waiting: dict[str, trio.MemorySendChannel[str]] = {}
         """Who wants to know of new instances, by key."""
+        self._announced: dict[str, trio.Event] = {}
+        """Set when the announcement of that key is withdrawn."""
 
     async def take_part(self, share: ShareId, port: int, found: Callable[[Address], None]) -> None:
         key = lan_key(share, self._secret)
+        # Whose trackers change is taken out and put in again at once: the old announcement, which has the
+        # same name, is to be withdrawn before the new one comes, and not the new one with it.
+        while (before := self._announced.get(key)) is not None:
+            await before.wait()
+        withdrawn = self._announced[key] = trio.Event()
+        try:
+            await self._take_part(key, port, found)
+        finally:
+            del self._announced[key]
+            withdrawn.set()
+
+    async def _take_part(self, key: str, port: int, found: Callable[[Address], None]) -> None:
         send, receive = trio.open_memory_channel[str](LAN_WAITING_MAX)
         told: set[Address] = set()
         try:
@@ -134,7 +149,7 @@ class DnsSd:
                 await trio.to_thread.run_sync(self._withdraw, self._zeroconf, key)
                 return
             zeroconf, self._zeroconf = self._zeroconf, None
-            await trio.to_thread.run_sync(zeroconf.close)  # says goodbye for all that is announced
+            await trio.to_thread.run_sync(_end, zeroconf)
 
     # --- in worker threads
 
@@ -178,9 +193,12 @@ class DnsSd:
             raise OSError(str(error) or type(error).__name__) from error
 
     def _withdraw(self, zeroconf: Zeroconf, key: str) -> None:
+        from zeroconf import Error
+
         info = zeroconf.registry.async_get_info_name(instance_name(key, self._node).lower())
         if info is not None:
-            zeroconf.unregister_service(info)
+            with suppress(Error):  # of a loaded machine: others notice when the announcement expires
+                zeroconf.unregister_service(info)
 
     # --- in trio's thread
 
@@ -200,6 +218,14 @@ class DnsSd:
         if waiting is not None:
             with suppress(trio.WouldBlock):  # a flood; they announce themselves again
                 waiting.send_nowait(name)
+
+
+def _end(zeroconf: Zeroconf) -> None:
+    """Say goodbye for all that is announced, and close."""
+    from zeroconf import Error
+
+    with suppress(Error):  # of a loaded machine, as above
+        zeroconf.close()
 
 
 def _resolve(zeroconf: Zeroconf, name: str) -> list[Address]:
