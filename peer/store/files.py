@@ -241,7 +241,17 @@ class DiskFolder:
                 self._open.move_to_end(path)
                 return found
         parent = self._descriptor(path[:-1])
-        made = _open_step(parent.number, path[-1])
+        try:
+            made = _open_step(parent.number, path[-1])
+        except FileNotFoundError:
+            if os.fstat(parent.number).st_nlink:
+                raise
+            # A folder that we kept open has been removed, and perhaps made anew: walk again. This ends,
+            # because the root is never walked to: where it is what was removed, there is nothing to find.
+            if parent is self._root:
+                raise
+            self._forget(path[:1])
+            return self._descriptor(path)
         with self._lock:
             self._open[path] = made
             while len(self._open) > FOLDERS_OPEN_MAX:

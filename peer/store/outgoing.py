@@ -183,7 +183,11 @@ class SourceFiles:
             raise translate(error, self._folder.describe(path)) from error
 
     def _compare(self, file: FileIndex, path: PathParts, opened: File, state: FileState) -> None:
-        now = opened.state()
+        try:
+            now = opened.state()
+        except OSError as error:  # on a network file system it may be gone: whoever asks next opens it anew
+            self._open.drop(file)
+            raise translate(error, self._folder.describe(path)) from error
         if now != state:
             self._open.drop(file)
             resized = now.size != state.size

@@ -248,6 +248,21 @@ def test_a_folder_removed_and_made_anew_is_found(folder: Folder, root: Path) -> 
     assert read(folder, ("d", "e", "f")) == b"new"
 
 
+def test_a_folder_in_one_removed_and_made_anew_is_found(folder: Folder, root: Path) -> None:
+    """What had no files of its own, only folders, was asked for ever in the one that was gone."""
+    folder.make_folder(("d", "e"))
+    assert list(folder.entries(("d",))) == [Entry("e", Kind.FOLDER)]
+    shutil.rmtree(root / "d")
+    (root / "d/e").mkdir(parents=True)
+    (root / "d/e/f").write_bytes(b"new")
+    assert folder.kind(("d", "e", "f")) is Kind.FILE
+    folder.sync_folder(("d", "e"))
+    shutil.rmtree(root / "d")
+    assert folder.kind(("d", "e", "f")) is None
+    shutil.rmtree(root)
+    assert folder.kind(("d", "e", "f")) is None
+
+
 def test_executable_bit_reaches_the_disk(folder: Folder, root: Path) -> None:
     write(folder, ("x",), b"", executable=True)
     write(folder, ("y",), b"")

@@ -10,6 +10,7 @@ from peer.ids import PieceIndex
 from peer.limits import FILES_OPEN_MAX, KIB
 from peer.sim.disk import Operation, SimDisk
 from peer.sim.files import SimFolder
+from peer.store.filesystem import FileState
 from peer.store.outgoing import SourceStore
 from tests.folder_kit import write
 from tests.store_kit import NAME, Share, random_share, write_share
@@ -220,6 +221,25 @@ def test_an_unreadable_disk_is_no_change(disk: SimDisk, store: SourceStore) -> N
     assert not store.check(LARGE[0])
     assert store.check(LARGE[0])
     assert not store.take_changes()
+
+
+def test_a_file_that_the_network_file_system_has_lost_is_an_error_with_its_name(
+    store: SourceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for the state of what is open, NFS says ESTALE: that ended the connection with a bare OSError."""
+    held = store.slices(LARGE[0], 0, 10)
+
+    def stale(_: object) -> FileState:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(held[0].file), "state", stale)
+        for piece in (LARGE[0], PACKED[0]):
+            with pytest.raises(StorageError, match="network file system has lost it"):
+                store.slices(piece, 0, 10)
+        with pytest.raises(StorageError, match="the network file system has lost it"):
+            store.still_good(LARGE[0])
+    assert served(store, LARGE[0]) == SHARE.piece(LARGE[0])
 
 
 def test_open_files_are_bounded() -> None:
