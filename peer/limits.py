@@ -1021,6 +1021,13 @@ SHARES_KNOWN_MAX: Final = 4000
 SHARE_RECORD_BYTES_MAX: Final = 256 * KIB
 """What is kept of one known share, its files' stamps apart."""
 
+SHARE_TRACKERS_MAX: Final = 64
+"""Trackers that are kept of one known share, the last ones named: each time that it is asked for again may
+bring others, and a record that has grown too long could not be read any more."""
+
+SHARE_PEERS_MAX: Final = 128
+"""The same for peers that links named."""
+
 STAMPS_BYTES_MAX: Final = 512 * MIB
 """The stamps of FILES_MAX files with names at their limit; ordinary ones take 100 bytes a file."""
 
@@ -1048,6 +1055,11 @@ HERALD_RETRY_S: Final = 5.0
 RELATIONS: tuple[tuple[bool, str], ...] = (
     (LINK_CHARS_MAX < CONTROL_TEXT_BYTES_MAX < CONTROL_REQUEST_BYTES_MAX, "every link must fit a request"),
     (SHARES_KNOWN_MAX * 1536 < CONTROL_REPLY_BYTES_MAX, "a list of all known shares must fit an answer"),
+    (
+        3 * CONTROL_REQUEST_BYTES_MAX + (SHARE_TRACKERS_MAX + SHARE_PEERS_MAX) * (HOST_BYTES_MAX + 64)
+        < SHARE_RECORD_BYTES_MAX,
+        "a record must hold what one request brings, and what is kept of those before",
+    ),
     (SHARES_KNOWN_MAX <= MEMBERS_PER_NODE_MAX, "a tracker must be able to list all shares of a daemon"),
     (AWAKE_LOOK_S < DORMANT_S, "an idle share must be noticed in time"),
     (STATUS_FRESH_S < CONTROL_FOLLOW_S, "who follows must see news each time"),

@@ -1,12 +1,12 @@
 """Which shares a daemon knows, what a new one does to them, and which one somebody means. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from peer.daemon.records import Role, ShareRecord
 from peer.errors import LinkError, UsageError
 from peer.ids import ShareId
-from peer.limits import SHARES_KNOWN_MAX
+from peer.limits import SHARE_PEERS_MAX, SHARE_TRACKERS_MAX, SHARES_KNOWN_MAX
 from peer.magnet import parse
 
 PREFIX_DIGITS_MIN = 4
@@ -127,8 +127,8 @@ def rejoin(old: ShareRecord, new: ShareRecord) -> Admission:
         new,
         order=old.order,
         complete=new.complete or (old.complete and not other),
-        trackers=tuple(dict.fromkeys((*new.trackers, *old.trackers))),
-        peers=tuple(dict.fromkeys((*new.peers, *old.peers))),
+        trackers=_joined(new.trackers, old.trackers, SHARE_TRACKERS_MAX),
+        peers=_joined(new.peers, old.peers, SHARE_PEERS_MAX),
         publish=new.publish or old.publish,
         piece_order=new.piece_order or old.piece_order,
         up=old.up if new.up is None else new.up,
@@ -139,3 +139,8 @@ def rejoin(old: ShareRecord, new: ShareRecord) -> Admission:
     moved = old.path != new.path or old.trackers != merged.trackers or old.peers != merged.peers
     reordered = old.piece_order != merged.piece_order and not merged.complete
     return Admission(merged, known=True, restart=other or moved or reordered or new.role is Role.SHARE)
+
+
+def _joined(new: Sequence[str], old: Sequence[str], most: int) -> tuple[str, ...]:
+    """Each once, the new ones first: all of these, and of the old ones what there is room for."""
+    return tuple(dict.fromkeys((*new, *old)))[: max(most, len(new))]

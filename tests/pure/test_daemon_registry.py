@@ -10,6 +10,7 @@ from peer.daemon.records import Role, ShareRecord
 from peer.daemon.registry import Admission, Registry
 from peer.errors import UsageError
 from peer.ids import ShareId
+from peer.limits import LINK_PEERS_MAX, SHARE_PEERS_MAX, SHARE_TRACKERS_MAX
 
 
 def share_id(number: int) -> ShareId:
@@ -50,6 +51,22 @@ def test_getting_again_joins_what_is_there() -> None:
     assert admission.record.up == 5.0
     assert admission.record.order == old.order
     assert set(admission.record.peers) == {"a:1", "b:2"}
+
+
+def test_a_share_asked_for_again_and_again_stays_readable() -> None:
+    """Its record grew with each link, until it was too long to be read: the share was damaged, it said."""
+    known = registry(fetched(0))
+    for number in range(2000):
+        node = f"{number:064x}"
+        peers = tuple(f"{node}@{node}.peer{n}.example.org:7700" for n in range(LINK_PEERS_MAX))
+        link = fetched(0, peers=peers, trackers=(f"{node}.example.org:7700",))
+        known.put(known.consider(link).record)
+    record = known.get(share_id(0))
+    assert record is not None
+    assert record.peers[:LINK_PEERS_MAX] == peers, "the last ones named come first"
+    assert len(record.peers) == SHARE_PEERS_MAX
+    assert len(record.trackers) == SHARE_TRACKERS_MAX
+    assert ShareRecord.decode(record.encode(), share_id(0)) == record
 
 
 def test_getting_more_of_it_is_not_complete_yet() -> None:
