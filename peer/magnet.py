@@ -29,7 +29,11 @@ _URN = "urn:blake3:"
 
 @dataclass(frozen=True, slots=True)
 class MagnetLink:
-    """A share, and hints where to find it. ``str()`` gives the link; `parse` reads it back."""
+    """A share, and hints where to find it. ``str()`` gives the link; `parse` reads it back.
+
+    What a link cannot carry is left out of it: an address with a zone of this machine, what is too many. A
+    host in another alphabet travels in its ASCII form (IDNA).
+    """
 
     share: ShareId
     name: str | None = None
@@ -43,8 +47,10 @@ class MagnetLink:
             fields.append(f"dn={quote(self.name, safe='')}")
         if self.total_bytes is not None:
             fields.append(f"xl={self.total_bytes}")
-        fields += [f"tr={quote(str(tracker), safe=':')}" for tracker in self.trackers]
-        fields += [f"x.pe={quote(str(peer), safe=':@')}" for peer in self.peers]
+        trackers = [known for address in self.trackers if (known := _portable(address))]
+        peers = [KnownPeer(known, peer.node) for peer in self.peers if (known := _portable(peer.address))]
+        fields += [f"tr={quote(str(tracker), safe=':')}" for tracker in trackers[:LINK_TRACKERS_MAX]]
+        fields += [f"x.pe={quote(str(peer), safe=':@')}" for peer in peers[:LINK_PEERS_MAX]]
         return _SCHEME + "&".join(fields)
 
 
@@ -143,10 +149,24 @@ def _address(text: str, what: str) -> Address:
         address = Address.parse(text)
     except ValueError:
         _refuse(f"a {what} is not HOST:PORT with a port of 1 to {PORT_MAX}: {shortened(text, 50)!r}")
-    host = address.host
-    if not (host.isascii() and host.isprintable()) or len(host) > HOST_BYTES_MAX or "%" in host:
+    if not _is_host(address.host):
         _refuse(f"the host of a {what} is malformed: {shortened(text, 50)!r}")
     return address
+
+
+def _is_host(host: str) -> bool:
+    return host.isascii() and host.isprintable() and len(host) <= HOST_BYTES_MAX and "%" not in host
+
+
+def _portable(address: Address) -> Address | None:
+    """The address as a link has it; None where it cannot have it."""
+    host = address.host
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            return None
+    return Address(host, address.port) if _is_host(host) else None
 
 
 def _refuse(reason: str) -> NoReturn:

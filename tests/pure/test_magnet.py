@@ -136,6 +136,17 @@ def test_every_truncation_says_so_or_is_a_shorter_link() -> None:
             assert link.share == SHARE, "a link cut off in its hints is still right about the content"
 
 
+def test_what_a_link_cannot_carry_is_left_out_of_it() -> None:
+    """`peer share` printed links that `peer get` refused: trackers in another alphabet, or too many."""
+    trackers = [Address("bücher.example", 7700), *(Address(f"t{n}", 7700) for n in range(20))]
+    near = [Address("10.0.0.1", port) for port in range(1, 50)]
+    peers = [KnownPeer(peer) for peer in (Address("fe80::1%eth0", 1), Address("ü" * 64, 1), *near)]
+    link = MagnetLink(SHARE, trackers=tuple(trackers), peers=tuple(peers))
+    read = parse(str(link))
+    assert read.trackers == (Address("xn--bcher-kva.example", 7700), *trackers[1:LINK_TRACKERS_MAX])
+    assert read.peers == tuple(map(KnownPeer, near[:LINK_PEERS_MAX]))
+
+
 @given(st.text(alphabet=st.characters()))
 def test_garbage_raises_nothing_else(text: str) -> None:
     for link in (text, BASE + text, f"{BASE}&{text}", f"{BASE}&dn={text}&tr={text}", f"{BASE}&x.pe={text}"):
