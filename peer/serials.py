@@ -7,6 +7,7 @@ a new serial when it is given to another share, and keeps the one it has otherwi
 import json
 import os
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from peer.errors import StorageError
@@ -17,6 +18,9 @@ from peer.store.trouble import trouble
 
 FILE = "published.json"
 
+_writing = Lock()
+"""A daemon signs several names at once, in threads; the home is one process's."""
+
 
 def serial_for(home: Path, name: str, share: ShareId) -> int:
     """The serial to publish this share with under this name; durable before it is returned.
@@ -24,7 +28,7 @@ def serial_for(home: Path, name: str, share: ShareId) -> int:
     Raises StorageError: a disk that says no, a file that is not ours.
     """
     path = home / FILE
-    with trouble(str(path)):
+    with _writing, trouble(str(path)):
         names = _read(path)
         there = names.get(fold(name))
         if there is not None and there["share"] == share.hex():
@@ -40,7 +44,9 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
         for entry in names.values():
-            if not (isinstance(entry["share"], str) and 0 < int(entry["serial"]) < SERIAL_MAX):
+            if type(entry["share"]) is not str or type(entry["serial"]) is not int:
+                raise ValueError
+            if not 0 < entry["serial"] < SERIAL_MAX:
                 raise ValueError
     except FileNotFoundError:
         return {}

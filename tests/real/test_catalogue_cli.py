@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -141,8 +142,21 @@ def test_serials_grow_with_the_share_and_survive(tmp_path: Path) -> None:
     assert serial_for(tmp_path, "other", one) == 3
 
 
+def test_names_signed_at_once_all_get_their_serials(tmp_path: Path) -> None:
+    """A daemon's names all but one were "cannot publish: it does not exist": they wrote one draft."""
+    names = [f"name{number}" for number in range(32)]
+    with ThreadPoolExecutor(8) as threads:
+        serials = list(threads.map(lambda name: serial_for(tmp_path, name, ShareId(bytes(32))), names))
+    assert sorted(serials) == list(range(1, 33))
+    assert [serial_for(tmp_path, name, ShareId(bytes(32))) for name in names] == serials
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"n": {"share": 5, "serial": 1}}', '{"n": {}}', '{"n": 7}', "\\"]
+    "text",
+    [
+        *("", "[]", "{", '{"n": {"share": 5, "serial": 1}}', '{"n": {}}', '{"n": 7}', "\\"),
+        *('{"n": {"share": "", "serial": "1"}}', '{"n": {"share": "", "serial": 1.5}}'),
+    ],
 )
 def test_serials_that_cannot_be_read_are_not_guessed(text: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(text)
