@@ -198,6 +198,16 @@ def test_a_file_that_is_only_touched_can_be_rechecked(folder: SimFolder, store: 
     assert not store.recheck(file)
 
 
+def test_a_file_of_another_length_is_not_read_to_know_that_it_is_another(
+    disk: SimDisk, folder: SimFolder, store: SourceStore
+) -> None:
+    """All of it was hashed, each time that it had grown."""
+    append(folder, (NAME, "a"))
+    before = len(disk.log)
+    assert not store.recheck(SHARE.file("a"))
+    assert not [done for done in disk.log[before:] if done.operation is Operation.READ]
+
+
 def test_a_recheck_leaves_other_changes(folder: SimFolder, store: SourceStore) -> None:
     """Two small files of one piece: the piece is good again when both are."""
     for name in ("e", "f"):
