@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from unicodedata import normalize
 
 from peer.daemon.records import Role, ShareRecord
 from peer.errors import LinkError, UsageError
@@ -99,7 +100,8 @@ class Registry:
             except LinkError as error:
                 raise UsageError(str(error)) from error
             return [record for record in (self._records.get(share),) if record is not None]
-        named = [r for r in self if text in (r.name, r.path, r.shown)]
+        name = normalize("NFC", text)  # as names here are; a Mac's shell completes them decomposed
+        named = [r for r in self if name == r.name or text in (r.path, r.shown)]
         if named:
             return named
         digits = text.lower()

@@ -1,6 +1,7 @@
 """Which shares are known, what a new one does to them, and which one somebody means."""
 
 from dataclasses import replace
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -146,6 +147,11 @@ def test_a_share_that_goes_elsewhere_already_says_what_can_be_done(complete: boo
     """Of a transfer that had failed it said to copy what was not there."""
     with pytest.raises(UsageError, match=f"/in/file1 already: {way}.*`peer remove 0101"):
         registry(fetched(1, complete=complete)).consider(fetched(1, "/other"))
+
+
+def test_a_name_is_found_in_decomposed_form() -> None:
+    known = registry(shared(1, "/data/café"), shared(2))
+    assert known.find(normalize("NFD", "café")).share == share_id(1)
 
 
 def test_a_name_of_several_is_no_name() -> None:
