@@ -194,3 +194,19 @@ def test_the_compose_file_can_be_deployed_to_a_swarm_cluster() -> None:
         assert service["secrets"] == ["swarm_key"]
         assert service["read_only"] is True
     assert (ROOT / "deploy" / "docker" / "public").read_text(encoding="utf-8") == "public\n"
+
+
+def test_the_unit_of_a_user_starts_with_that_user_and_uses_their_home() -> None:
+    folder = ROOT / "deploy" / "systemd"
+    system, own = (
+        {line for line in path.read_text().splitlines() if line and not line.startswith("#")}
+        for path in (folder / "manyhands.service", folder / "user" / "manyhands.service")
+    )
+
+    # A user's manager knows no multi-user.target: `enable` would be without effect.
+    assert own - system == {"WantedBy=default.target"}
+    assert "WantedBy=multi-user.target" not in own
+    kept = ("ExecStart=", "ExecReload=", "Type=", "Notify", "WatchdogSec=", "Restart", "TimeoutStopSec=")
+    assert {line for line in system if line.startswith(kept)} <= own
+    others = ("User=", "Environment", "StateDirectory", "Protect")
+    assert not [line for line in own if line.startswith(others)]
