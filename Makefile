@@ -27,7 +27,7 @@ setup: $(VENV)/.installed  ## make the virtual environment
 demo: setup  ## one tracker, one sharer, four getters on this machine: make demo [SHARE=path]
 	$(BIN)/python -m lab.demo $(if $(SHARE),"$(SHARE)")
 
-test: lint types  ## everything: lint, types, the whole suite (five minutes on two cores)
+test: lint types  ## everything: lint, types, the whole suite (five to eight minutes on two cores, by the machine)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: setup
