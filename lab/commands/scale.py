@@ -101,15 +101,15 @@ def scale(
     )
     counts = units.parse_counts(peers or ("1,2,4,8" if output.quick else "1,2,4,8,16,24,32"))
     conditions.check(counts)
-    todo = [(mode, n) for mode, n in plan(counts) if mode is Mode.SWARM or not swarm_only]
-    points = _measure_all(output, conditions, todo)
+    wanted = [(mode, n) for mode, n in plan(counts) if mode is Mode.SWARM or not swarm_only]
+    points = _measure_all(output, conditions, wanted)
     found = result(conditions, points)
     if output.folder is not None:
         _animate(output.folder, found, conditions, max(counts))
     output.finish(found)
 
 
-def _measure_all(output: Output, conditions: "Conditions", todo: list[tuple[Any, int]]) -> "list[Point]":
+def _measure_all(output: Output, conditions: "Conditions", wanted: list[tuple[Any, int]]) -> "list[Point]":
     """Measure what is not in the folder yet."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -119,22 +119,22 @@ def _measure_all(output: Output, conditions: "Conditions", todo: list[tuple[Any,
     from lab.scale.plan import Mode
     from lab.scale.run import measure
 
-    _check_room(conditions, max(peers for _, peers in todo))
+    _check_room(conditions, max(peers for _, peers in wanted))
     known = _known(output.folder, conditions)
-    points = [known[mode.value, peers] for mode, peers in todo if (mode.value, peers) in known]
-    todo = [item for item in todo if (item[0].value, item[1]) not in known]
+    points = [known[mode.value, peers] for mode, peers in wanted if (mode.value, peers) in known]
+    missing = [item for item in wanted if (item[0].value, item[1]) not in known]
     if points:
-        output.say(f"{len(points)} points are there already; {len(todo)} to measure")
-    if todo:
-        least = sum(conditions.bound(mode, peers) + STARTING_S for mode, peers in todo)
-        output.say(f"{len(todo)} point{'s' if len(todo) > 1 else ''}: about {units.seconds(least)}")
+        output.say(f"{len(points)} points are there already; {len(missing)} to measure")
+    if missing:
+        least = sum(conditions.bound(mode, peers) + STARTING_S for mode, peers in missing)
+        output.say(f"{len(missing)} point{'s' if len(missing) > 1 else ''}: about {units.seconds(least)}")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[last]}"),
         TimeElapsedColumn(),
     )
-    total = sum(conditions.bound(mode, peers) for mode, peers in todo)
+    total = sum(conditions.bound(mode, peers) for mode, peers in missing)
     with (
         tempfile.TemporaryDirectory(prefix="manyhands-scale-") as folder,
         Progress(*columns, console=Console(stderr=True)) as bar,
@@ -144,7 +144,7 @@ def _measure_all(output: Output, conditions: "Conditions", todo: list[tuple[Any,
         _write_file(source, conditions.file_bytes)
         link = share_link(source, work)
         task = bar.add_task("measuring", total=total, last="")
-        for mode, peers in todo:
+        for mode, peers in missing:
             bar.update(task, description=f"{mode.value}, N = {peers}")
             traces = _traces(output.folder, conditions, peers) if mode is Mode.SWARM else None
             point = measure(conditions, mode, peers, source, link, work, traces)

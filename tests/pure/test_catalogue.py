@@ -1,6 +1,7 @@
 """The catalogue: names belong to somebody, searches find what is there, floods stay outside."""
 
 import tracemalloc
+from functools import partial
 from random import Random
 
 import pytest
@@ -23,6 +24,12 @@ SMALL = CatalogueLimits(names=12, names_per_node=4, names_per_address=6, looks=5
 
 def count(share: ShareId) -> tuple[int, int]:
     return share[-1], 2 * share[-1]
+
+
+def put_from(catalogue: Catalogue, name: str, by: int, host: str, serial: int = 1) -> PublishCode:
+    """What becomes of a name that its publisher brings from there."""
+    entry, node = unsigned(name, by=by, serial=serial)
+    return catalogue.publish(entry, node, host, 0.0).code
 
 
 def put(
@@ -187,10 +194,7 @@ def test_a_flood_from_one_node_is_refused_and_others_are_unharmed() -> None:
 
 def test_many_nodes_behind_one_address_fill_its_share_only() -> None:
     catalogue = Catalogue(1, SMALL)
-
-    def publish(name: str, by: int, host: str) -> PublishCode:
-        entry, node = unsigned(name, by=by)
-        return catalogue.publish(entry, node, host, 0.0).code
+    publish = partial(put_from, catalogue)
 
     codes = [publish(f"name {n}", n, "2001:db8::1") for n in range(1, 9)]
     assert codes == 6 * [PublishCode.LISTED] + 2 * [PublishCode.ADDRESS_FULL]
@@ -202,10 +206,7 @@ def test_many_nodes_behind_one_address_fill_its_share_only() -> None:
 
 def test_a_publisher_who_moves_frees_the_address_that_he_had() -> None:
     catalogue = Catalogue(1, SMALL)
-
-    def publish(name: str, by: int, host: str, serial: int = 1) -> PublishCode:
-        entry, node = unsigned(name, by=by, serial=serial)
-        return catalogue.publish(entry, node, host, 0.0).code
+    publish = partial(put_from, catalogue)
 
     for n in range(6):
         assert publish(f"name {n}", n // 3, "192.0.2.1") is PublishCode.LISTED
@@ -219,10 +220,7 @@ def test_a_publisher_who_moves_frees_the_address_that_he_had() -> None:
 
 def test_who_moves_to_a_full_address_keeps_his_names_and_none_are_added_to_it() -> None:
     catalogue = Catalogue(1, SMALL)
-
-    def publish(name: str, by: int, host: str, serial: int = 1) -> PublishCode:
-        entry, node = unsigned(name, by=by, serial=serial)
-        return catalogue.publish(entry, node, host, 0.0).code
+    publish = partial(put_from, catalogue)
 
     for n in range(6):
         assert publish(f"name {n}", n // 3, "192.0.2.1") is PublishCode.LISTED
