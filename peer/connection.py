@@ -148,6 +148,19 @@ class Connection:
         self._woken = True
         self._bell.ring()
 
+    def probe(self) -> None:
+        """Ask whether anybody is there: `is_heard_since` tells."""
+        if self.session.may_ping and not self._closing:
+            self._ping()
+
+    def is_heard_since(self, time: float) -> bool:
+        """Whether anything came after that time, or we would not know because there is no room to read it."""
+        return not self._has_room or self.received_at > time
+
+    def _ping(self) -> None:
+        self._pings += 1
+        self.send(Ping(self._pings))
+
     def close(self, code: ByeCode, reason: str = "") -> None:
         """Say goodbye, after what is queued, and end. The other side has a short grace to take it."""
         if self._closing or self._ending:
@@ -179,8 +192,7 @@ class Connection:
             # Also while we receive: who sends us a large piece on a slow link hears nothing else of us.
             if not self.session.may_ping:
                 return  # the pongs wait with all the rest, for room here
-            self._pings += 1
-            self.send(Ping(self._pings))
+            self._ping()
 
     # --- the lifetime
 

@@ -30,7 +30,7 @@ from peer.link import Link
 from peer.manifest import Manifest
 from peer.store.layout import Layout
 from peer.store.verify import piece_matches
-from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
+from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Probe, Withdraw
 from peer.swarm.download import Download, DownloadStatistics, PieceState
 from peer.trace import EventTrace
 from peer.wire.session import Answered, DataProgress, Rejected
@@ -110,6 +110,8 @@ class Intake:
         self._due = trio.Event()
         self._failed_syncs = 0
         self._nursery: trio.Nursery | None = None
+        self._probed: dict[LinkId, float] = {}
+        """When each link was asked whether anybody is there, until something is heard of it."""
         self._without_place: set[LinkId] = set()
         """Links whose window is full of our request for the manifest: the policy hears of each when that is
         answered. The link itself remembers its pieces and whether it chokes us."""
@@ -299,6 +301,9 @@ class Intake:
                     self._held(piece)
                 case Express(link, interested):
                     self._links[link].express(interested)
+                case Probe(link):
+                    self._probed[link] = now
+                    self._links[link].connection.probe()
                 case Expel(link, reason):
                     liar = self._links[link]
                     liar.close(ByeCode.CORRUPT, reason)
@@ -312,7 +317,17 @@ class Intake:
     def _tick(self) -> None:
         if self._nursery is not None:
             now = trio.current_time()
+            self._see_who_is_there(now)
             self.perform(self.download.tick(now), now)
+
+    def _see_who_is_there(self, now: float) -> None:
+        for number, probed_at in list(self._probed.items()):
+            link = self._links.get(number)
+            if link is None:
+                del self._probed[number]
+            elif link.connection.is_heard_since(probed_at):
+                del self._probed[number]
+                self.perform(self.download.alive(number, now), now)
 
     # --- pieces
 

@@ -24,7 +24,7 @@ from peer.bitfield import Bitfield
 from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
 from peer.limits import DOWNLOAD_TICK_S, WINDOW_DEFAULT
-from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState, Withdraw
+from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState, Probe, Withdraw
 from peer.swarm.upload import Cancelled, Chunk, Deferred
 
 PROGRESS_S: Final = 0.2
@@ -127,6 +127,8 @@ class Transfer:
             elif isinstance(command, Withdraw):
                 link = me.links[command.link]
                 agenda.at(now + link.delay, self._cancelled, link.mirror, command.piece)
+            elif isinstance(command, Probe):
+                me.download.alive(command.link, now)  # who is switched off is gone at once here
             elif isinstance(command, Finished):
                 me.done_at = now
                 self._finished(me)

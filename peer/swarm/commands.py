@@ -26,6 +26,14 @@ class Withdraw:
 
 
 @dataclass(slots=True, unsafe_hash=True)
+class Probe:
+    """Ask this link whether anybody is there, and tell `Download.alive` if so: it owes us an answer, and has
+    been quiet."""
+
+    link: LinkId
+
+
+@dataclass(slots=True, unsafe_hash=True)
 class Express:
     """Tell this link whether it holds something that we need."""
 
@@ -53,4 +61,4 @@ class Finished:
     """Everything that is wanted is here and verified. Comes again if more was wanted meanwhile."""
 
 
-Command: TypeAlias = Ask | Withdraw | Express | Expel | Announce | Finished
+Command: TypeAlias = Ask | Withdraw | Probe | Express | Expel | Announce | Finished

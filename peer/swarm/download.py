@@ -27,19 +27,20 @@ from peer.limits import (
     REJECT_REST_S,
     RESCUE_S,
 )
-from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Withdraw
+from peer.swarm.commands import Announce, Ask, Command, Expel, Express, Finished, Probe, Withdraw
+from peer.swarm.downloadstatistics import DownloadStatistics, snapshot
 from peer.swarm.endgame import Endgame, Outlook, expected_end
 from peer.swarm.hints import Hints
 from peer.swarm.interest import Interest
 from peer.swarm.picker import Picker
 from peer.swarm.pieces import Pieces
 from peer.swarm.policies import MakePicker
-from peer.swarm.progress import DownloadStatistics, PieceState, Received
+from peer.swarm.progress import PieceState, Received
 from peer.swarm.supplier import Asked, Supplier
 
 __all__ = [
     "Announce", "Ask", "Command", "Download", "DownloadStatistics", "Expel", "Express", "Finished",
-    "PieceState", "Withdraw",
+    "PieceState", "Probe", "Withdraw",
 ]  # fmt: skip
 
 
@@ -286,7 +287,7 @@ class Download:
         out: list[Command] = []
         idle: list[Supplier] = []
         for link, supplier in self._suppliers.items():
-            if supplier.live_count:
+            if supplier.asks:
                 self._look_at(supplier, now, out)
             if not supplier.choked and (not supplier.live_count or link in self._hungry):
                 idle.append(supplier)
@@ -295,6 +296,11 @@ class Download:
         at_the_end = self._hungry and not self._picker.open_count
         self._tick_at = now + (ENDGAME_TICK_S if at_the_end else DOWNLOAD_TICK_S)
         return out
+
+    def alive(self, link: LinkId, now: float) -> list[Command]:
+        """The link has answered a `Probe`: slow, but there."""
+        self._supplier(link).alive_at = now
+        return []
 
     def _look_at(self, supplier: Supplier, now: float, out: list[Command]) -> None:
         """Expect nothing more of who does not answer, or has choked us."""
@@ -306,6 +312,9 @@ class Download:
             self._give_up(overdue)
             for asked in overdue:
                 self._cancel(asked, out)
+        elif supplier.wants_probe(now):
+            supplier.probed_at = now
+            out.append(Probe(supplier.link))
 
     def next_deadline(self, now: float) -> float | None:
         """When `tick` wants to be called; None: not before the next event. Cheap: ask after each event."""
@@ -337,26 +346,10 @@ class Download:
 
     def statistics(self) -> DownloadStatistics:
         """As it stands now."""
-        suppliers = self._suppliers.values()
-        return DownloadStatistics(
-            pieces=len(self.bits),
-            have=self.bits.count,
-            open=self._picker.open_count,
-            in_flight=len(self._pieces.flights),
-            verifying=self._pieces.verifying_count,
-            links=len(suppliers),
-            links_unchoked=sum(not s.choked for s in suppliers),
-            links_hungry=len(self._hungry),
-            links_silent=sum(s.silent for s in suppliers),
-            requests=sum(len(s.asks) for s in suppliers),
-            asks=self._asks,
-            withdrawals=self._endgame.withdrawals,
-            received_bytes=self._received.total,
-            duplicate_bytes=self._endgame.duplicate_bytes,
-            partial_bytes=self._received.partial,
-            corrupt_bytes=self._received.corrupt,
-            finished=self.finished,
-        )
+        return snapshot(
+            self._pieces, self._picker, self._suppliers.values(), self._endgame, self._received,
+            hungry=len(self._hungry), asks=self._asks,
+        )  # fmt: skip
 
     def check_invariants(self) -> None:
         """For tests: every piece is in one state, and all books agree."""

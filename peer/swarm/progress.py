@@ -1,4 +1,4 @@
-"""What a download looks like from outside: the state of a piece, and a snapshot of the whole."""
+"""How far a download is: the state of a piece, and what came of the bytes."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -25,35 +25,3 @@ class Received:
     total: int = 0
     partial: int = 0
     corrupt: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DownloadStatistics:
-    """A snapshot. Counts are of pieces or links unless they end in bytes; asks and withdrawals are of
-    requests.
-
-    duplicate_bytes: received for requests that were withdrawn. partial_bytes: of answers that broke off.
-    corrupt_bytes: of pieces that did not verify. wasted_bytes: these together.
-    """
-
-    pieces: int
-    have: int
-    open: int
-    in_flight: int
-    verifying: int
-    links: int
-    links_unchoked: int
-    links_hungry: int
-    links_silent: int
-    requests: int
-    asks: int
-    withdrawals: int
-    received_bytes: int
-    duplicate_bytes: int
-    partial_bytes: int
-    corrupt_bytes: int
-    finished: bool
-
-    @property
-    def wasted_bytes(self) -> int:
-        return self.duplicate_bytes + self.partial_bytes + self.corrupt_bytes

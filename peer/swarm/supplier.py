@@ -17,6 +17,8 @@ from peer.limits import (
     PIPELINE_LATENCY_S_MAX,
     PIPELINE_PIECES_START,
     PIPELINE_S,
+    PROBE_AFTER_S,
+    PROBE_S,
     REQUEST_TIMEOUT_S,
 )
 
@@ -64,6 +66,7 @@ class Supplier:
         "_fresh",
         "_seconds",
         "_weighted",
+        "alive_at",
         "asks",
         "choked",
         "choked_at",
@@ -79,6 +82,7 @@ class Supplier:
         "link",
         "live_count",
         "outstanding",
+        "probed_at",
         "rate",
         "received_bytes",
         "rests_until",
@@ -105,6 +109,7 @@ class Supplier:
         self.outstanding = 0  # bytes of live asks that have not arrived
         self.depth = PIPELINE_PIECES_START
         self.heard_at = now
+        self.probed_at = self.alive_at = -inf
         self.latency = inf
         self.rate = 0.0  # 0: not known
         self.target = 0.0
@@ -192,8 +197,16 @@ class Supplier:
         return weighted / seconds if weighted and seconds else 0.0
 
     def is_overdue(self, now: float) -> bool:
-        """Whether something was asked and nothing has come for too long."""
-        return self.live_count > 0 and now - self.heard_at >= REQUEST_TIMEOUT_S
+        """Whether something was asked and nothing has come for too long, or it seems that nobody is there."""
+        if not self.asks:
+            return False
+        unanswered = self.probed_at > max(self.heard_at, self.alive_at)
+        return now - self.heard_at >= REQUEST_TIMEOUT_S or (unanswered and now - self.probed_at >= PROBE_S)
+
+    def wants_probe(self, now: float) -> bool:
+        """Whether to find out if anybody is there."""
+        known_at = max(self.heard_at, self.alive_at, self.probed_at)
+        return bool(self.asks) and not self.silent and now - known_at >= PROBE_AFTER_S
 
     def check_invariants(self) -> None:
         """For tests: the counts agree with the requests."""

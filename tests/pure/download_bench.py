@@ -5,7 +5,7 @@ from random import Random
 
 from peer.bitfield import Bitfield
 from peer.ids import LinkId, PieceIndex
-from peer.swarm.download import Ask, Command, Download, PieceState, Withdraw
+from peer.swarm.download import Ask, Command, Download, PieceState, Probe, Withdraw
 from peer.swarm.picker import Picker
 from peer.swarm.policies import MakePicker
 
@@ -39,6 +39,7 @@ class Bench:
             [SIZE] * count, bits(have or "." * count), bits(wanted or "x" * count), Random(seed), make_picker
         )
         self.said: list[Command] = []
+        self.dead: set[int] = set()  # links that are gone without a word
         self.sent: Counter[tuple[int, int]] = Counter()
         for number, held in enumerate(links, 1):
             link = LinkId(number)
@@ -52,6 +53,9 @@ class Bench:
         if len(self.download.bits) <= 100:
             self.download.check_invariants()
         self.said += commands
+        for command in commands:
+            if isinstance(command, Probe) and command.link not in self.dead:
+                self.do("alive", command.link)
         return commands
 
     def asked(self, link: int) -> list[int]:

@@ -17,7 +17,8 @@ from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
 from peer.limits import LIMIT_QUANTUM_S, TICK_S
 from peer.swarm.choker import Choker, PeerView
-from peer.swarm.download import Announce, Ask, Command, Download, Express, Finished, PieceState, Withdraw
+from peer.swarm.commands import Announce, Ask, Command, Express, Finished, Probe, Withdraw
+from peer.swarm.download import Download, PieceState
 from peer.swarm.rates import RateMeter
 from peer.swarm.slots import UplinkView
 from peer.swarm.telling import told_within
@@ -225,6 +226,8 @@ class SwarmModel:
                 self.tell(me, command.link, self.cancel, me, command.link, command.piece)
             elif isinstance(command, Announce):
                 self.gather(me, command.piece)
+            elif isinstance(command, Probe):
+                self.nodes[me].alive(command.link, self.now)
             elif isinstance(command, Finished):
                 self.done[me] = self.now
             elif isinstance(command, Express):

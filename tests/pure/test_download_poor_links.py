@@ -7,10 +7,12 @@ from peer.limits import (
     DOWNLOAD_TICK_S,
     ENDGAME_BEGUN_S,
     ENDGAME_WASTE_PERMILLE,
+    PROBE_AFTER_S,
+    PROBE_S,
     REJECT_REST_S,
     REQUEST_TIMEOUT_S,
 )
-from peer.swarm.download import Announce, Ask, PieceState, Withdraw
+from peer.swarm.download import Announce, Ask, PieceState, Probe, Withdraw
 from peer.swarm.orders import InOrderPicker
 from tests.pure.download_bench import SIZE, Bench
 
@@ -34,6 +36,46 @@ def test_a_silent_link_loses_its_pieces_and_is_asked_one_at_a_time_after_it_has_
     silent = bench.download.statistics().links_silent
     bench.send(1, piece, 100)
     assert bench.download.statistics().links_silent == silent - 1
+
+
+def test_a_link_that_is_quiet_is_asked_whether_anybody_is_there() -> None:
+    """Pieces of a machine that was switched off waited for as long as those of one that is slow, and a few of
+    them used up all that may be asked twice: the last pieces came eight seconds later than need be."""
+    bench = Bench("x" * 90, "x" * 90)
+    for piece in bench.waiting(1)[:1]:
+        bench.deliver(1, piece)
+    bench.dead.add(1)
+    held = bench.waiting(1)
+    bench.run(2, rate=10 * SIZE, seconds=PROBE_AFTER_S - DOWNLOAD_TICK_S)
+    assert Probe(LinkId(1)) not in bench.said
+    bench.wait(2 * DOWNLOAD_TICK_S)
+    assert bench.said.count(Probe(LinkId(1))) == 1
+    assert not bench.download.statistics().links_silent
+    bench.wait(PROBE_S)
+    assert bench.download.statistics().links_silent == 1
+    assert not bench.waiting(1), "its pieces are for others now"
+    assert {c.piece for c in bench.said if isinstance(c, Withdraw) and c.link == 1} == set(held)
+    assert bench.said.count(Probe(LinkId(1))) == 1
+
+
+def test_a_slow_link_that_is_there_keeps_its_pieces() -> None:
+    bench = Bench("x" * 4)
+    held = bench.waiting(1)
+    bench.wait(REQUEST_TIMEOUT_S - DOWNLOAD_TICK_S)
+    assert bench.said.count(Probe(LinkId(1))) == (REQUEST_TIMEOUT_S - DOWNLOAD_TICK_S) // PROBE_AFTER_S
+    assert bench.waiting(1) == held
+    bench.wait(2 * DOWNLOAD_TICK_S)
+    assert not bench.waiting(1), "whoever is there and gives nothing is silent all the same"
+
+
+def test_a_link_that_owes_nothing_is_not_asked_whether_anybody_is_there() -> None:
+    bench = Bench("x", ".")
+    bench.deliver(1, 0)
+    bench.do("lost", PieceIndex(0))
+    bench.do("choked", LinkId(1), True)
+    bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.CHOKED)
+    bench.wait(REQUEST_TIMEOUT_S)
+    assert not any(isinstance(command, Probe) for command in bench.said)
 
 
 def test_pieces_of_a_link_that_trickles_are_taken_over() -> None:

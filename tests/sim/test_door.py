@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from peer.buffers import BufferPool
-from peer.greeting import greet
+from peer.greeting import Greeted, greet
 from peer.ids import Address, NodeId, ShareId
 from peer.limits import (
     FRAME_S,
@@ -15,6 +15,8 @@ from peer.limits import (
     IDLE_S,
     LINK_TICK_S,
     OPENING_S,
+    PROBE_AFTER_S,
+    PROBE_S,
     PROTOCOL_VERSION,
     WINDOW_DEFAULT,
 )
@@ -23,9 +25,9 @@ from peer.net.transport import Stream
 from peer.sim.network import mbit
 from peer.sim.world import PORT, SimPeer, World, open_world
 from peer.wire.codec import encode
-from peer.wire.messages import Hello
-from peer.wire.session import Session
-from tests.sim.hostile import dribble, visit
+from peer.wire.messages import Hello, Pong
+from peer.wire.session import PingReceived, Session
+from tests.sim.hostile import claim_everything, dribble, live, visit
 
 KIB = 1024
 PIECE = 16 * KIB
@@ -169,6 +171,55 @@ async def test_a_half_open_connection_is_noticed(autojump_clock: MockClock) -> N
         await trio.sleep(IDLE_S + 2 * LINK_TICK_S)
         assert old not in member.links
         assert fetch.read() == DATA
+
+
+async def test_the_last_pieces_do_not_wait_for_a_machine_that_was_switched_off(
+    autojump_clock: MockClock,
+) -> None:
+    """Row 9, for who waits. Its requests were given up after 20 s, though a ping tells sooner."""
+    async with open_world(5) as world:
+        origin = await world.add_peer("origin", up=mbit(1))
+        link = await origin.share("file", {(): DATA})
+        second = await world.add_peer("second", up=mbit(1))
+        await second.share("file", {(): DATA})
+        getter = await world.add_peer("getter")
+        fetch = getter.fetch(link, peers=[origin.address, second.address])
+        with trio.move_on_after(1):
+            await fetch.wait()
+        assert len(fetch.member.links) == 2
+        (connection,) = world.network.connections(origin.host, getter.host)
+        connection.vanish()
+        begun, rest = trio.current_time(), len(DATA) / mbit(1)
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        assert trio.current_time() - begun < max(rest, PROBE_AFTER_S + PROBE_S) + 3
+        assert fetch.read() == DATA
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_who_is_slow_but_there_is_not_taken_for_gone(autojump_clock: MockClock, answers: bool) -> None:
+    """A disk that is asleep, say: no byte of a piece for long, but a pong."""
+
+    async def asleep(greeted: Greeted) -> None:
+        session, stream = greeted.session, greeted.stream
+        await claim_everything(greeted, PIECES)
+        while count := await stream.receive_into(session.get_buffer()):
+            for event in session.buffer_updated(count):
+                if isinstance(event, PingReceived) and answers:
+                    await stream.send_all(session.send(Pong(event.number)))
+
+    async with open_world(6) as world:
+        origin = await world.add_peer("origin", up=mbit(0.25))
+        link = await origin.share("file", {(): DATA})
+        host = await live(world, "asleep", link, asleep)
+        getter = await world.add_peer("getter")
+        fetch = getter.fetch(link, peers=[origin.address, Address(host.address, PORT)])
+        with trio.move_on_after(PROBE_AFTER_S + PROBE_S + 2):
+            await fetch.wait()
+        assert fetch.member.intake is not None
+        said = fetch.member.intake.statistics().download
+        assert not said.finished
+        assert said.links_silent == (0 if answers else 1)
 
 
 async def test_two_hundred_slow_peers_cost_little(autojump_clock: MockClock) -> None:
