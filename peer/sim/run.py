@@ -9,6 +9,7 @@ test that compares two processes.
 import gc
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any, Self, TypeVar, TypeVarTuple
 
 import trio
@@ -87,9 +88,13 @@ def run(
         runner = trio_run.GLOBAL_RUN_CONTEXT.runner
         runner.io_manager = _NoDevices(runner)  # type: ignore[assignment]
         runner.instruments = _Instruments(runner.instruments.data)  # type: ignore[assignment]
-        with sealed():
+        seal.enter_context(sealed())
+        try:
             return await async_function(*args)
+        finally:
+            seal.close()
 
+    seal = ExitStack()
     try:
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
         trio_run._r.seed(seed)
@@ -97,6 +102,7 @@ def run(
         gc.set_threshold(COLLECT_AFTER, *collecting[1:])
         return trio.run(main, clock=VirtualClock(_trio_loop))
     finally:
+        seal.close()  # where trio's loop itself broke down, `main` stands still for ever
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = switch  # type: ignore[misc]
         trio_run._r.setstate(scheduler)
         random.setstate(everybody)

@@ -172,6 +172,22 @@ def test_the_real_world_is_out_of_reach(reach: str) -> None:
         run(0, REACHES[reach])
 
 
+def test_a_loop_that_breaks_down_leaves_the_process_as_it_was() -> None:
+    """The seal stayed closed: whatever ran next in that process, up to pytest's own report, was refused."""
+    # In a process of its own: trio leaves its tasks behind as they stood.
+    lines = [
+        "import os, trio",
+        "from contextlib import suppress",
+        "from peer.sim.run import run",
+        "with suppress(trio.TrioInternalError): run(1, trio.sleep_forever)",
+        "print(os.path.exists(os.devnull), flush=True)",
+        "os._exit(0)",
+    ]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.stdout == "True\n", ended.stderr
+
+
 def test_what_needs_nothing_real_goes_on_working() -> None:
     async def calculate() -> None:
         moment = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
