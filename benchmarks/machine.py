@@ -2,6 +2,7 @@
 
 import os
 import platform
+import ssl
 import statistics
 import time
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ def describe(*packages: str) -> str:
             model = next(line.split(":", 1)[1].strip() for line in info if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    found = []
+    found = [" ".join(ssl.OPENSSL_VERSION.split()[:2])]  # some are several times as fast as others
     for package in packages:
         try:
             found.append(f"{package} {version(package)}")
@@ -28,7 +29,7 @@ def describe(*packages: str) -> str:
             found.append(f"{package} missing")
     return (
         f"# {os.cpu_count()} cores, {model}, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}{', ' if found else ''}{', '.join(found)}"
+        f"Python {platform.python_version()}, {', '.join(found)}"
     )
 
 
