@@ -112,7 +112,10 @@ class Connection:
         self._sent_at = now
         self._writing_since: float | None = None
         self._writing_s = IDLE_S  # what the other side is given for what is being written
-        self._header_since: float | None = now if session.inside_header else None
+        self._header_since: float | None = None  # when the message began whose header is not whole yet
+        self._header_after = 0  # so many messages had come before it
+        if session.inside_header:
+            self._header_begins(now)
         self._has_room = True
         self._pings = 0
 
@@ -241,12 +244,18 @@ class Connection:
                     self._handle(handler, event)
                 if not session.inside_header:
                     self._header_since = None
-                elif self._header_since is None:
-                    self._header_since = self.received_at
+                elif self._header_since is None or self._frames_received() != self._header_after:
+                    self._header_begins(self.received_at)
         except RemoteProtocolError as error:
             self.close(error.bye_code, str(error))
         except (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionLost) as error:
             self._end(Ending(str(error) or "connection lost"))
+
+    def _header_begins(self, now: float) -> None:
+        self._header_since, self._header_after = now, self._frames_received()
+
+    def _frames_received(self) -> int:
+        return self.session.statistics().frames_received
 
     async def _wait_room(self, handler: Handler) -> int | None:
         """Wait for room here. That time is not the other side's."""

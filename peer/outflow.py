@@ -75,10 +75,6 @@ class Outflow:
             available=holders,
         )
 
-    def replace_store(self, store: PieceReader) -> None:
-        """Read from there from now on (the files have moved to their final place)."""
-        self._store = store
-
     # --- links and requests
 
     def joined(self, link: Link) -> None:
