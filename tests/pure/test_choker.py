@@ -20,7 +20,7 @@ from peer.limits import (
     SLOTS_MIN_LIMITED,
 )
 from peer.swarm.choker import Choker, PeerView
-from peer.swarm.slots import UplinkView
+from peer.swarm.slots import Slots, UplinkView
 
 KIB = 1024
 PIECE = 64 * KIB
@@ -348,3 +348,11 @@ class ChokerMachine(RuleBasedStateMachine):
 
 TestChokerMachine = ChokerMachine.TestCase
 TestChokerMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_links_run_dry_by_what_was_answered_since_the_last_round() -> None:
+    slots = Slots(1)
+    assert not slots._runs_dry(UplinkView(answers=100, ran_dry=0))
+    assert slots._runs_dry(UplinkView(answers=200, ran_dry=30))
+    assert not slots._runs_dry(UplinkView(answers=300, ran_dry=55))
+    assert not slots._runs_dry(UplinkView(answers=300, ran_dry=55))

@@ -6,8 +6,10 @@ import pytest
 
 from peer.errors import LocalProtocolError, RejectCode
 from peer.ids import LinkId, PieceIndex
-from peer.limits import PIPELINE_PIECES_START, RANDOM_FIRST_PIECES
+from peer.limits import ENDGAME_BEGUN_S, PIPELINE_PIECES_START, RANDOM_FIRST_PIECES
 from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState
+from peer.swarm.endgame import expected_end
+from peer.swarm.supplier import Supplier
 from tests.pure.download_bench import SIZE, Bench
 
 
@@ -60,6 +62,17 @@ def test_a_bad_piece_expels_its_sender_and_is_asked_elsewhere() -> None:
     assert bench.download.statistics().corrupt_bytes == SIZE
 
 
+def test_who_sent_two_bad_pieces_is_expelled_once() -> None:
+    bench = Bench("xx")
+    for piece in (0, 1):
+        bench.do("arrived", LinkId(1), PieceIndex(piece))
+    assert [type(c) for c in bench.do("failed", LinkId(1), PieceIndex(0))] == [Expel]
+    assert bench.do("failed", LinkId(1), PieceIndex(1)) == []
+    assert bench.download.statistics().corrupt_bytes == 2 * SIZE
+    bench.do("left", LinkId(1))
+    bench.download.check_invariants()
+
+
 def test_a_piece_that_the_link_lacks_after_all_is_not_asked_there_again() -> None:
     bench = Bench("x")
     commands = bench.do("rejected", LinkId(1), PieceIndex(0), RejectCode.NOT_HELD)
@@ -80,6 +93,28 @@ def test_strangers_are_a_bug_of_ours() -> None:
         bench.do("progressed", LinkId(9), PieceIndex(0), 1)
     with pytest.raises(LocalProtocolError):
         bench.do("verified", LinkId(1), PieceIndex(0))
+    with pytest.raises(LocalProtocolError):
+        bench.do("joined", LinkId(1), 1)
+
+
+def test_what_is_coming_from_elsewhere_is_asked_for_last() -> None:
+    bench = Bench("xxxx", window=1)
+    (first,) = bench.asked(1)
+    bench.do("rejected", LinkId(1), PieceIndex(first), RejectCode.ELSEWHERE)
+    for _ in range(3):
+        bench.deliver(1, bench.waiting(1)[0])
+    assert bench.asked(1)[1:].index(first) == 3, "nothing else is left"
+
+
+def test_how_long_a_piece_takes_is_known_by_what_came_of_it() -> None:
+    supplier = Supplier(LinkId(1), 4, 0.0)
+    asked = supplier.ask(PieceIndex(0), 1000, 0.0)
+    supplier.got(asked, 100, 1.0)
+    begun = ENDGAME_BEGUN_S + 1.0
+    assert expected_end(asked, begun - 0.01, guess=900.0) == pytest.approx(1.0), "too early to say"
+    assert expected_end(asked, begun, guess=1e9) == pytest.approx(
+        900 / max(100 / begun, 100 / ENDGAME_BEGUN_S)
+    )
 
 
 # --- how much is asked
@@ -104,6 +139,18 @@ def test_a_slow_link_is_asked_for_the_next_piece_when_the_last_one_is_nearly_her
     (first, *_) = bench.waiting(1)
     bench.deliver(1, first)
     assert bench.waiting(1), "the link must not fall idle"
+
+
+def test_the_next_piece_is_asked_for_before_the_last_one_is_whole() -> None:
+    bench = Bench("x" * 500)
+    bench.run(1, rate=SIZE / 4, seconds=40)
+    while len(bench.waiting(1)) > 1:
+        bench.deliver(1, bench.waiting(1)[0])
+    (last,) = bench.waiting(1)
+    for _ in range(9):
+        bench.now += 0.4
+        bench.do("progressed", LinkId(1), PieceIndex(last), SIZE // 10)
+    assert len(bench.waiting(1)) == 2
 
 
 def test_a_first_burst_does_not_fill_the_window() -> None:

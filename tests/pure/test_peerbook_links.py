@@ -13,6 +13,7 @@ from peer.limits import (
     BACKOFF_MAX_S,
     BACKOFF_NAMED_MAX_S,
     BANNED_NODES_PER_HOST_MAX,
+    BANS_MAX,
     DUPLICATE_GRACE_S,
     LINK_NEW_S,
     LINK_TRIAL_S,
@@ -21,7 +22,7 @@ from peer.limits import (
     TURNOVER_SHARE,
 )
 from peer.swarm.known import Source
-from peer.swarm.peerbook import Keep, LinkView, Noted, Turned, Welcome, keep_which
+from peer.swarm.peerbook import OWN_ADDRESSES_MAX, Keep, LinkView, Noted, Turned, Welcome, keep_which
 from tests.pure.peerbook_kit import ME, TRACKER, arrive, at, book, dialled, node, reach
 
 # --- ourselves, bans
@@ -62,6 +63,20 @@ def test_a_host_is_banned_when_several_of_its_nodes_were() -> None:
     for number in range(10, 20):
         pages.ban(node(number), "127.0.0.1")
     assert pages.add(Address("127.0.0.1", 9000), Source.LINK, 0.0) is Noted.NOTED
+
+
+def test_of_bans_and_addresses_of_our_own_the_latest_are_remembered() -> None:
+    pages = book()
+    for number in range(BANS_MAX + 10):
+        pages.ban(node(1000 + number), at(number).host)
+        pages.own_address(at(number, 9000))
+    assert pages.statistics().banned == BANS_MAX
+    pages.check_invariants()
+    for number, verdict in ((9, Noted.NOTED), (10, Noted.BANNED), (BANS_MAX + 9, Noted.BANNED)):
+        assert pages.add(at(20_000), Source.LINK, 0.0, node=node(1000 + number)) is verdict
+    first = BANS_MAX + 10 - OWN_ADDRESSES_MAX
+    assert pages.add(at(first - 1, 9000), Source.LINK, 0.0) is Noted.NOTED
+    assert pages.add(at(first, 9000), Source.LINK, 0.0) is Noted.SELF
 
 
 def test_a_banned_node_met_at_a_new_address_is_not_dialled_there_again() -> None:

@@ -16,9 +16,11 @@ from peer.limits import (
     PATIENCE_S,
     REPEATS_FREE,
     REPEATS_PER_S,
+    REPEATS_SHARE,
     WINDOW_DEFAULT,
     WINDOW_MAX,
 )
+from peer.swarm.served import Served
 from peer.swarm.uplink import UplinkGauge
 from peer.swarm.upload import IDLE, Cancelled, Chunk, Upload
 from tests.pure.upload_bench import PIECE, Bench
@@ -346,6 +348,18 @@ def test_who_asks_for_the_same_piece_for_ever_is_served_a_few_times_only() -> No
     assert 1 + REPEATS_FREE <= served <= 1 + REPEATS_FREE + REPEATS_PER_S * bench.now
     bench.ask(0, 2)  # other pieces as ever
     bench.ask(1, 1)
+
+
+def test_who_was_sent_much_may_ask_again_for_more_of_it() -> None:
+    fresh, again = 10 * REPEATS_SHARE, 0
+    served = Served(fresh, 0.0)
+    for piece in range(fresh):
+        assert not served.too_often(PieceIndex(piece), 0.0)
+        served.finish(PieceIndex(piece))
+    while not served.too_often(PieceIndex(0), 0.0):
+        served.finish(PieceIndex(0))
+        again += 1
+    assert again == REPEATS_FREE + (fresh + again) // REPEATS_SHARE
 
 
 def test_who_lost_what_it_had_gets_it_again_in_time() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from peer.errors import RejectCode
 from peer.ids import LinkId, PieceIndex, RequestId
-from peer.limits import DEFER_STALL_S, HINTS_VAIN_MAX, PATIENCE_S
+from peer.limits import CHOICE_MAX, DEFER_STALL_S, HINTS_VAIN_MAX, PATIENCE_S
 from peer.swarm.upload import Chunk, Deferred, Upload, nobody
 from tests.pure.upload_bench import Bench
 
@@ -33,6 +33,33 @@ def test_a_second_copy_waits_while_another_link_waits_for_a_first() -> None:
     assert bench.chunk(0).piece == 1  # now the first copy is under way
     assert bench.chunk(1).piece == 95
     assert bench.upload.statistics(bench.now).deferrals == 2
+
+
+def test_two_second_copies_do_not_wait_for_each_other() -> None:
+    bench = Bench(3)
+    full_uplink(bench)
+    bench.ask(2, 1)  # a first copy, but it is given up
+    bench.ask(0, 96)
+    bench.ask(1, 95)
+    assert isinstance(bench.next(1), Deferred)
+    bench.upload.left(LinkId(2))
+    assert bench.chunk(1).piece == 95
+
+
+def test_a_first_copy_behind_many_others_is_not_forgotten() -> None:
+    bench = Bench(4)
+    full_uplink(bench)
+    others = range(40, 40 + CHOICE_MAX)
+    for piece in others:
+        bench.ask(0, piece)
+        bench.send(0, 0.1)
+    bench.next(0)
+    waiting = bench.ask(2, *others, 1)
+    bench.ask(1, 95)
+    assert bench.chunk(1).piece == 95, "no first copy is near enough"
+    bench.upload.cancel(LinkId(2), waiting[0])
+    bench.ask(3, 96)
+    assert isinstance(bench.next(3), Deferred)
 
 
 def test_an_answer_that_has_begun_is_never_deferred() -> None:
