@@ -42,6 +42,7 @@ class Operation(Enum):
     MAKE_FOLDER = "make_folder"
     RENAME = "rename"
     REMOVE = "remove"
+    CLOSE = "close"
     SYNC_FOLDER = "sync_folder"
     SYNC_EVERYTHING = "sync_everything"
 
@@ -62,7 +63,8 @@ class Done:
 
 @dataclass(slots=True)
 class _Fault:
-    """nth: counts down to the first failure; times: how often it fails then; chance: instead of counting."""
+    """nth: counts down to the first failure; times: how often it fails then; chance: instead of counting.
+    happens: how likely what was asked for is done all the same."""
 
     code: int
     operation: Operation | None
@@ -70,6 +72,7 @@ class _Fault:
     times: float
     chance: float | None
     rng: Random
+    happens: float = 0.0
 
     def strikes(self, operation: Operation) -> bool:
         if self.operation not in (None, operation) or not self.times:
@@ -93,6 +96,10 @@ class SimDisk:
         """May be changed at any time: less than what is used is full."""
         self.sync_lies = False
         """Syncs report success and save nothing."""
+        self.drops = 0
+        """How often caches were dropped: files may have changed without a change of their times."""
+        self.happens = False
+        """Whether the operation that has just begun and must fail does its work all the same."""
         self.observer: Callable[[Done], None] | None = None
         """Called after each operation, failed ones as well; may copy the disk, not change it."""
         self.log: list[Done] = []
@@ -110,13 +117,32 @@ class SimDisk:
 
     # --- what a test does to it
 
-    def fail(self, code: int, operation: Operation | None = None, *, nth: int = 1, times: float = 1) -> None:
-        """Make the nth operation (of this kind) from now fail, and the ones after it, `times` in all."""
-        self._faults.append(_Fault(code, operation, nth, times, None, Random(0)))
+    def fail(
+        self,
+        code: int,
+        operation: Operation | None = None,
+        *,
+        nth: int = 1,
+        times: float = 1,
+        happens: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        """Make the nth operation (of this kind) from now fail, and the ones after it, `times` in all.
 
-    def fail_randomly(self, code: int, operation: Operation | None, chance: float, seed: int) -> None:
+        happens: how likely a change of names is made all the same: an error may be one of the answer (a
+        network file system sends a request twice), or come when the work was done.
+        """
+        self._faults.append(_Fault(code, operation, nth, times, None, Random(seed), happens))
+
+    def fail_randomly(
+        self, code: int, operation: Operation | None, chance: float, seed: int, *, happens: float = 0.0
+    ) -> None:
         """Make each operation (of this kind) fail with this probability."""
-        self._faults.append(_Fault(code, operation, 1, float("inf"), chance, Random(seed)))
+        self._faults.append(_Fault(code, operation, 1, float("inf"), chance, Random(seed), happens))
+
+    def can_fail(self, operation: Operation) -> bool:
+        """Whether a fault is there for just this kind."""
+        return any(fault.operation is operation for fault in self._faults)
 
     def heal(self) -> None:
         """End all faults."""
@@ -161,6 +187,10 @@ class SimDisk:
         """Put the machine's clock forward, or back."""
         self._clock_ns += int(seconds * 1e9)
 
+    def touch(self, node: FileNode) -> None:
+        """Give a file another time, as a program does that changes nothing else."""
+        node.mtime_ns = node.ctime_ns = self.now_ns()
+
     def tree(self) -> dict[PathParts, FileNode | None]:
         """All files, and what is no file and no folder (None), by path: past all faults, and not logged."""
         found: dict[PathParts, FileNode | None] = {}
@@ -175,6 +205,7 @@ class SimDisk:
 
     def drop_caches(self) -> None:
         """Let reads see what a failed sync did not save."""
+        self.drops += 1
         for node in self.nodes.values():
             if isinstance(node, FileNode):
                 node.drop_cache()
@@ -196,9 +227,11 @@ class SimDisk:
         """Count an operation; return the errno that it must fail with, after what it may do before that."""
         self.operations += 1
         code = None
+        self.happens = False
         for fault in self._faults:
             if fault.strikes(operation):
                 code = fault.code
+                self.happens = bool(fault.happens) and fault.rng.random() < fault.happens
         self.log.append(Done(self.operations, operation, path, code))
         return code
 

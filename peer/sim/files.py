@@ -3,11 +3,13 @@
 import errno
 import os
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from peer.sim.disk import ROOT, Operation, SimDisk
 from peer.sim.medium import SECTOR_BYTES, Change, FileNode, FolderNode, LinkNode, Node, sectors_in
 from peer.store.filesystem import Entry, File, FileState, Kind, PathParts
+
+_NAMING: Final = frozenset({Operation.CREATE, Operation.MAKE_FOLDER, Operation.RENAME, Operation.REMOVE})
 
 
 def refuse(code: int, path: str) -> NoReturn:
@@ -21,6 +23,7 @@ class SimFile:
         self._disk, self._node, self._path, self._write = disk, node, path, write
         self._generation = disk.generation
         self._closed = False
+        self._written: set[int] = set()
         node.opens += 1
         disk.open_files += 1
 
@@ -48,8 +51,9 @@ class SimFile:
         if count:
             whole = node.widened(memoryview(data)[:count], offset)
             node.write(offset // SECTOR_BYTES, disk.sectors_of(whole))
-        node.size = max(node.size, offset + count)
+            self._written.update(range(offset // SECTOR_BYTES, sectors_in(offset + count)))
         node.mtime_ns = node.ctime_ns = disk.now_ns()
+        node.grow_to(max(node.size, offset + count))
         self._finish(code)
 
     def allocate(self, size: int) -> None:
@@ -102,6 +106,21 @@ class SimFile:
         return True
 
     def close(self) -> None:
+        """A failing one has lost what was written by this descriptor, as where a network or a quota is only
+        asked then; the descriptor is gone all the same."""
+        if self._closed:
+            return
+        disk, code = self._disk, None
+        if self._written and self._generation == disk.generation and disk.can_fail(Operation.CLOSE):
+            code = disk.begin(Operation.CLOSE, self._path)
+            if code is not None:
+                self._node.fail_sync(self._written)
+            disk.end()
+        self._let_go()
+        if code is not None:
+            refuse(code, self._path)
+
+    def _let_go(self) -> None:
         if self._closed:
             return
         self._closed = True
@@ -113,13 +132,13 @@ class SimFile:
             self._disk.release(self._node)
 
     def __del__(self) -> None:
-        self.close()
+        self._let_go()
 
     def _resize(self, size: int) -> None:
         before = self._node.used_sectors
+        self._node.mtime_ns = self._node.ctime_ns = self._disk.now_ns()
         self._node.resize(size)
         self._disk.used_sectors += self._node.used_sectors - before
-        self._node.mtime_ns = self._node.ctime_ns = self._disk.now_ns()
 
     def _check_open(self) -> None:
         if self._closed or self._generation != self._disk.generation:
@@ -164,7 +183,7 @@ class SimFolder:
         return SimFile(self.disk, node, self.describe(path), write=write)
 
     def create(self, path: PathParts, *, executable: bool = False) -> File:
-        self._begin(Operation.CREATE, path)
+        code = self._begin(Operation.CREATE, path)
         parent = self._folder(path[:-1])
         if path[-1] in parent.seen:
             refuse(errno.EEXIST, self.describe(path))
@@ -172,7 +191,7 @@ class SimFolder:
         node.mtime_ns = node.ctime_ns = self.disk.now_ns()
         self._add(parent, path[-1], node)
         file = SimFile(self.disk, node, self.describe(path), write=True)
-        self.disk.end()
+        self._finish(code, path)
         return file
 
     def make_folder(self, path: PathParts) -> None:
@@ -181,9 +200,9 @@ class SimFolder:
             if path[depth - 1] in parent.seen:
                 self._folder(path[:depth])
                 continue
-            self._begin(Operation.MAKE_FOLDER, path[:depth])
+            code = self._begin(Operation.MAKE_FOLDER, path[:depth])
             self._add(parent, path[depth - 1], FolderNode(self.disk.new_number()))
-            self.disk.end()
+            self._finish(code, path[:depth])
 
     def entries(self, path: PathParts) -> Iterator[Entry]:
         self._begin(Operation.LOOK, path)
@@ -220,14 +239,14 @@ class SimFolder:
         self._move(old, new, replace=True)
 
     def remove(self, path: PathParts) -> None:
-        self._begin(Operation.REMOVE, path)
+        code = self._begin(Operation.REMOVE, path)
         parent, node = self._folder(path[:-1]), self._node(path)
         if isinstance(node, FolderNode) and node.seen:
             refuse(errno.ENOTEMPTY, self.describe(path))
         del parent.seen[path[-1]]
         self.disk.entry_log.add(Change(parent.number, path[-1], None))
         self.disk.unlink(node)
-        self.disk.end()
+        self._finish(code, path)
 
     def sync_folder(self, path: PathParts) -> None:
         self._begin(Operation.SYNC_FOLDER, path)
@@ -259,7 +278,7 @@ class SimFolder:
         self._generation = -1
 
     def _move(self, old: PathParts, new: PathParts, *, replace: bool) -> None:
-        self._begin(Operation.RENAME, new)
+        code = self._begin(Operation.RENAME, new)
         source, target = self._folder(old[:-1]), self._folder(new[:-1])
         node = self._node(old)
         there = self.disk.nodes.get(target.seen.get(new[-1], 0))
@@ -274,7 +293,7 @@ class SimFolder:
             node.ctime_ns = self.disk.now_ns()
         if there is not None:
             self.disk.unlink(there)
-        self.disk.end()
+        self._finish(code, new)
 
     def _add(self, parent: FolderNode, name: str, node: Node) -> None:
         node.links = 1
@@ -314,11 +333,17 @@ class SimFolder:
         if self._generation != self.disk.generation:
             refuse(errno.EBADF, self._label)
 
-    def _begin(self, operation: Operation, path: PathParts) -> None:
+    def _begin(self, operation: Operation, path: PathParts) -> int | None:
+        """The errno with which to end what does its work although it fails."""
         self._check_open()
         code = self.disk.begin(operation, self.describe(path))
+        if code is not None and not (self.disk.happens and operation in _NAMING):
+            self._finish(code, path)
+        return code
+
+    def _finish(self, code: int | None, path: PathParts) -> None:
+        self.disk.end()
         if code is not None:
-            self.disk.end()
             refuse(code, self.describe(path))
 
 

@@ -3,7 +3,9 @@
 A file has both as sectors of 4 KiB, held sparsely. A write changes what is seen and makes the sector dirty; a
 sync makes dirty sectors durable. A sync that FAILS leaves them clean and not durable, as ext4, XFS and Btrfs
 do (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020): the next sync succeeds
-and saves nothing. In a power loss each unsynced sector is, independently, old, new, or torn at 512 bytes.
+and saves nothing. In a power loss each unsynced sector is, independently, old, new, or torn at 512 bytes; one
+that was never durable may also be what the blocks held before (POSIX promises no zeros). The size is that of
+the last sync, or of any moment since.
 """
 
 from collections.abc import Sequence
@@ -35,6 +37,8 @@ class FileNode:
     durable: dict[int, bytes] = field(default_factory=dict)
     durable_size: int = 0
     durable_mtime_ns: int = 0
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    """Size and modification time at each change of the size since the last sync."""
     dirty: set[int] = field(default_factory=set)
     abandoned: set[int] = field(default_factory=set)
     """Seen, clean, not durable: what a failed sync leaves."""
@@ -90,7 +94,13 @@ class FileNode:
                 self.seen[last] = self.seen[last][:inside] + _ZEROS[inside:]
                 self.dirty.add(last)
             self.reserved_sectors = min(self.reserved_sectors, sectors_in(size))
-        self.size = size
+        self.grow_to(size)
+
+    def grow_to(self, size: int) -> None:
+        """Have another size, which a power loss may leave, and the ones before it as well."""
+        if size != self.size:
+            self.size = size
+            self.sizes.append((size, self.mtime_ns))
 
     def sync(self) -> None:
         for index in self.dirty:
@@ -98,9 +108,11 @@ class FileNode:
         self.dirty.clear()
         self._sync_size()
 
-    def fail_sync(self) -> None:
-        self.abandoned |= self.dirty
-        self.dirty.clear()
+    def fail_sync(self, sectors: set[int] | None = None) -> None:
+        """Of these sectors, or of all. Not of a size: that lies in a journal, which is written again."""
+        failed = self.dirty if sectors is None else self.dirty & sectors
+        self.abandoned |= failed
+        self.dirty -= failed
 
     def drop_cache(self) -> None:
         """Forget clean sectors: those that a failed sync left show again what the medium has."""
@@ -113,6 +125,8 @@ class FileNode:
         for index in sorted(self.dirty | self.abandoned):
             if rng.random() >= loss:
                 _set(self.durable, index, self.seen.get(index))
+            elif index not in self.durable and rng.random() < 0.2:
+                self.durable[index] = rng.randbytes(SECTOR_BYTES)
             elif rng.random() < 0.25:
                 old, new = self.durable.get(index, _ZEROS), self.seen.get(index, _ZEROS)
                 cut = rng.randrange(0, SECTOR_BYTES, TEAR_BYTES)
@@ -120,6 +134,8 @@ class FileNode:
                 self.durable[index] = first[:cut] + second[cut:]
         if (self.size, self.mtime_ns) != (self.durable_size, self.durable_mtime_ns) and rng.random() >= loss:
             self._sync_size()
+        elif self.sizes and rng.random() < 0.3:  # each change of an inode is written for itself
+            self.durable_size, self.durable_mtime_ns = rng.choice(self.sizes)
         size = self.durable_size
         sectors = sectors_in(size)
         self.durable = {index: data for index, data in self.durable.items() if index < sectors}
@@ -132,6 +148,7 @@ class FileNode:
         self.reserved_sectors = min(self.reserved_sectors, sectors)
         self.dirty.clear()
         self.abandoned.clear()
+        self.sizes.clear()
         self.let_go()
 
     def let_go(self) -> None:
@@ -145,12 +162,14 @@ class FileNode:
         made.reserved_sectors = self.reserved_sectors
         made.durable_size, made.durable_mtime_ns = self.durable_size, self.durable_mtime_ns
         made.dirty, made.abandoned = set(self.dirty), set(self.abandoned)
+        made.sizes = list(self.sizes)
         made.links, made.freed = self.links, self.freed
         return made
 
     def _sync_size(self) -> None:
         self.durable_size = self.size
         self.durable_mtime_ns = self.mtime_ns
+        self.sizes.clear()
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ from peer.store.journal import Journal
 from peer.store.landing import Landing, check_space, check_strangers, check_target
 from peer.store.layout import Layout
 from peer.store.ledger import Ledger, Standing
-from peer.store.outgoing import Change, check_piece
+from peer.store.outgoing import Change, read_piece
 from peer.store.places import Place, Places
 from peer.store.records import Clean, Contents, Durable, Header, Lost, Record, Written
 from peer.store.resume import claimed, judge
@@ -67,11 +67,8 @@ def open_incoming(
     Raises StorageError, before anything is written: something else is at the target or in NAME.part, another
     process is at work there, no permission; StorageFullError when the files will not fit.
     """
-    return IncomingStore(Places(folder, name, manifest, _layout_of(manifest)), wanted, good or {})
-
-
-def _layout_of(manifest: Manifest) -> Layout:
-    return Layout(manifest.piece_bytes, [file.size for file in manifest.files])
+    layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
+    return IncomingStore(Places(folder, name, manifest, layout), wanted, good or {})
 
 
 class IncomingStore:
@@ -150,10 +147,17 @@ class IncomingStore:
 
     def check(self, piece: PieceIndex) -> bool:
         """Read and hash a piece: held and proven if it is right, dropped if not or if it cannot be read."""
-        good = check_piece(self._manifest, self.layout, self._places.slices, piece)
+        data = read_piece(self._manifest, self.layout, self._places.slices, piece)
+        if data is not None and piece in self._ledger.doubtful:
+            # A sync of an earlier run may have failed, and its `Lost` as well. Then the page cache shows what
+            # no later sync will save: only what is written again is.
+            try:
+                self._write(piece, data)
+            except StorageError:
+                data = None
         with self._state:
             was_held = piece in self._ledger.held
-            if good:
+            if data is not None:
                 self._ledger.proved(piece)
                 if piece not in self._ledger.durable:
                     self._touched.update(self._places.partials(self.layout.files_of(piece)))
@@ -171,13 +175,19 @@ class IncomingStore:
         """Write a VERIFIED piece, and note it in the journal as a hint. Without effect if it is held."""
         if len(data) != self.layout.piece_length(piece):
             raise LocalProtocolError(f"piece {piece} has {self.layout.piece_length(piece)} bytes")
+        if self._write(piece, data):
+            self._hint(Written((piece,)))
+            self._wholes.written(piece, memoryview(data))
+
+    def _write(self, piece: PieceIndex, data: memoryview | bytes | bytearray) -> bool:
+        """Hold a verified piece; False if it is held already. Raises StorageError."""
         segments = self.layout.segments(piece)
         view = memoryview(data)
         written = False
         while not written:
             with self._state:
                 if piece in self._ledger.held:
-                    return
+                    return False
                 failures = self._failed_syncs
             done = 0
             with self._writing:
@@ -191,8 +201,7 @@ class IncomingStore:
                     self._ledger.wrote(piece)
                     # Only now: a checkpoint takes pieces and the files to sync for them in one step.
                     self._touched.update(self._places.partials(part.file for part in segments))
-        self._hint(Written((piece,)))
-        self._wholes.written(piece, view)
+        return True
 
     def slices(self, piece: PieceIndex, offset: int, length: int) -> list[FileSlice]:
         """Where these bytes of a held piece are now. Raises SourceChangedError, StorageError."""
@@ -271,12 +280,9 @@ class IncomingStore:
 
     def _hint(self, record: Record) -> None:
         """Note it without being sure: a lost hint only costs a piece, so a full disk is no error here."""
-        try:
-            with self._journal_lock:
-                if self._journal is not None:
-                    self._journal.append(record)
-        except OSError:
-            pass
+        with suppress(OSError), self._journal_lock:
+            if self._journal is not None:
+                self._journal.append(record)
 
     @property
     def wanted_files(self) -> frozenset[FileIndex]:

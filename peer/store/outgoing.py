@@ -286,12 +286,22 @@ def check_piece(
     piece: PieceIndex,
 ) -> bool:
     """Whether the bytes that are there for a piece are its own. What cannot be read is not."""
+    return read_piece(manifest, layout, slices, piece) is not None
+
+
+def read_piece(
+    manifest: Manifest,
+    layout: Layout,
+    slices: Callable[[PieceIndex, int, int], list[FileSlice]],
+    piece: PieceIndex,
+) -> bytearray | None:
+    """The bytes of a piece, verified; None if they cannot be read, or are others."""
     length = layout.piece_length(piece)
     try:
         data = read_whole(slices(piece, 0, length), length)
     except (OSError, SourceChangedError):
-        return False
-    return data is not None and piece_matches(data, manifest.piece_digest(piece))
+        return None
+    return data if data is not None and piece_matches(data, manifest.piece_digest(piece)) else None
 
 
 def digest_of(file: File, size: int) -> bytes:

@@ -67,15 +67,13 @@ class Partial:
                 self.folder.make_folder(self.path)
                 try:
                     lock = self._open_lock()
-                    if not lock.lock():
-                        raise StorageError(
-                            f"{self.shown} is in use by another process that fetches it:"
-                            " wait for that one, or choose another folder"
-                        )
-                    # The one we waited for may have removed the folder; then our lock guards nothing.
-                    if self.folder.state(self._lock_path).inode == lock.state().inode:
-                        self._lock = lock
-                        return
+                    try:
+                        if self._take(lock):
+                            self._lock = lock
+                            return
+                    finally:
+                        if self._lock is None:  # not when some traceback goes: the next try is ours
+                            lock.close()
                 except FileNotFoundError:
                     continue
         raise StorageError(f"{self.shown} cannot be locked: other processes keep removing it")
@@ -134,6 +132,16 @@ class Partial:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def _take(self, lock: File) -> bool:
+        """Lock it; False if it is not the folder's any more. Raises OSError, StorageError."""
+        if not lock.lock():
+            raise StorageError(
+                f"{self.shown} is in use by another process that fetches it:"
+                " wait for that one, or choose another folder"
+            )
+        # The one we waited for may have removed the folder; then our lock guards nothing.
+        return self.folder.state(self._lock_path).inode == lock.state().inode
 
     def _open_lock(self) -> File:
         try:

@@ -43,6 +43,7 @@ class Citizen:
         self.busy = trio.Lock()
         """Whoever switches it on or off holds this."""
         self.boots = 0
+        self._stopped = False
         self.machine = world.add_machine(self.name, up=plan.up, down=plan.down, latency=plan.latency)
         self._share = share
         self._link = link
@@ -56,6 +57,12 @@ class Citizen:
     @property
     def complete(self) -> bool:
         return self.running and self.fetch is not None and self.fetch.member.complete.is_set()
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether it is complete, and something of NAME.part could not be removed: the next run does that."""
+        part = (*DOWNLOADS, NAME + ".part")
+        return self.must_complete and any(path[: len(part)] == part for path in self.machine.disk.tree())
 
     async def arrive(self) -> None:
         """Join when the plan says so."""
@@ -76,15 +83,24 @@ class Citizen:
         await self.machine.crash()
 
     async def come_back(self) -> None:
-        """Switch it on again, and give the same command."""
-        await self.machine.restart()
+        """Start again, and give the same command."""
+        if self._stopped:
+            await self.machine.boot()
+        else:
+            await self.machine.restart()
+        self._stopped = False
         self.machine.start_soon(self._seed if self.plan.has_it else self._get)
         self._on()
 
     async def leave(self) -> None:
         """Say goodbye and go, for good."""
         self.gone = True
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Say goodbye, and close the share in order, as after Ctrl-C. The machine stays on."""
         self.running = False
+        self._stopped = True
         await self.machine.switch_off()
         if self.fetch is not None:
             with suppress(StorageError):

@@ -76,6 +76,7 @@ class Invariants:
         state = (
             have.to_bytes(),
             id(disk),
+            disk.drops,
             [(path, node and (node.number, node.mtime_ns, node.size)) for path, node in files.items()],
         )
         if self._seen.get(citizen.name) == state:

@@ -51,6 +51,11 @@ class Fault(Enum):
     TRACKER_DEATH = "tracker-death"
     CLOCK_SKEW = "clock-skew"
     BUGGIFY = "buggify"  # the rare ways of peer/buggify.py
+    RESTART = "restart"  # stopped in order, and the same command given again
+    READ_ONLY = "read-only"  # what the kernel makes of a file system with errors
+    LATE_ERRORS = "late-errors"  # told when a file is closed, or of what was done all the same
+    TOUCH = "touch"  # somebody's program gives files another time
+    SLOW_JOBS = "slow-jobs"  # what runs on threads takes time, and is overtaken
 
 
 HOSTILE: Final = (
@@ -62,7 +67,11 @@ NETWORK: Final = (Fault.PARTITION, Fault.CUT, Fault.VANISH, Fault.RESET, Fault.S
 
 DISK: Final = (
     Fault.DISK_FULL, Fault.FAILING_SYNC, Fault.LYING_SYNC, Fault.READ_ERRORS, Fault.WRITE_ERRORS,
-    Fault.NO_DESCRIPTORS,
+    Fault.NO_DESCRIPTORS, Fault.READ_ONLY, Fault.LATE_ERRORS,
+)  # fmt: skip
+
+MACHINE: Final = (
+    Fault.CRASH, Fault.POWER, Fault.RESTART, Fault.LEAVE, Fault.TRACKER_DEATH, Fault.CLOCK_SKEW, Fault.TOUCH,
 )  # fmt: skip
 
 
@@ -144,7 +153,7 @@ def draw(seed: int) -> FaultPlan:
     """The plan of a seed: the same one for ever, as long as this file stays as it is."""
     rng = Random(seed)
     density = rng.choice((0.0, 0.12, 0.25, 0.4))
-    chance = {Fault.BUGGIFY: 0.4}
+    chance = {Fault.BUGGIFY: 0.4, Fault.SLOW_JOBS: 0.3}
     faults = frozenset(fault for fault in Fault if rng.random() < chance.get(fault, density))
     files = _files(rng)
     peers = _peers(rng, faults, sum(size for _, size in files))
@@ -194,7 +203,7 @@ def _peers(rng: Random, faults: frozenset[Fault], size: int) -> tuple[PeerPlan, 
 def _events(rng: Random, faults: frozenset[Fault], peers: Sequence[PeerPlan]) -> tuple[Event, ...]:
     events = []
     getters = [peer.number for peer in peers if not peer.has_it]
-    striking = {*NETWORK, *DISK, Fault.CRASH, Fault.POWER, Fault.LEAVE, Fault.TRACKER_DEATH, Fault.CLOCK_SKEW}
+    striking = {*NETWORK, *DISK, *MACHINE}
     for fault in Fault:  # in their order: that of a set is no order
         if fault not in faults or fault not in striking:
             continue

@@ -17,6 +17,7 @@ from peer.magnet import MagnetLink
 from peer.sim.run import run
 from peer.sim.stream import SimStream
 from peer.sim.trace import Trace
+from peer.sim.workers import SlowWorkers
 from peer.sim.world import PORT, World, open_world
 from peer.wire.codec import encode
 from peer.wire.messages import Data
@@ -31,6 +32,9 @@ from tests.sim import hostile
 from tests.store_kit import NAME, random_share
 
 POLL_S: Final = 0.25
+STALL_S: Final = 4.0
+"""The longest that a job takes, by the plans in which jobs take time."""
+
 TOLERANCE_S: Final = 15.0
 """A connection whose other side broke the protocol is closed by then, on the slowest link."""
 
@@ -111,7 +115,10 @@ class _Game:
             self._citizens[peer.number] = Citizen(
                 peer, world, self._share, self._link, self._known, (house.address,)
             )
-            self.honest.add(self._citizens[peer.number].machine.node_id)
+            machine = self._citizens[peer.number].machine
+            self.honest.add(machine.node_id)
+            if Fault.SLOW_JOBS in plan.faults:
+                machine.workers = SlowWorkers(Random(plan.seed + peer.number), STALL_S)
         self._invariants = Invariants(self._share, world.network, self._citizens)
         self._striker = Striker(
             world.network,
@@ -176,6 +183,20 @@ class _Game:
             if self.seconds > LIVENESS_S:
                 raise Violation("liveness", f"not complete after {LIVENESS_S:.0f} s: {self._laggards()}")
         self.trace.add("complete")
+        await self._clear_up()
+
+    async def _clear_up(self) -> None:
+        """What an error has left behind is gone after the next run."""
+        for citizen in self._citizens.values():
+            if citizen.has_leftovers:
+                self.trace.add("again", citizen.name)
+                await citizen.stop()
+                self._invariants.let_go(citizen)
+                await citizen.come_back()
+                for _ in range(int(LIVENESS_S / POLL_S)):
+                    await trio.sleep(POLL_S)
+                    if citizen.complete:
+                        break
 
     async def _let_origins_go(self) -> None:
         """As soon as the others have all of it between them, and have met."""

@@ -19,7 +19,13 @@ POWER_OPERATIONS: Final = 25
 """A power loss comes after at most so many storage operations that change something."""
 
 _SYNCS: Final = (Operation.SYNC, Operation.SYNC, Operation.SYNC_FOLDER, Operation.SYNC_EVERYTHING)
-_WRITES: Final = (Operation.WRITE, Operation.WRITE, Operation.CREATE, Operation.ALLOCATE, Operation.RENAME)
+_WRITES: Final = (
+    Operation.WRITE, Operation.WRITE, Operation.CREATE, Operation.ALLOCATE, Operation.TRUNCATE,
+    Operation.MAKE_FOLDER, Operation.RENAME, Operation.REMOVE,
+)  # fmt: skip
+_READS: Final = (Operation.READ, Operation.READ, Operation.READ, Operation.OPEN, Operation.LOOK)
+_NAMING: Final = (Operation.CREATE, Operation.RENAME, Operation.REMOVE, Operation.MAKE_FOLDER)
+_CHANGES: Final = (Operation.WRITE, Operation.ALLOCATE, Operation.TRUNCATE, *_NAMING)
 
 
 class Striker:
@@ -57,6 +63,10 @@ class Striker:
             Fault.NO_DESCRIPTORS: self._no_descriptors,
             Fault.TRACKER_DEATH: self._tracker_death,
             Fault.CLOCK_SKEW: self._clock_skew,
+            Fault.RESTART: self._restart,
+            Fault.READ_ONLY: self._read_only,
+            Fault.LATE_ERRORS: self._late_errors,
+            Fault.TOUCH: self._touch,
         }
         self._active = 0
         self._troubled_at = 0.0
@@ -137,6 +147,14 @@ class Striker:
             self._lost_power(citizen, image)
         await self._return(citizen, event)
 
+    async def _restart(self, citizen: Citizen, event: Event) -> None:
+        async with citizen.busy:
+            if not citizen.running:
+                return
+            await citizen.stop()
+            self._let_go(citizen)
+        await self._return(citizen, event)
+
     async def _return(self, citizen: Citizen, event: Event) -> None:
         await trio.sleep_until(event.until)
         async with citizen.busy:
@@ -214,10 +232,13 @@ class Striker:
         citizen.machine.disk.capacity_bytes = CAPACITY_BYTES
 
     async def _failing_sync(self, citizen: Citizen, event: Event) -> None:
-        rng = Random(event.seed)
-        citizen.machine.disk.fail(
-            errno.EIO, rng.choice(_SYNCS), nth=rng.randint(1, 4), times=rng.choice((1, 1, 2, 6))
-        )
+        """Where the cache goes later, programs see that nothing was saved."""
+        rng, disk = Random(event.seed), citizen.machine.disk
+        code = rng.choice((errno.EIO, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE))
+        disk.fail(code, rng.choice(_SYNCS), nth=rng.randint(1, 4), times=rng.choice((1, 1, 2, 6)))
+        await trio.sleep_until(event.until)
+        if rng.random() < 0.5 and citizen.machine.disk is disk:
+            disk.drop_caches()
 
     async def _lying_sync(self, citizen: Citizen, event: Event) -> None:
         citizen.tainted = True
@@ -226,7 +247,9 @@ class Striker:
         citizen.machine.disk.sync_lies = False
 
     async def _read_errors(self, citizen: Citizen, event: Event) -> None:
-        citizen.machine.disk.fail_randomly(errno.EIO, Operation.READ, 0.3 * event.amount, event.seed)
+        rng = Random(event.seed)
+        code, operation = rng.choice((errno.EIO, errno.EIO, errno.ESTALE)), rng.choice(_READS)
+        citizen.machine.disk.fail_randomly(code, operation, 0.3 * event.amount, event.seed)
         await trio.sleep_until(event.until)
         citizen.machine.disk.heal()
 
@@ -234,6 +257,28 @@ class Striker:
         rng = Random(event.seed)
         code = rng.choice((errno.EIO, errno.ENOSPC, errno.EDQUOT))
         citizen.machine.disk.fail(code, rng.choice(_WRITES), nth=rng.randint(1, 9), times=rng.choice((1, 3)))
+
+    async def _late_errors(self, citizen: Citizen, event: Event) -> None:
+        rng, disk = Random(event.seed), citizen.machine.disk
+        code = rng.choice((errno.EIO, errno.ENOSPC, errno.EDQUOT))
+        operation = rng.choice((Operation.CLOSE, *_NAMING))
+        nth, times = rng.randint(1, 5), rng.choice((1, 3))
+        disk.fail(code, operation, nth=nth, times=times, happens=1.0)
+
+    async def _read_only(self, citizen: Citizen, event: Event) -> None:
+        disk = citizen.machine.disk
+        for operation in _CHANGES:
+            disk.fail_randomly(errno.EROFS, operation, 1.0, event.seed)
+        for operation in _SYNCS[1:]:
+            disk.fail_randomly(errno.EIO, operation, 1.0, event.seed)
+        await trio.sleep_until(event.until)
+        disk.heal()
+
+    async def _touch(self, citizen: Citizen, event: Event) -> None:
+        rng, disk = Random(event.seed), citizen.machine.disk
+        for _, node in sorted(disk.tree().items()):
+            if node is not None and rng.random() < event.amount:
+                disk.touch(node)
 
     async def _no_descriptors(self, citizen: Citizen, event: Event) -> None:
         disk = citizen.machine.disk

@@ -269,3 +269,51 @@ def test_a_file_that_a_lost_rename_left_with_two_names_outlives_one_of_them() ->
         folder.sync_everything()
         assert read(folder, ("h",)) == b"x"
     assert twice
+
+
+def test_what_was_never_durable_may_be_anything(disk: SimDisk, folder: SimFolder) -> None:
+    folder.create(("f",)).write(NEW, 0)
+    folder.sync_folder(())
+    contents = [read(after, ("f",)) for after in after_crashes(disk)]
+    assert any(len(set(data)) > 2 for data in contents), "what the blocks held before"
+
+
+def test_a_size_may_be_that_of_any_moment_since_the_last_sync(disk: SimDisk, folder: SimFolder) -> None:
+    file = folder.create(("f",))
+    file.write(OLD, 0)
+    folder.sync_everything()
+    for part in range(3):
+        file.write(NEW, len(OLD) + part * len(NEW))
+    sizes = {len(read(after, ("f",))) for after in after_crashes(disk)}
+    assert sizes == {len(OLD) * count for count in (1, 2, 3, 4)}
+    file.sync()
+    assert {len(read(after, ("f",))) for after in after_crashes(disk)} == {4 * len(OLD)}
+
+
+def test_a_close_that_fails_has_lost_what_went_through_it(disk: SimDisk, folder: SimFolder) -> None:
+    file = folder.create(("f",))
+    file.write(OLD, 0)
+    folder.sync_everything()
+    file = folder.open(("f",), write=True)
+    file.write(NEW[:SECTOR_BYTES], 0)
+    disk.fail(errno.EDQUOT, Operation.CLOSE)
+    with pytest.raises(OSError, match="quota"):
+        file.close()
+    folder.open(("f",)).sync()
+    assert read(folder, ("f",)).startswith(b"n")
+    disk.drop_caches()
+    assert read(folder, ("f",)) == OLD
+    folder.open(("f",)).close()  # nothing was written: nothing to tell
+
+
+def test_an_error_may_be_told_of_what_was_done(disk: SimDisk, folder: SimFolder) -> None:
+    disk.fail(errno.EIO, Operation.CREATE, happens=1.0)
+    disk.fail(errno.EIO, Operation.RENAME, happens=1.0)
+    disk.fail(errno.EIO, Operation.REMOVE)
+    with pytest.raises(OSError, match="error"):
+        folder.create(("a",))
+    with pytest.raises(OSError, match="error"):
+        folder.rename(("a",), ("b",))
+    with pytest.raises(OSError, match="error"):
+        folder.remove(("b",))
+    assert [entry.name for entry in folder.entries(())] == ["b"]
