@@ -7,9 +7,10 @@ and are used in place (store/places.py). The crash rule (RELIABILITY, decision 5
     every few seconds: sync the data and the names -> durable record in the journal -> sync the journal
 
 so a durable record never speaks of data that a power loss can take. After a start, pieces with only a hint
-are `doubtful` and must be hashed before they are held; pieces with a record are held, and hashed at the
-latest before completion. After a failed sync nothing written since the last good one is believed: it is
-dropped and fetched again (`take_lost`), because a second sync would succeed without having saved anything.
+are `doubtful`: they must be hashed, and written again, before they are held; pieces with a record are held,
+and hashed at the latest before completion. After a failed sync nothing written since the last good one is
+believed: it is dropped and fetched again (`take_lost`), because a second sync would succeed without having
+saved anything.
 
 Methods block and raise StorageError; StorageFullError where going on makes sense when there is room again.
 Threads may share it. `complete` and `close` are for when no piece is being written.

@@ -15,6 +15,9 @@ from tests.chaos.plan import PeerPlan
 from tests.chaos.violation import Violation
 from tests.store_kit import NAME, Share
 
+PACED_SHARE = 0.8
+"""Of its uplink, what a node that is paced may use."""
+
 AGAIN_S = 2.0
 """After an error of the disk the same command is given again."""
 
@@ -49,6 +52,13 @@ class Citizen:
         self._link = link
         self._known = known
         self._trackers = trackers
+
+    @property
+    def limit(self) -> float | None:
+        """The rate that its node keeps to, in bytes a second: below its link's, so that it can be seen to."""
+        if self.plan.free_rider:
+            return 0.0
+        return PACED_SHARE * self.plan.up if self.plan.paced else None
 
     @property
     def must_complete(self) -> bool:
@@ -108,11 +118,9 @@ class Citizen:
             self.fetch = None
 
     def _on(self) -> None:
-        plan, services = self.plan, self.machine.node.services
-        if plan.free_rider:
-            services.up.set_rate(0)
-        elif plan.paced:
-            services.up.set_rate(plan.up)
+        services = self.machine.node.services
+        if self.limit is not None:
+            services.up.set_rate(self.limit)
         self.boots += 1
         self.running = True
 

@@ -3,8 +3,11 @@
 - no wrong byte: what is called complete is the share, and nothing else lies in the folders;
 - no have-bit without provable bytes: what a member says it holds is on its disk, as the share has it, and
   what a journal calls durable survives a power loss (on a disk that does not lie);
+- nothing is lost: what was complete stays so, and what a checkpoint has recorded is still recorded, whatever
+  ended the program;
 - a peer is told of every piece that another has had for a while;
-- no request waits for ever, no honest peer is banned, all books agree;
+- no request waits for ever, no honest peer is banned, whoever sent bad bytes is, all books agree;
+- nobody sends faster than its limit, and no connection outlives its link;
 - a machine that is switched off leaves no connection, file or buffer behind.
 """
 
@@ -15,16 +18,19 @@ from typing import Final
 import trio
 
 from peer.ids import PieceIndex
-from peer.limits import NEWS_LATEST_S, REQUEST_TIMEOUT_S
+from peer.limits import LIMIT_CATCH_UP_S, LIMIT_QUANTUM_BYTES_MIN, NEWS_LATEST_S, REQUEST_TIMEOUT_S
+from peer.link import Link
 from peer.member import Member
 from peer.sim.disk import SimDisk
 from peer.sim.medium import FileNode
 from peer.sim.network import Connection, SimNetwork
 from peer.sim.pipe import CHUNK_BYTES, SEND_BYTES, WINDOW_MIN_BYTES
+from peer.sim.stream import SimStream
 from peer.sim.world import DOWNLOADS, SHARES
 from peer.store.filesystem import PathParts
 from peer.store.records import decode
 from tests.chaos.citizen import Citizen
+from tests.chaos.diary import Certain, Diary
 from tests.chaos.violation import Violation, demand
 from tests.store_kit import NAME, Share
 
@@ -33,6 +39,15 @@ TOLD_S: Final = NEWS_LATEST_S + 5.0
 """A piece that somebody has had for so long, and for the time that all may take which is ahead of a `have` in
 buffers (`_telling_s`), is known at the other end of a link that was free all the while."""
 
+LIMIT_SLACK_S: Final = 2 * LIMIT_CATCH_UP_S
+LIMIT_SLACK_BYTES: Final = 2 * LIMIT_QUANTUM_BYTES_MIN
+"""What a limiter may let through beyond its rate at once: what it has saved up, and what was asked last."""
+
+LOOSE_S: Final = 60.0
+"""Within this time a greeting has come to its end, and a link that is turned away has."""
+
+TRACKER: Final = "tracker"
+
 SILENCE_S: Final = REQUEST_TIMEOUT_S + 5.0
 _ROOTS: Final = (SHARES, DOWNLOADS)
 
@@ -40,7 +55,13 @@ _ROOTS: Final = (SHARES, DOWNLOADS)
 class Invariants:
     """Looks at the citizens of one run. Raises Violation."""
 
-    def __init__(self, share: Share, network: SimNetwork, citizens: Mapping[int, Citizen]) -> None:
+    def __init__(
+        self,
+        share: Share,
+        network: SimNetwork,
+        citizens: Mapping[int, Citizen],
+        diaries: Mapping[str, Diary],
+    ) -> None:
         self._share = share
         self._network = network
         self._citizens = citizens
@@ -48,6 +69,9 @@ class Invariants:
         self._segments = {piece: share.layout.segments(piece) for piece in share.pieces()}
         self._seen: dict[str, object] = {}
         self._held_since: dict[tuple[str, int, int], float] = {}
+        self._diaries = diaries
+        self._lead: dict[tuple[str, int], float] = {}
+        self._since: dict[tuple[str, int], float] = {}
         self._honest = frozenset(citizen.machine.node_id for citizen in citizens.values())
 
     def look(self, troubled_at: float) -> None:
@@ -59,6 +83,9 @@ class Invariants:
             self._books_agree(citizen, member)
             self._nobody_waits_for_ever(citizen, member)
             self._no_honest_banned(citizen, member)
+            self._liars_are_banned(citizen, member)
+            self._keeps_to_its_limit(citizen, member)
+            self._connections_are_links(citizen, member)
         self._haves_are_told(members, troubled_at)
         self._network.check_invariants()
 
@@ -101,20 +128,26 @@ class Invariants:
                 return False
         return True
 
-    def lost_power(self, citizen: Citizen, disk: SimDisk) -> None:
-        """What the journal calls durable must be there."""
-        files = disk.tree()
-        node = files.get((*DOWNLOADS, NAME + ".part", "journal"))
-        if citizen.tainted or node is None:
+    def cut_short(self, citizen: Citizen, disk: SimDisk, certain: Certain) -> None:
+        """After a kill or a power loss: what the journal calls durable is there, and what was certain before
+        is still so."""
+        if citizen.tainted:
             return
-        data = bytearray(node.size)
-        node.read_into(memoryview(data), 0)
-        contents = decode(bytes(data))
-        if contents is not None:
-            wrong = [piece for piece in contents.durable.indices() if not self._lies_there(files, piece)]
-            demand(
-                not wrong, "durable", f"the journal of {citizen.name} lies about {wrong} after a power loss"
-            )
+        files = disk.tree()
+        if certain.complete:
+            lost = [path for path, data in self._share.files.items() if not self._landed(files, path, data)]
+            demand(not lost, "lost", f"{citizen.name} was complete and has lost {lost}")
+        node = files.get((*DOWNLOADS, NAME + ".part", "journal"))
+        contents = decode(_content(node)) if node is not None else None
+        durable = frozenset(contents.durable.indices()) if contents is not None else frozenset()
+        wrong = [piece for piece in sorted(durable) if not self._lies_there(files, piece)]
+        demand(not wrong, "durable", f"the journal of {citizen.name} lies about {wrong} after a power loss")
+        forgotten = [piece for piece in certain.durable if piece not in durable]
+        demand(not forgotten, "forgotten", f"the journal of {citizen.name} has forgotten {forgotten}")
+
+    def _landed(self, files: Mapping[PathParts, FileNode | None], path: PathParts, data: bytes) -> bool:
+        node = files.get((*DOWNLOADS, NAME, *path))
+        return node is not None and _content(node) == data
 
     def complete(self, citizen: Citizen) -> None:
         """The share, whole, and nothing else."""
@@ -123,10 +156,7 @@ class Invariants:
         for path, node in disk.tree().items():
             demand(path[:1] in _ROOTS, "outside", f"{citizen.name} has {'/'.join(path)}")
             if path[:1] == DOWNLOADS and not citizen.plan.has_it:
-                data = bytearray(node.size) if node is not None else bytearray()
-                if node is not None:
-                    node.read_into(memoryview(data), 0)
-                found[path[1:]] = bytes(data)
+                found[path[1:]] = _content(node) if node is not None else b""
         expected = {(NAME, *path): data for path, data in self._share.files.items()}
         if citizen.must_complete:
             demand(found.keys() == expected.keys(), "names", f"{citizen.name} has {sorted(found)}")
@@ -170,6 +200,49 @@ class Invariants:
             "banned",
             f"{citizen.name} has banned the honest {banned}: {[*member.expelled, *member.broken_off]}",
         )
+
+    def _liars_are_banned(self, citizen: Citizen, member: Member) -> None:
+        diary = self._diaries.get(citizen.name, Diary())
+        liars = {node for at, node in diary.bad if at >= member.started_at}
+        free = [node.hex()[:8] for node in liars if node not in member.book._banned_nodes]
+        demand(not free, "not-banned", f"{citizen.name} has had bad pieces of {free}")
+        kept = [
+            link for link in member.links.values() if link.node in liars and not link.connection.is_closing
+        ]
+        demand(not kept, "not-banned", f"{citizen.name} keeps its links with {kept}")
+
+    def _keeps_to_its_limit(self, citizen: Citizen, member: Member) -> None:
+        """No span of time since the first look has more bytes in it than the limit lets through."""
+        rate = citizen.limit
+        if rate is None or member.outflow is None:
+            return
+        lead = member.outflow.statistics().sent_bytes - rate * trio.current_time()
+        key = (citizen.name, id(member))
+        least = self._lead[key] = min(lead, self._lead.get(key, lead))
+        demand(
+            lead - least <= rate * LIMIT_SLACK_S + bool(rate) * LIMIT_SLACK_BYTES,
+            "too-fast",
+            f"{citizen.name} has sent {lead - least:.0f} bytes more than {rate:.0f} a second",
+        )
+
+    def _connections_are_links(self, citizen: Citizen, member: Member) -> None:
+        """What a node has not closed for long is a link's, or one with the tracker."""
+        host, now = citizen.machine.host, trio.current_time()
+        ours = {_number_of(link) for link in member.links.values()}
+        since: dict[tuple[str, int], float] = {}
+        for connection in self._network.connections(host):
+            other = connection.client if connection.server is host else connection.server
+            loose = connection.number not in ours and other.name != TRACKER
+            if loose and not _closed_by(connection, host is connection.server):
+                key = (citizen.name, connection.number)
+                since[key] = self._since.get(key, now)
+                demand(
+                    now - since[key] <= LOOSE_S,
+                    "leak",
+                    f"{citizen.name} has had connection {connection.number} with {other.name} for"
+                    f" {now - since[key]:.0f} s, and no link",
+                )
+        self._since = {**{key: at for key, at in self._since.items() if key[0] != citizen.name}, **since}
 
     def _haves_are_told(self, members: list[tuple[Citizen, Member]], troubled_at: float) -> None:
         """Both ends of a link that has been free for long know what the other holds."""
@@ -240,6 +313,18 @@ def _reads(node: FileNode | None, offset: int, wanted: bytes) -> bool:
     data = bytearray(len(wanted))
     node.read_into(memoryview(data), offset)
     return data == wanted
+
+
+def _content(node: FileNode) -> bytes:
+    data = bytearray(node.size)
+    node.read_into(memoryview(data), 0)
+    return bytes(data)
+
+
+def _number_of(link: Link) -> int:
+    stream = link.connection._stream
+    assert isinstance(stream, SimStream)
+    return stream.incoming.connection.number
 
 
 def _closed_by(connection: Connection, by_server: bool) -> bool:

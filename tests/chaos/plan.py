@@ -79,8 +79,8 @@ MACHINE: Final = (
 class PeerPlan:
     """An honest machine, or one that only takes. Rates in bytes a second, times in virtual seconds.
 
-    knows: by number, whom it is told of at the beginning; 0 is the origin. paced: the node knows its uplink's
-    rate and keeps to it (`--up`), else it is the network that holds it up.
+    knows: by number, whom it is told of at the beginning; 0 is the origin. paced: the node keeps to a rate
+    somewhat below its uplink's (`--up`), else it is the network that holds it up.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""Ten bugs, planted one at a time: the harness must find each within a thousand seeds. `make planted`.
+"""Fourteen bugs, planted one at a time: the harness must find each within a thousand seeds. `make planted`.
 
 python -m tests.chaos.planted               all of them, and at which seed each is found
 python -m tests.chaos.planted lost-have     this one
@@ -18,11 +18,16 @@ import trio
 import peer.intake
 from peer.bitfield import Bitfield
 from peer.connection import Connection, Ending, Handler
-from peer.ids import PieceIndex, RequestId
+from peer.ids import FileIndex, PieceIndex, RequestId
 from peer.link import Link
 from peer.member import Member
 from peer.outflow import Outflow
+from peer.pacing import Pacer
+from peer.store.filesystem import PathParts
 from peer.store.incoming import IncomingStore
+from peer.store.journal import Journal
+from peer.store.places import Places
+from peer.swarm.peerbook import PeerBook
 from peer.swarm.supplier import Supplier
 from peer.wire.messages import Choke
 from peer.wire.requests import Answer, OpenRequests
@@ -148,6 +153,33 @@ def resume_without_check() -> AbstractContextManager[Any]:
     return patch.object(IncomingStore, "check", check)
 
 
+def journal_never_synced() -> AbstractContextManager[Any]:
+    """What the journal says is left to the kernel."""
+    return patch.object(Journal, "sync", lambda self: None)
+
+
+def names_never_synced() -> AbstractContextManager[Any]:
+    """The data of a download is durable, the names of its files are not."""
+
+    def sync(
+        self: Places, files: Iterable[FileIndex], fresh: Iterable[PathParts], *, keep_cached: bool = True
+    ) -> None:
+        real(self, files, (), keep_cached=keep_cached)
+
+    real = Places.sync
+    return patch.object(Places, "sync", sync)
+
+
+def spare_the_liar() -> AbstractContextManager[Any]:
+    """Who sent bad bytes may come back."""
+    return patch.object(PeerBook, "ban", lambda self, node, host: None)
+
+
+def no_limit() -> AbstractContextManager[Any]:
+    """`--up` is asked, and not listened to."""
+    return patch.object(Pacer, "ask", lambda self, *asked, **more: True)
+
+
 BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "skip-verify": skip_verify,
     "record-before-sync": record_before_sync,
@@ -159,6 +191,10 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "leak-on-cancel": leak_on_cancel,
     "accept-unsolicited": accept_unsolicited,
     "resume-without-check": resume_without_check,
+    "journal-never-synced": journal_never_synced,
+    "names-never-synced": names_never_synced,
+    "spare-the-liar": spare_the_liar,
+    "no-limit": no_limit,
 }
 
 

@@ -22,6 +22,7 @@ from peer.sim.world import PORT, World, open_world
 from peer.wire.codec import encode
 from peer.wire.messages import Data
 from tests.chaos.citizen import Citizen
+from tests.chaos.diary import Diary
 from tests.chaos.house import TrackerHouse
 from tests.chaos.invariants import LOOK_S, Invariants
 from tests.chaos.listening import listening, nothing_caught
@@ -79,6 +80,7 @@ class _Game:
         self._citizens: dict[int, Citizen] = {}
         self._hostile: list[Address] = []
         self.honest: set[NodeId] = set()
+        self.diaries: dict[str, Diary] = {}
         self._tolerated: str | None = None
         self._origin_stays = Fault.ORIGIN_LEAVES not in plan.faults
 
@@ -93,7 +95,7 @@ class _Game:
         self.fired = points.fired
 
     async def main(self) -> None:
-        async with open_world(self.plan.seed, self.trace) as world:
+        async with open_world(self.plan.seed, self.trace, self._diary) as world:
             await self._populate(world)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
@@ -103,6 +105,9 @@ class _Game:
                 await self._liveness()
                 nursery.cancel_scope.cancel()
             await self._end()
+
+    def _diary(self, name: str, node: NodeId) -> Diary:
+        return self.diaries.setdefault(name, Diary())
 
     async def _populate(self, world: World) -> None:
         plan = self.plan
@@ -119,12 +124,12 @@ class _Game:
             self.honest.add(machine.node_id)
             if Fault.SLOW_JOBS in plan.faults:
                 machine.workers = SlowWorkers(Random(plan.seed + peer.number), STALL_S)
-        self._invariants = Invariants(self._share, world.network, self._citizens)
+        self._invariants = Invariants(self._share, world.network, self._citizens, self.diaries)
         self._striker = Striker(
             world.network,
             self._citizens,
             house,
-            lost_power=self._invariants.lost_power,
+            cut_short=self._invariants.cut_short,
             let_go=self._invariants.let_go,
         )
 

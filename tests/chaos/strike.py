@@ -10,6 +10,7 @@ import trio
 from peer.sim.disk import HARMLESS, Done, Operation, SimDisk
 from peer.sim.network import Connection, SimHost, SimNetwork
 from tests.chaos.citizen import Citizen
+from tests.chaos.diary import Certain, certain_of
 from tests.chaos.house import TrackerHouse
 from tests.chaos.plan import Event, Fault
 
@@ -29,7 +30,7 @@ _CHANGES: Final = (Operation.WRITE, Operation.ALLOCATE, Operation.TRUNCATE, *_NA
 
 
 class Striker:
-    """Does what events say. ``lost_power`` and ``let_go`` are told of machines that were switched off."""
+    """Does what events say. ``cut_short`` and ``let_go`` are told of machines that were switched off."""
 
     def __init__(
         self,
@@ -37,13 +38,13 @@ class Striker:
         citizens: Mapping[int, Citizen],
         house: TrackerHouse,
         *,
-        lost_power: Callable[[Citizen, SimDisk], None],
+        cut_short: Callable[[Citizen, SimDisk, Certain], None],
         let_go: Callable[[Citizen], None],
     ) -> None:
         self._network = network
         self._citizens = citizens
         self._house = house
-        self._lost_power = lost_power
+        self._cut_short = cut_short
         self._let_go = let_go
         self._strikes: dict[Fault, Callable[[Citizen, Event], Awaitable[None]]] = {
             Fault.CRASH: self._crash,
@@ -110,9 +111,11 @@ class Striker:
     async def _crash(self, citizen: Citizen, event: Event) -> None:
         async with citizen.busy:
             if citizen.running:
+                certain = certain_of(citizen.fetch)
                 await citizen.crash()
                 await citizen.machine.off.wait()
                 self._let_go(citizen)
+                self._cut_short(citizen, citizen.machine.disk, certain)
         await self._return(citizen, event)
 
     async def _power(self, citizen: Citizen, event: Event) -> None:
@@ -123,14 +126,16 @@ class Striker:
             disk, host = citizen.machine.disk, citizen.machine.host
             images: list[SimDisk] = []
             failed = trio.Event()
+            certain = Certain()
             left = int(event.amount * POWER_OPERATIONS)
 
             def count(done: Done) -> None:
-                nonlocal left
+                nonlocal left, certain
                 if done.operation not in HARMLESS and not images:
                     left -= 1
                     if left <= 0:
                         images.append(disk.copy())
+                        certain = certain_of(citizen.fetch)
                         host.crash()
                         failed.set()
 
@@ -138,13 +143,15 @@ class Striker:
             with trio.move_on_at(event.until):
                 await failed.wait()
             disk.observer = None
+            if not images:
+                certain = certain_of(citizen.fetch)
             image = images[0] if images else disk.copy()
             image.crash(event.seed)
             citizen.machine.disk = image
             await citizen.crash()
             await citizen.machine.off.wait()
             self._let_go(citizen)
-            self._lost_power(citizen, image)
+            self._cut_short(citizen, image, certain)
         await self._return(citizen, event)
 
     async def _restart(self, citizen: Citizen, event: Event) -> None:

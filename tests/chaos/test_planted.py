@@ -15,6 +15,9 @@ TAKES = {
     "accept-unsolicited": {Fault.UNSOLICITED},
     "resume-without-check": {Fault.POWER, Fault.LYING_SYNC},
     "skip-verify": {Fault.LIAR},
+    "journal-never-synced": {Fault.POWER},
+    "names-never-synced": {Fault.POWER},
+    "spare-the-liar": {Fault.LIAR},
 }
 """Without these faults the bug does no harm."""
 
