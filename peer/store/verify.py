@@ -8,8 +8,6 @@ from hmac import compare_digest
 
 from blake3 import blake3
 
-DIGEST_BYTES = 32
-
 
 def piece_digest(data: bytes | bytearray | memoryview) -> bytes:
     """BLAKE3-256 of the bytes."""
