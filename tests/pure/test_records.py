@@ -1,6 +1,9 @@
 """The journal's records: what was written comes back, and no damage makes anything else of it."""
 
-from hypothesis import given
+import struct
+import zlib
+
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from peer.bitfield import Bitfield
@@ -136,6 +139,37 @@ def test_a_valid_checksum_does_not_make_nonsense_legal() -> None:
         part, _ = encode(strange, checksum, 10**9)
         assert read(good + part) == (set(), {1}, None)
     assert decode(encode(Written((1,)))[0]) is None
+
+
+@given(
+    st.integers(1, 6) | st.integers(0, 255), st.binary(max_size=50) | st.binary(max_size=9).map(b"\0".__add__)
+)
+@example(3, b"\0\0\0\0\1\0").via("a list of one number and a quarter")
+@example(5, bytes(9)).via("one time and an eighth")
+def test_what_a_valid_checksum_covers_is_read_whole_or_ends_the_journal(kind: int, payload: bytes) -> None:
+    good, checksum = encode(HEADER)
+    part = struct.pack(">IB", len(payload), kind) + payload
+    part += struct.pack(">I", zlib.crc32(part, checksum))
+    contents = decode(good + part)
+    assert contents is not None
+    if contents.end == len(good):
+        assert contents == decode(good)
+        return
+    assert contents.end == len(good + part)
+    if kind == 5:
+        assert contents.times_ns is not None
+        assert 8 * len(contents.times_ns) == len(payload)
+    elif payload[0] == 0:
+        assert len(payload) % 4 == 1
+
+
+@given(st.integers(0, 5), st.binary(max_size=50))
+@example(1, bytes(36)).via("a header that is too short")
+@example(1, bytes(38)).via("a header that is too long")
+@example(2, encode(HEADER)[0][5:-4]).via("a header under another kind's number")
+def test_only_a_header_begins_a_journal(kind: int, payload: bytes) -> None:
+    part = struct.pack(">IB", len(payload), kind) + payload
+    assert decode(part + struct.pack(">I", zlib.crc32(part, zlib.crc32(b"manyhands journal")))) is None
 
 
 def test_a_set_takes_the_shorter_form() -> None:

@@ -160,6 +160,12 @@ def test_unknown_fields_are_ignored() -> None:
         assert decode(pack(fields_of(message) | more)) == message
 
 
+@pytest.mark.parametrize("key", [0, -1, None, True, 1.5, (), ("a",)])
+def test_keys_that_are_no_text_are_refused(key: object) -> None:
+    with pytest.raises(RemoteProtocolError, match="a header is not msgpack"):
+        decode(pack({"kind": "ping", "number": 1, key: 1}))
+
+
 def test_unknown_kinds_are_named_with_their_payload() -> None:
     assert decode(pack({"kind": "hologram", "id": -5})) == Unknown("hologram", 0)
     assert decode(pack({"kind": "hologram", "payload": 2**24})) == Unknown("hologram", 2**24)

@@ -23,6 +23,9 @@ def test_violations(name: str, split: Splits) -> None:
     with pytest.raises(RemoteProtocolError, match=text):
         us.eof()
     us.send(Bye(ByeCode.PROTOCOL, text))
+    us.close()
+    with pytest.raises(RemoteProtocolError, match=text):
+        us.get_buffer()
 
 
 def test_answers_do_not_interleave() -> None:
@@ -58,6 +61,12 @@ def test_a_manifest_may_not_be_endless(total: int) -> None:
     us.request_manifest()
     with pytest.raises(RemoteProtocolError, match=f"a manifest of {total} bytes is too long"):
         feed(us, data(0, total, b"x", request=1))
+
+
+def test_a_manifest_may_be_as_long_as_we_would_take() -> None:
+    us, _ = asked_session()
+    us.request_manifest()
+    assert one_of(feed(us, data(0, 100, bytes(100), request=1)), Answered).buffer == bytes(100)
 
 
 def test_events_before_a_violation_are_not_lost() -> None:

@@ -308,6 +308,7 @@ def test_only_some_files(folder: SimFolder) -> None:
     completed = store.complete()
     assert completed.dropped == (5, 6), "their other bytes went with NAME.part"
     assert not set_of(store.held)
+    assert not set_of(store.wanted), "nobody is to fetch them again"
     store.close()
     assert tree(folder) == expected_tree(SHARE, wanted)
 
