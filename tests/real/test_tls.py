@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from cryptography.x509 import AuthorityKeyIdentifier
 from peer.errors import DialError, HandshakeError, LocalProtocolError, UsageError
 from peer.identity import Identity
 from peer.ids import Address, NodeId
-from peer.net import swarmca, tlscontext
+from peer.net import swarmca, tls, tlscontext
 from peer.net.swarmca import SwarmAuthority
 from peer.net.tcp import TcpStream, TcpTransport
 from peer.net.tls import TlsTransport
@@ -148,6 +149,22 @@ async def test_no_certificate_is_refused() -> None:
     dialled, served = await knock(client_context())
     assert "did not return a certificate" in str(served)
     assert "connection lost" in str(dialled)
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("TLSV1_ALERT_UNKNOWN_CA", "it does not take our certificate"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "it does not take our certificate"),
+        ("SSLV3_ALERT_DECRYPT_ERROR", "it does not take our certificate"),
+        ("TLSV1_ALERT_INTERNAL_ERROR", "tlsv1 alert internal error"),
+        ("CERTIFICATE_LENGTH_MISMATCH", "certificate length mismatch"),
+    ],
+)
+def test_only_what_is_about_our_certificate_is_said_of_it(reason: str, text: str) -> None:
+    error = ssl.SSLError(1, "what OpenSSL says")
+    error.reason = reason
+    assert tls._reason(error).startswith(text)
 
 
 async def test_a_self_signed_certificate_is_refused() -> None:
@@ -351,6 +368,13 @@ def test_a_secret_makes_a_swarm_of_its_own() -> None:
     for secret in (b"", b"short", b"x" * 5000):
         with pytest.raises(UsageError, match="a swarm's secret has"):
             SwarmAuthority.private(secret)
+
+
+@pytest.mark.skipif(not Path(tlscontext.DEV_FD).is_dir(), reason="no /dev/fd here")
+async def test_the_key_is_not_written_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", None)
+    transport = TlsTransport(HERE, PUBLIC)
+    assert await dial_and_serve(transport, ACCEPTING) == (THERE.node_id, HERE.node_id)
 
 
 async def test_without_dev_fd_the_key_goes_through_a_private_folder(monkeypatch: pytest.MonkeyPatch) -> None:
