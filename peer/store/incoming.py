@@ -36,7 +36,7 @@ from peer.store.ledger import Ledger, Standing
 from peer.store.outgoing import Change, read_piece
 from peer.store.places import Place, Places
 from peer.store.records import Clean, Contents, Durable, Header, Lost, Record, Written
-from peer.store.resume import claimed, judge
+from peer.store.resume import claimed, corrections, judge
 from peer.store.trouble import translate, trouble
 from peer.store.wholes import Wholes
 
@@ -481,10 +481,13 @@ class IncomingStore:
             try:
                 journal.rewrite(self._snapshot())
             except OSError:
-                if contents is None:
+                there = None if contents is None else self._partial.read_journal()  # the old one or the new
+                if there is None:
                     raise
-                # On a full disk go on with the old one: what is missing may need no room any more.
-                journal = Journal(self._places.folder, self._partial.journal, header, contents)
+                # On a full disk go on with it: what is missing may need no room any more.
+                journal = Journal(self._places.folder, self._partial.journal, header, there)
+                for record in corrections(self._ledger, there):
+                    journal.append(record)
             self._places.folder.sync_folder(())  # the name of NAME.part itself
         self._journal = journal
 

@@ -16,7 +16,7 @@ from peer.ids import FileIndex, PieceIndex
 from peer.store.filesystem import FileState
 from peer.store.layout import Layout
 from peer.store.ledger import Ledger
-from peer.store.records import Contents
+from peer.store.records import Contents, Lost, Record, Written
 
 
 def claimed(contents: Contents | None, piece_count: int) -> Bitfield:
@@ -52,3 +52,15 @@ def judge(
                 sure = False
         else:
             ledger.recorded(piece, sure=sure)
+
+
+def corrections(ledger: Ledger, contents: Contents) -> list[Record]:
+    """What an old journal must be told before anything else is appended to it: whatever follows a clean end
+    takes its times away, and with them the doubt about files that were modified since."""
+    lost = contents.durable.copy()
+    lost.difference_update(ledger.durable)
+    if lost.is_empty:
+        return []
+    there = lost.copy()
+    there.intersection_update(ledger.doubtful)
+    return [Lost(tuple(lost.indices())), Written(tuple(there.indices()))]

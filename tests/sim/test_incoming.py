@@ -1,5 +1,7 @@
 """A download's place on disk: what it begins with, keeps, serves, and leaves behind."""
 
+import errno
+
 import pytest
 
 from peer.errors import LocalProtocolError, StorageError, StorageFullError
@@ -7,6 +9,7 @@ from peer.ids import PieceIndex
 from peer.limits import KIB, MIB
 from peer.sim.disk import Operation, SimDisk
 from peer.sim.files import SimFolder
+from peer.sim.medium import SECTOR_BYTES
 from peer.store.filesystem import PathParts
 from peer.store.incoming import open_incoming
 from peer.store.partial import stored_manifest
@@ -19,8 +22,10 @@ from tests.store_kit import (
     expected_tree,
     fetch,
     finish,
+    good_files,
     missing,
     random_share,
+    recorded,
     resume,
     set_of,
     tree,
@@ -157,6 +162,46 @@ def test_a_file_modified_after_a_clean_end_is_hashed_again(folder: SimFolder) ->
     assert tree(folder) == expected_tree(SHARE)
 
 
+@pytest.mark.parametrize("ends", ["killed", "closed"])
+@pytest.mark.parametrize("pieces", [(), (6,)], ids=["nothing", "a piece"])
+def test_what_was_modified_stays_doubtful_also_on_a_disk_too_full_for_a_new_journal(
+    disk: SimDisk, folder: SimFolder, pieces: tuple[int, ...], ends: str
+) -> None:
+    store = begin(folder)
+    fetch(store, SHARE, [0, 1, 4, 5])
+    store.close()
+    folder.open((PART, "data", "a"), write=True).write(b"!", 0)
+    disk.fail(errno.ENOSPC, Operation.WRITE)
+    store = begin(folder)
+    assert (set_of(store.held), store.doubtful) == ({4, 5}, (0, 1))
+    fetch(store, SHARE, pieces)
+    if ends == "closed":
+        store.close()
+    else:
+        store.abandon()
+    store = begin(folder)
+    assert {0, 1} <= set(store.doubtful)
+    assert not set_of(store.held) & {0, 1}
+    finish(store, SHARE)
+    assert tree(folder) == expected_tree(SHARE)
+
+
+def test_a_new_journal_whose_name_cannot_be_synced_is_continued_where_it_ends(
+    disk: SimDisk, folder: SimFolder
+) -> None:
+    """It was continued where the old one ended, and what came behind the gap was lost to the next run."""
+    store = begin(folder)
+    for piece in (0, 1, 4, 5):
+        fetch(store, SHARE, [piece])
+        store.checkpoint()
+    store.close()
+    disk.fail(errno.EIO, Operation.SYNC_FOLDER)
+    store = begin(folder)
+    fetch(store, SHARE, [6])
+    store.close()
+    assert recorded(folder) == {0, 1, 4, 5, 6}
+
+
 def test_bytes_changed_behind_our_back_are_found_before_completion(folder: SimFolder) -> None:
     """A record is a hint until proven: here the disk changes bytes without a trace."""
     store = begin(folder)
@@ -282,6 +327,16 @@ def test_too_little_space_is_told_before_anything_is_written(disk: SimDisk, fold
     store.close()
     disk.capacity_bytes = 4 * MIB
     finish(begin(folder, share), share)
+
+
+def test_what_is_good_at_the_target_needs_no_space(disk: SimDisk, folder: SimFolder) -> None:
+    share = random_share(5, {("a",): 3 * MIB, ("b",): 100})
+    write_share(folder, share)
+    folder.remove((NAME, "b"))
+    disk.capacity_bytes = disk.used_sectors * SECTOR_BYTES + 1 * MIB
+    store = open_incoming(folder, NAME, share.manifest, good=good_files(folder, share))
+    finish(store, share)
+    assert tree(folder) == expected_tree(share)
 
 
 def test_reserved_space_is_not_asked_for_twice(disk: SimDisk, folder: SimFolder) -> None:
