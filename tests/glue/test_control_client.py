@@ -48,7 +48,7 @@ async def test_progress_is_told_and_what_is_for_another_request_is_not() -> None
 
 @pytest.mark.parametrize("number", [0, 1])
 async def test_an_error_has_the_code_of_the_daemon(number: int) -> None:
-    with pytest.raises(DaemonError, match="no room") as caught:
+    with pytest.raises(DaemonError, match=r"^no room$") as caught:
         await ask(words(Failed(number, ExitCode.USAGE, "no room")))
     assert caught.value.exit_code is ExitCode.USAGE
     with pytest.raises(DaemonError) as caught:

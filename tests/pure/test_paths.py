@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peer import paths as paths_module
 from peer.limits import NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX
 from peer.paths import (
     check_component,
@@ -138,6 +139,17 @@ def split(path: str) -> tuple[str, ...]:
 
 def test_names_may_repeat_in_different_folders() -> None:
     check_paths([("a", "x"), ("b", "x"), ("b", "a"), ("x",)], [("c", "x"), ("c", "b")])
+
+
+def test_folders_are_counted_once_each_and_files_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths_module, "FOLDERS_MAX", 3)
+    files = [("a", "b", str(n)) for n in range(10)] + [(str(n),) for n in range(10)]
+    check_paths(files, [("a", "empty")])
+    for more in ([*files, ("c", "x")], [*files, ("a", "d", "x")]):
+        with pytest.raises(ValueError, match="more than 3 folders"):
+            check_paths(more, [("a", "empty")])
+    with pytest.raises(ValueError, match="more than 3 folders"):
+        check_paths(files, [("a", "empty"), ("empty",)])
 
 
 def test_empty_path_is_refused() -> None:

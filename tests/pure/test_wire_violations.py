@@ -3,8 +3,10 @@
 import pytest
 
 from peer.errors import ByeCode, LocalProtocolError, RejectCode, RemoteProtocolError
-from peer.wire.messages import Bye, Ping, Pong, Reject
-from peer.wire.session import Answered, DataProgress, PingReceived, PongReceived, Rejected
+from peer.ids import RequestId
+from peer.limits import REQUEST_ID_MAX
+from peer.wire.messages import Bye, Ping, Pong, Reject, Request
+from peer.wire.session import Answered, DataProgress, PingReceived, PongReceived, Rejected, RequestReceived
 from tests.pure.wire_helpers import PIECE, SPLITS, Splits, feed, one_of, open_pair, wire
 from tests.pure.wire_violations import VIOLATIONS, asked_session, data
 
@@ -81,6 +83,14 @@ def test_events_before_a_violation_are_not_lost() -> None:
             us.get_buffer()
     with pytest.raises(RemoteProtocolError, match="pong"):
         us.buffer_updated(0)
+
+
+def test_the_last_request_id_may_be_used_once() -> None:
+    us, _ = asked_session()
+    last = wire(Request(RequestId(REQUEST_ID_MAX), PIECE))
+    assert feed(us, last) == [RequestReceived(RequestId(REQUEST_ID_MAX), PIECE)]
+    with pytest.raises(RemoteProtocolError, match="is not above those before"):
+        feed(us, last)
 
 
 def test_pongs_come_in_order() -> None:

@@ -1,6 +1,7 @@
 """The socket of a home: its folder is the user's alone, and what is no socket stays."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,22 @@ async def test_the_folder_and_the_socket_are_private_whatever_the_folder_was(
         os.umask(umask)
     async with listener:
         assert (mode(local.socket_path(tmp_path).parent), mode(local.socket_path(tmp_path))) == (0o700, 0o600)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux has a way round the short addresses of sockets"
+)
+async def test_a_long_path_costs_no_descriptor(tmp_path: Path) -> None:
+    home = tmp_path / ("x" * 100)
+    home.mkdir()
+    before = os.listdir("/proc/self/fd")
+    async with local.listen(home) as listener:
+        stream = await local.connect(home)
+        assert stream is not None
+        async with stream, await listener.accept():
+            assert len(os.listdir("/proc/self/fd")) == len(before) + 3
+    assert await local.connect(home) is None
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 async def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
