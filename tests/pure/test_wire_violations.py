@@ -93,6 +93,17 @@ def test_the_last_request_id_may_be_used_once() -> None:
         feed(us, last)
 
 
+def test_inside_a_header_is_from_its_first_byte_to_its_last() -> None:
+    us, request = asked_session()
+    header = data(0, 8, b"12345678", request)[:-8]
+    for at in range(len(header)):
+        assert us.inside_header == (at > 0)
+        feed(us, header[at : at + 1])
+    assert not us.inside_header, "its payload is due"
+    feed(us, b"12345678")
+    assert not us.inside_header
+
+
 def test_pongs_come_in_order() -> None:
     a, b = open_pair()
     feed(b, a.send(Ping(5)) + a.send(Ping(6)))
