@@ -84,7 +84,7 @@ class IncomingStore:
         self._partial = places.partial
         files = range(len(self._manifest.files)) if wanted is None else wanted
         self._wanted_files = frozenset(map(FileIndex, files))
-        self._wanted = self._related = self._pieces_of(self._wanted_files)
+        self._wanted = self._related = self.layout.pieces_of_all(self._wanted_files)
         self._landing = Landing(places, self._wanted_files)
         self._ledger = Ledger(self.layout.piece_count)
         self._wholes = Wholes(self.layout, places.read_own)
@@ -466,7 +466,7 @@ class IncomingStore:
         """Use these files where they lie at the target."""
         self._places.landed(good)
         wanted = self._related.copy()
-        for piece in map(PieceIndex, self._pieces_of(good).indices()):
+        for piece in map(PieceIndex, self.layout.pieces_of_all(good).indices()):
             elsewhere = [f for f in self.layout.files_of(piece) if self._places.of(f) is not Place.TARGET]
             if not elsewhere:
                 self._ledger.adopted(piece)
@@ -490,13 +490,6 @@ class IncomingStore:
                     journal.append(record)
             self._places.folder.sync_folder(())  # the name of NAME.part itself
         self._journal = journal
-
-    def _pieces_of(self, files: Iterable[FileIndex]) -> Bitfield:
-        pieces = Bitfield(self.layout.piece_count)
-        for file in files:
-            for piece in self.layout.pieces_of(file):
-                pieces.add(piece)
-        return pieces
 
     def _all_files(self) -> Iterable[FileIndex]:
         return map(FileIndex, range(len(self._manifest.files)))

@@ -14,9 +14,10 @@ for each piece.
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from peer.bitfield import Bitfield
 from peer.ids import FileIndex, PieceIndex
 
 
@@ -120,6 +121,14 @@ class Layout:
         start = self._small_start[bisect_right(self._small, file) - 1]
         first = self.packed_first + start // self.piece_bytes
         return range(first, self.packed_first + (start + size - 1) // self.piece_bytes + 1)
+
+    def pieces_of_all(self, files: Iterable[FileIndex]) -> Bitfield:
+        """The pieces that hold any of these files' bytes."""
+        pieces = Bitfield(self.piece_count)
+        for file in files:
+            for piece in self.pieces_of(file):
+                pieces.add(piece)
+        return pieces
 
     def is_packed(self, piece: PieceIndex) -> bool:
         """Whether a piece belongs to the packed stream of small files."""
