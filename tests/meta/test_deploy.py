@@ -196,6 +196,21 @@ def test_the_compose_file_can_be_deployed_to_a_swarm_cluster() -> None:
     assert (ROOT / "deploy" / "docker" / "public").read_text(encoding="utf-8") == "public\n"
 
 
+def test_composed_containers_stop_while_they_start() -> None:
+    """A program that is process 1 ignores SIGTERM until it has a handler: `init` is process 1 instead."""
+    for name in ("docker-compose.yml", "docker-compose.override.yml"):
+        services = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))["services"]
+        assert {service["init"] for service in services.values()} == {True}
+
+
+def test_what_containers_read_keeps_its_line_ends_in_every_checkout() -> None:
+    folder = ROOT / "deploy" / "docker"
+    kept = (folder / ".gitattributes").read_text(encoding="utf-8").splitlines()
+    read = [path for path in folder.iterdir() if path.name != ".gitattributes"]
+    assert {f"{path.name} text eol=lf" for path in read} <= set(kept)
+    assert not [path for path in read if b"\r" in path.read_bytes()]
+
+
 def test_the_unit_of_a_user_starts_with_that_user_and_uses_their_home() -> None:
     folder = ROOT / "deploy" / "systemd"
     system, own = (
