@@ -79,6 +79,7 @@ def _plot(conditions: Conditions, watch: Watch) -> Plot:
         axes.set(xlabel="seconds since the first downloader", ylabel="mirrors that have all of it")
         axes.set_xlim(0, max(watch.done[-1], server or 0.0, LOOK_EVERY_S) * 1.2)
         axes.set_ylim(0, peers * 1.1)
+        axes.locator_params(axis="y", integer=True)  # nobody is half a mirror
 
     caption = (
         f"File {units.size(8 * conditions.file_bytes)},"

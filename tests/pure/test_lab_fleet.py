@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli import run
+from lab.figures import LIGHT
 from lab.fleet.report import result
 from lab.fleet.watch import SETTLED_S, Conditions, Watch
 from lab.report import write
@@ -47,6 +48,19 @@ def test_bounds_and_report(tmp_path: Path) -> None:
     assert any(path.name == "report.html" for path in written)
     unlimited = result(Conditions(1 << 20, None), watch, "tracker:7700")
     assert len(unlimited.summary) == 1
+
+
+@pytest.mark.parametrize("peers", [1, 4, 30])
+def test_the_figure_counts_mirrors_in_whole_numbers(peers: int) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    watch = watched((0.0, 1, peers), (34.6, 1 + peers, 0))
+    [plot] = result(Conditions(1 << 24, 5e5), watch, "tracker:7700").plots
+    figure = Figure(figsize=(7, 4))
+    plot.draw(figure, LIGHT)
+    ticks = figure.axes[0].get_yticks()
+    assert [tick for tick in ticks if tick != int(tick)] == []
 
 
 @pytest.mark.parametrize("up", [None, 1e5])
