@@ -8,6 +8,7 @@ and every open share; a share that fails takes nothing else with it.
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import trio
@@ -24,7 +25,7 @@ from peer.daemon.registry import Registry, rejoin
 from peer.daemon.resident import Resident, is_changed
 from peer.daemon.sharing import Hashed, hash_source, link_of
 from peer.daemon.shelf import Damaged, Shelf
-from peer.errors import StorageError, UsageError
+from peer.errors import ManyhandsError, StorageError, UsageError
 from peer.ids import Address, KnownPeer, ShareId
 from peer.limits import (
     AWAKE_LOOK_S,
@@ -213,7 +214,7 @@ class Daemon:
                 await self._forget(record.share)
                 return {"share": record.share.hex(), "name": record.name, "path": record.shown}
             case protocol.Pause():
-                return await self._each(request.share, self._pause)
+                return await self._each(request.share, Resident.pause)
             case protocol.Resume():
                 return await self._each(request.share, self._resume)
             case protocol.Limits():
@@ -278,11 +279,29 @@ class Daemon:
         ).with_limits(request.up, request.down)
         resident, _ = await self._admit(record, None)
         if resident.record.complete and await self._is_changed(resident):
-            await resident.close()
-            await resident.amend(lambda known: replace(known, complete=False))
+            async with resident.kept_closed():
+                await resident.amend(lambda known: replace(known, complete=False))
         if not resident.record.complete:
             await resident.open(again=True)
-        return await follow(resident, report, request.timeout_s)
+        try:
+            return await follow(resident, report, request.timeout_s)
+        except ManyhandsError as error:
+            if error is resident.error:
+                await self._withdraw(resident)
+            raise
+
+    async def _withdraw(self, resident: Resident) -> None:
+        """A get that failed before anything of it had begun (a wrong folder, no such file): as if it had not
+        been. What has begun stays known, with the error, and can be resumed."""
+        async with self._admitting:
+            share = resident.record.share
+            # Asked for again meanwhile, it has no error, and whoever asked sees to it.
+            if resident.fresh and resident.error is not None and self.residents.get(share) is resident:
+                try:
+                    await self._drop(share)
+                except StorageError as error:
+                    extra = {"share": share.hex()}
+                    logger.error("%s cannot be forgotten: %s", resident.record.name, error, extra=extra)
 
     async def _is_changed(self, resident: Resident) -> bool:
         try:
@@ -295,28 +314,32 @@ class Daemon:
         context = self.context
         async with self._admitting:
             admission = self._registry.consider(replace(record, order=self._registry.next_order))
-            for share in admission.replaces:
-                await self._drop(share)
             for other in list(self._all()):  # a name stands for one share: the one that was given it last
                 named = record.publish is not None and other.record.publish == record.publish
                 if named and other.record.share != record.share:
                     await other.amend(lambda known: replace(known, publish=None))
             resident = self.residents.get(record.share)
-            if resident is not None and admission.restart:
-                await resident.close()
-            if hashed is not None:
-                await context.workers.run(
-                    Lane.DISK, context.shelf.put_content, hashed.manifest, hashed.stamps
-                )
             if resident is None:
+                await self._put_content(hashed)
                 await context.workers.run(Lane.DISK, context.shelf.put, admission.record)
                 resident = self._take_in(admission.record)
+                resident.fresh = record.role is Role.GET
             else:
                 resident.error = None
                 resident.troubles.clear()
-                # By the record as it is now: the share may have become complete meanwhile.
-                await resident.amend(lambda known: rejoin(known, record).record)
+                # Who opened it before it is known anew would go by what was, and write that back in the end.
+                async with resident.kept_closed() if admission.restart else nullcontext():
+                    await self._put_content(hashed)
+                    # By the record as it is now: the share may have become complete meanwhile.
+                    await resident.amend(lambda known: rejoin(known, record).record)
+            for share in admission.replaces:  # last: whatever fails before leaves what was known
+                await self._drop(share)
         return resident, admission.known
+
+    async def _put_content(self, hashed: Hashed | None) -> None:
+        if hashed is not None:
+            shelf = self.context.shelf
+            await self.context.workers.run(Lane.DISK, shelf.put_content, hashed.manifest, hashed.stamps)
 
     async def _forget(self, share: ShareId) -> None:
         """A share is no longer known. Its files stay. Raises StorageError; it is known then as before."""
@@ -341,13 +364,15 @@ class Daemon:
 
     async def _each(self, share: str | None, deed: Callable[[Resident], Awaitable[None]]) -> Body:
         chosen = list(self._all()) if share is None else [self.residents[self._registry.find(share).share]]
+        failed: list[StorageError] = []
         for resident in chosen:
-            await deed(resident)
+            try:
+                await deed(resident)
+            except StorageError as error:  # one record that cannot be written keeps no other share from it
+                failed.append(error)
+        if failed:
+            raise failed[0]
         return {"shares": [resident.record.name for resident in chosen]}
-
-    async def _pause(self, resident: Resident) -> None:
-        await resident.amend(lambda record: replace(record, paused=True))
-        await resident.close()
 
     async def _resume(self, resident: Resident) -> None:
         resident.error = None

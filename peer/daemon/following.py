@@ -29,10 +29,10 @@ async def follow(resident: Resident, report: Report, timeout_s: float | None) ->
     while True:
         news = resident.news
         member = resident.member or member
+        if resident.error is not None:  # first: one that could not even begin is removed as well
+            raise resident.error
         if resident.removed:
             raise UsageError(f"{resident.record.name} was removed meanwhile")
-        if resident.error is not None:
-            raise resident.error
         if resident.record.complete:
             return _result(resident, member, trio.current_time() - begun)
         if resident.record.paused:

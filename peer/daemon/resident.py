@@ -6,7 +6,8 @@ connected to for DORMANT_S closes by itself. A share that is being fetched stays
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import trio
@@ -14,7 +15,7 @@ import trio
 from peer.bitfield import Bitfield
 from peer.daemon.context import Context
 from peer.daemon.records import ShareRecord, Stamps
-from peer.errors import ManyhandsError, StorageError
+from peer.errors import ManyhandsError, StorageError, UsageError
 from peer.holding import Holding
 from peer.ids import Address, FileIndex, KnownPeer
 from peer.limits import AWAKE_LOOK_S, DORMANT_S, REOPEN_S
@@ -47,6 +48,8 @@ class Resident:
         self.news = trio.Event()
         """Set, and replaced, when it opens, closes, completes or fails."""
         self.removed = False
+        self.fresh = False
+        """A command has just brought it, and nothing of it has begun: if it fails so, it is not kept."""
         self.speaks = False
         """Its open member talks to trackers and the local network itself."""
         self.idle_since = 0.0
@@ -56,6 +59,8 @@ class Resident:
         self._context = context
         self._changed = changed
         self._amending = trio.Lock()
+        self._gate = trio.Lock()
+        """Held by who opens it, for a moment, and by who wants it closed for a while."""
         self._scope: trio.CancelScope | None = None
         self._ready = trio.Event()
         self._closed = trio.Event()
@@ -78,18 +83,20 @@ class Resident:
 
         again: also right after a failure.
         """
-        while self._scope is not None and self._scope.cancel_called:
-            await self._closed.wait()
-        if self._scope is None:
-            if self.record.paused or self.removed or self._context.nursery is None:
-                return None
-            if not again and trio.current_time() - self._failed_at < REOPEN_S:
-                return None
-            self.error = None
-            self._scope, self._ready, self._closed = trio.CancelScope(), trio.Event(), trio.Event()
-            # A task of the daemon's own: whoever wanted it opened may be gone before it is.
-            self._context.nursery.start_soon(self._live, self._scope)
-        await self._ready.wait()
+        async with self._gate:
+            while self._scope is not None and self._scope.cancel_called:
+                await self._closed.wait()
+            if self._scope is None:
+                if self.record.paused or self.removed or self._context.nursery is None:
+                    return None
+                if not again and trio.current_time() - self._failed_at < REOPEN_S:
+                    return None
+                self.error = None
+                self._scope, self._ready, self._closed = trio.CancelScope(), trio.Event(), trio.Event()
+                # A task of the daemon's own: whoever wanted it opened may be gone before it is.
+                self._context.nursery.start_soon(self._live, self._scope)
+            ready = self._ready
+        await ready.wait()
         return self.member
 
     async def close(self) -> None:
@@ -100,6 +107,19 @@ class Resident:
             self._scope.cancel()
             with trio.CancelScope(shield=True):
                 await self._closed.wait()
+
+    @asynccontextmanager
+    async def kept_closed(self) -> AsyncIterator[None]:
+        """It is closed, and nobody opens it before the block ends: what it lives on can be replaced."""
+        async with self._gate:
+            await self.close()
+            yield
+
+    async def pause(self) -> None:
+        """Close it until it is resumed, also after a restart. Who resumes it meanwhile opens it again."""
+        async with self._gate:
+            await self.amend(lambda record: replace(record, paused=True))
+            await self.close()
 
     async def retire(self) -> None:
         """Close it for good: it is removed, and nothing is put on the shelf for it from now on."""
@@ -162,11 +182,15 @@ class Resident:
         except* ManyhandsError as group:
             self.error = _first(group)
             self._failed_at = trio.current_time()
+            if self.member is not None and not isinstance(self.error, UsageError):
+                self.fresh = False  # it got as far as to look, and can be resumed
             logger.warning("%s: %s", self.record.name, self.error, extra={"share": self.record.share.hex()})
         finally:
             services = self._context.node.services
             services.up.set_share_rate(self.record.share, None)
             services.down.set_share_rate(self.record.share, None)
+            if self.member is not None and self.member.holding is not None:
+                self.fresh = False
             self.member = self.target = self._scope = None
             self.speaks = False
             self._ready.set()
