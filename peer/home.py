@@ -11,7 +11,7 @@ from pathlib import Path
 
 from peer.errors import StorageError, UsageError
 from peer.ids import ShareId
-from peer.limits import HOME_VERSION, MANIFESTS_KEPT_MAX, SWARM_SECRET_BYTES_MAX
+from peer.limits import HOME_VERSION, MANIFEST_BYTES_MAX, MANIFESTS_KEPT_MAX, SWARM_SECRET_BYTES_MAX
 from peer.store.trouble import trouble
 
 ENVIRONMENT_VARIABLE = "MANYHANDS_HOME"
@@ -108,20 +108,72 @@ VERSION = "version"
 """File with the number of the home's layout."""
 
 
+def open_small(path: Path, flags: int) -> int:
+    """A descriptor of a small file of the home: the one way in which all of them are opened.
+
+    Never waits, as a pipe with nobody on its other side would have us, and touches nothing but a file: for
+    anything else StorageError, with the way out. Raises OSError."""
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (errno.EISDIR, errno.ENXIO):  # a folder, a pipe that nobody reads, a socket
+            raise _no_file(path, is_folder=error.errno == errno.EISDIR) from error
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _no_file(path, is_folder=stat.S_ISDIR(mode))
+    return descriptor
+
+
+def _no_file(path: Path, *, is_folder: bool) -> StorageError:
+    what = "not a file but a folder" if is_folder else "not a regular file"
+    return StorageError(f"{path} is {what}: move it away")
+
+
 def read_file(path: Path, bytes_max: int) -> bytes:
-    """The beginning of a file of the home. Raises OSError; for a pipe as well, which would make us wait for
-    somebody to write into it."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
+    """The beginning of a small file of the home. Raises OSError, StorageError as `open_small`."""
+    with open(open_small(path, os.O_RDONLY), "rb") as file:
         return file.read(bytes_max)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_home(path: Path) -> None:
+    """The home's folder, and those above it, where they are missing; durably, or a power loss would take a
+    key with its folder that others have been told of already. Raises OSError."""
+    _make_folder(path, 0o700)
+
+
+def _make_folder(path: Path, mode: int) -> None:
+    try:
+        path.mkdir(mode)
+    except FileNotFoundError:
+        _make_folder(path.parent, 0o777)
+        path.mkdir(mode, exist_ok=True)
+    except OSError:
+        if not path.is_dir():
+            raise
+        return
+    with suppress(OSError):  # a folder that may be written and not read; then there is no better way
+        sync_folder(path.parent)
 
 
 def check_version(path: Path) -> None:
     """Make sure that no newer program has laid out this home. Raises StorageError."""
     try:
         text = read_file(path / VERSION, 32).strip()
-    except OSError:  # none yet, or nothing that this is about
+    except (
+        OSError,
+        StorageError,
+    ):  # none yet, or nothing that this is about: who has the home to itself tells
         return
     if not text:  # its disk was full when it was made, or the power went
         return
@@ -140,34 +192,40 @@ class Home:
         self.path = path
         self._lock: int | None = None
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_home(path)
             check_version(path)
             if exclusive:
                 self._take_lock()
-                version = path / VERSION
-                if not version.exists() or not version.stat().st_size:
-                    version.write_text(f"{HOME_VERSION}\n")
+                self._put_version()
         except OSError as error:
             raise StorageError(
                 f"cannot use the home {path}: {error.strerror}; choose another with --home DIR"
             ) from error
 
     def _take_lock(self) -> None:
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_small(self.path / "lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(descriptor)
             raise StorageError(
                 f"another peer is running with the home {self.path}: give this one its own with --home DIR"
             ) from None
+        except OSError:  # a network file system without locks
+            os.close(descriptor)
+            raise
         self._lock = descriptor
+
+    def _put_version(self) -> None:
+        with open(open_small(self.path / VERSION, os.O_RDWR | os.O_CREAT), "r+") as file:
+            if not os.fstat(file.fileno()).st_size:
+                file.write(f"{HOME_VERSION}\n")
 
     def recall_manifest(self, share: ShareId) -> bytes | None:
         """A manifest that was fetched or made before; whether it is the right one, the caller checks."""
         for place in (Path(MANIFESTS, share.hex()), Path(SHARES, share.hex(), MANIFEST)):
-            with suppress(OSError):
-                return (self.path / place).read_bytes()
+            with suppress(OSError, StorageError):
+                return read_file(self.path / place, MANIFEST_BYTES_MAX)
         return None
 
     def remember_manifest(self, share: ShareId, data: bytes) -> None:

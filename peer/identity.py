@@ -10,11 +10,13 @@ import errno
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peer.errors import StorageError
+from peer.home import make_home, open_small, sync_folder
 from peer.ids import NodeId, ShareId
 from peer.limits import KEY_FILE_BYTES_MAX
 from peer.published import PublishedShare, signed_bytes
@@ -81,7 +83,7 @@ def load_or_create_identity(home: Path) -> Identity:
     """
     path = home / KEY_FILE
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_home(home)
         if home.stat().st_mode & stat.S_IWOTH:
             raise StorageError(
                 f"{home} can be changed by anybody: run chmod o-w {home}, or choose another home"
@@ -103,12 +105,10 @@ def _load(path: Path) -> Identity:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = open_small(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         # Of what is open, not of the name: that could be another file by now.
         state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise StorageError(f"{path} is not a file: move it away and a new key will be made")
         if state.st_uid != os.geteuid():
             raise StorageError(f"{path} belongs to another user: choose a home of your own with --home")
         if state.st_mode & 0o077:
@@ -147,8 +147,6 @@ def _create(path: Path) -> None:
     finally:
         os.close(descriptor)
         draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
+    with suppress(OSError):  # the home may be older than its key, and whoever made it did not sync it
+        sync_folder(path.parent.parent)

@@ -1023,6 +1023,9 @@ SOCKET_PATH_BYTES_MAX: Final = 100
 HOME_VERSION: Final = 1
 """Layout of the home; a home with a higher number belongs to a newer program and is not touched."""
 
+SERIALS_BYTES_MAX: Final = 64 * MIB
+"""The file with the serials of published names: 100,000 of the longest. What is larger is not it."""
+
 SHARES_KNOWN_MAX: Final = 4000
 """Shares that one daemon keeps: within what a tracker lists of one node."""
 

@@ -11,8 +11,9 @@ from threading import Lock
 from typing import Any
 
 from peer.errors import StorageError
+from peer.home import read_file, sync_folder
 from peer.ids import ShareId
-from peer.limits import SERIAL_MAX
+from peer.limits import SERIAL_MAX, SERIALS_BYTES_MAX
 from peer.paths import fold
 from peer.store.trouble import trouble
 
@@ -42,7 +43,10 @@ def serial_for(home: Path, name: str, share: ShareId) -> int:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        data = read_file(path, SERIALS_BYTES_MAX + 1)
+        if len(data) > SERIALS_BYTES_MAX:
+            raise ValueError
+        names = json.loads(data)
         for entry in names.values():
             if type(entry["share"]) is not str or type(entry["serial"]) is not int:
                 raise ValueError
@@ -60,13 +64,10 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 def _write(path: Path, names: dict[str, dict[str, Any]]) -> None:
     draft = path.with_name(f"{path.name}.new")
-    with draft.open("w", encoding="utf-8") as file:
+    draft.unlink(missing_ok=True)
+    with draft.open("x", encoding="utf-8") as file:
         json.dump(names, file, indent=1, ensure_ascii=False)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

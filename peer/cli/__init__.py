@@ -50,6 +50,10 @@ SHORT_HELP = {
 }
 
 
+UNCONFIGURED = frozenset({"list", "status", "pause", "resume", "limits", "remove", "stop", "completion"})
+"""Commands to which the configuration file says nothing: a mistake in it does not keep them from it."""
+
+
 class LazyGroup(click.Group):
     """Knows its commands by name and loads only the one that is used: `--help` stays instant."""
 
@@ -73,10 +77,13 @@ class LazyGroup(click.Group):
             from peer.errors import ManyhandsError
             from peer.paths import printable
 
+            def warn(text: str) -> None:
+                click.echo(f"peer: {printable(text)}", err=True)
+
             try:
-                ctx.default_map = {name: default_map(rest)}
+                ctx.default_map = {name: default_map(rest, warn if name in UNCONFIGURED else None)}
             except ManyhandsError as error:
-                click.echo(f"peer: {printable(str(error))}", err=True)
+                warn(str(error))
                 ctx.exit(error.exit_code)
         return name, command, rest
 

@@ -4,12 +4,12 @@ The file becomes click's `default_map`, so every option of every command is foun
 one way, whatever it came from; and click knows of each value where it came from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from peer import config
-from peer.errors import UsageError
+from peer.errors import ManyhandsError, UsageError
 from peer.home import check_version, home_path, read_file
 from peer.store.trouble import translate
 
@@ -53,6 +53,17 @@ def read_config(home: str | None) -> dict[str, Any]:
     return config.parse(text, str(path))
 
 
-def default_map(arguments: Sequence[str]) -> dict[str, Any]:
-    """The file's values by parameter, for a command with these arguments. Raises as `read_config`."""
-    return config.parameters(read_config(home_of(arguments)))
+def default_map(arguments: Sequence[str], warn: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """The file's values by parameter, for a command with these arguments. Raises as `read_config`.
+
+    warn: of a command that needs nothing of the file. It is told what is wrong with it, and that is all: a
+    daemon that runs can be seen and stopped whatever somebody has written there meanwhile."""
+    home = home_of(arguments)
+    try:
+        return config.parameters(read_config(home))
+    except ManyhandsError as error:
+        if warn is None:
+            raise
+        check_version(home_path(home))  # a home of a newer program, or none at all, is no trouble of the file
+        warn(f"{error}; this command goes on without it")
+        return {}

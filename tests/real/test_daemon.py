@@ -374,6 +374,22 @@ def test_a_mistake_in_the_file_is_one_line(text: str, words: list[str], tmp_path
         assert word in result.err
 
 
+def test_a_daemon_is_seen_and_stopped_whatever_the_file_says_meanwhile(tmp_path: Path) -> None:
+    """Every command refused, so that a daemon could not even be stopped."""
+    home = tmp_path / "home"
+    with serving(home):
+        (home / "config.toml").write_text('upp = "1mbit"\n')
+        for words in (["status"], ["list"], ["limits"], ["stop"]):
+            done = ask(home, *words)
+            assert done.code == 0, done.err
+            warning = done.err.splitlines()[0]
+            assert "did you mean up?" in warning
+            assert "goes on without it" in warning
+        assert ask(home, "config").code == 2
+        (home / "version").write_text("99\n")
+        assert ask(home, "status").code == 5
+
+
 def test_a_home_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "version").write_text("99\n")
     before = sorted(path.name for path in tmp_path.iterdir())
