@@ -1,5 +1,17 @@
-"""`python -m lab`."""
+"""`python -m lab` is the `lab` command; its console script begins here as well."""
 
-from lab.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Entry point of the console script ``lab``. Nothing is loaded yet: a Ctrl-C while click is being
+    loaded is an interruption like any other, and no traceback."""
+    try:
+        from lab.cli import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)  # ExitCode.INTERRUPTED, not loaded yet either
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -44,6 +44,8 @@ class _Beat:
         self.told: dict[ShareId, bool] = {}
         """The shares; True where the tracker may have us in its list."""
         self.stopping: list[ShareId] = []
+        self.asking: ShareId | None = None
+        """The share of the announce that is under way, if the tracker must hear when that one is dropped."""
         self.failures = 0
         self.woken = trio.Event()
         self._due: list[tuple[float, int, ShareId]] = []
@@ -54,9 +56,13 @@ class _Beat:
         self._times[share] = when
         heapq.heappush(self._due, (when, next(self._numbers), share))
 
-    def drop(self, share: ShareId) -> None:
+    def drop(self, share: ShareId, *, silent: bool) -> None:
         self._times.pop(share, None)
-        if self.told.pop(share, False):
+        listed = self.told.pop(share, False)
+        if silent:
+            if self.asking == share:
+                self.asking = None
+        elif listed and share not in self.stopping:
             self.stopping.append(share)
             self.woken.set()
 
@@ -128,10 +134,7 @@ class Herald:
     def remove(self, share: ShareId, *, silent: bool = False) -> None:
         """Announce it no more. silent: tell no tracker, somebody else speaks for the share now."""
         for tracker in self._shares.pop(share, ()):
-            beat = self._beats[tracker]
-            if silent:
-                beat.told[share] = False
-            beat.drop(share)
+            self._beats[tracker].drop(share, silent=silent)
         scope = self._near.pop(share, None)
         if scope is not None:
             scope.cancel()
@@ -222,10 +225,15 @@ class Herald:
         self, channel: MessageChannel, beat: _Beat, share: ShareId, informant: Address
     ) -> None:
         event = AnnounceEvent.PROGRESS if beat.told.get(share) else AnnounceEvent.STARTED
-        answer = await self._exchange(channel, share, event)
-        if share not in beat.told:  # removed meanwhile
-            beat.stopping.append(share)
-            return
+        beat.asking = share
+        try:
+            answer = await self._exchange(channel, share, event)
+            if share not in beat.told:  # removed meanwhile
+                if beat.asking == share and share not in beat.stopping:
+                    beat.stopping.append(share)
+                return
+        finally:
+            beat.asking = None
         beat.told[share] = True
         interval = min(max(answer.interval, limits.TRACKER_REPORT_S_MIN), limits.TRACKER_REPORT_S_MAX)
         beat.schedule(share, trio.current_time() + interval * self._rng.uniform(0.85, 1.0))

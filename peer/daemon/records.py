@@ -99,6 +99,10 @@ class ShareRecord:
             known = {item.name for item in fields(cls)}
             extra = values.pop(OPTIONAL, {})
             values |= {name: extra[name] for name in extra.keys() & known}
+            unknown = sorted(map(str, values.keys() - known))
+            if unknown:  # of a newer program, and perhaps a limit: neither passed over nor thrown away
+                name = repr(unknown[0][:40])
+                raise StorageError(f"its record has {name}, which is unknown here: update this program")
             values["share"] = ShareId(bytes.fromhex(values["share"]))
             values["role"] = Role(values["role"])
             for name in ("trackers", "peers", "only"):

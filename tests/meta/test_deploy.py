@@ -221,7 +221,29 @@ def test_the_unit_of_a_user_starts_with_that_user_and_uses_their_home() -> None:
     # A user's manager knows no multi-user.target: `enable` would be without effect.
     assert own - system == {"WantedBy=default.target"}
     assert "WantedBy=multi-user.target" not in own
-    kept = ("ExecStart=", "ExecReload=", "Type=", "Notify", "WatchdogSec=", "Restart", "TimeoutStopSec=")
+    kept = (
+        "ExecStart=",
+        "ExecReload=",
+        "Type=",
+        "Notify",
+        "WatchdogSec=",
+        "Restart",
+        "TimeoutStopSec=",
+        "StartLimit",
+    )
     assert {line for line in system if line.startswith(kept)} <= own
     others = ("User=", "Environment", "StateDirectory", "Protect")
     assert not [line for line in own if line.startswith(others)]
+
+
+@pytest.mark.parametrize("name", ["manyhands.service", "user/manyhands.service"])
+def test_a_daemon_that_cannot_start_is_not_started_for_ever(name: str) -> None:
+    """Systemd's own limit, 5 starts in 10 s, is never met by one start in 2 s."""
+    text = (ROOT / "deploy" / "systemd" / name).read_text()
+    unit, _, rest = text.partition("[Service]")  # a limit in any other section is ignored
+    values = dict(line.split("=", 1) for line in (unit + rest).splitlines() if "=" in line and line[0] != "#")
+    assert "StartLimitBurst" in unit
+    assert "StartLimitIntervalSec" in unit
+    assert values["Restart"] == "on-failure"
+    seconds_each = int(values["RestartSec"]) + 5  # and until it has failed
+    assert int(values["StartLimitBurst"]) * seconds_each < int(values["StartLimitIntervalSec"])

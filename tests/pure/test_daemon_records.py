@@ -95,7 +95,6 @@ def test_a_cut_record_is_damaged(record: ShareRecord, data: st.DataObject) -> No
         {"publish": ["x"]},
         {"piece_order": "backwards"},
         {"piece_order": ["rarest"]},
-        {"colour": "red"},
         {"optional": 7},
         {"optional": ["colour"]},
         {"optional": {"complete": 1}},
@@ -112,6 +111,14 @@ def test_what_a_newer_program_calls_optional_is_passed_over() -> None:
     extra = {"colour": "red", "depth": [1, {}], "piece_order": "in-order"}
     values = json.loads(RECORD.encode()) | {OPTIONAL: extra}
     assert ShareRecord.decode(json.dumps(values).encode(), SHARE) == replace(RECORD, piece_order="in-order")
+
+
+def test_a_field_that_only_a_newer_program_knows_is_no_damage() -> None:
+    """After a downgrade people were told to remove their shares. It may be a limit: it is not passed over."""
+    values = json.loads(RECORD.encode()) | {"colour": "red"}
+    with pytest.raises(StorageError, match=r"'colour'.*update this program") as caught:
+        ShareRecord.decode(json.dumps(values).encode(), SHARE)
+    assert "remove" not in str(caught.value)
 
 
 def test_a_record_of_a_newer_program_says_so() -> None:

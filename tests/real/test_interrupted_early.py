@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.real.commands import PATIENCE_S, environment
 
 EARLY = """
 import signal, sys
-import {program}.cli
+from {start} import main
 
 class Pressed:
     def find_spec(self, name, path, target=None):
@@ -19,12 +20,20 @@ class Pressed:
             signal.raise_signal(signal.SIGINT)
 
 sys.meta_path.insert(0, Pressed())
-{program}.cli.main()
+main()
 """
 """Ctrl-C is pressed while this module is loaded: what the first half second of a command is spent on."""
 
 
 GET = ("get", "magnet:?xt=urn:blake3:" + 64 * "0", "-o", ".")
+
+
+def start_of(program: str) -> str:
+    """The module that the console script of this program runs."""
+    scripts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = str(scripts[program]).partition(":")
+    assert function == "main"
+    return module
 
 
 @pytest.mark.parametrize(
@@ -33,6 +42,9 @@ GET = ("get", "magnet:?xt=urn:blake3:" + 64 * "0", "-o", ".")
         ("peer", GET, "peer.streams"),
         ("peer", GET, "peer.cli.configured"),
         ("peer", GET, "peer.cli.get"),
+        ("peer", GET, "click"),
+        ("tracker", ("--port", "0"), "click"),
+        ("lab", ("--help",), "click"),
         ("tracker", ("--port", "0"), "peer.streams"),
         ("tracker", ("--port", "0"), "peer.home"),
         ("tracker", ("--port", "0"), "tracker.server"),
@@ -43,7 +55,7 @@ def test_an_early_interruption_is_no_abortion(
 ) -> None:
     """It was "Aborted!" and code 1, or a traceback."""
     done = subprocess.run(
-        [sys.executable, "-c", EARLY.format(program=program, module=module), *words],
+        [sys.executable, "-c", EARLY.format(start=start_of(program), module=module), *words],
         cwd=tmp_path,
         check=False,
         capture_output=True,

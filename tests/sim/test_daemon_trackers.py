@@ -2,11 +2,16 @@
 
 from random import Random
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from peer.control.protocol import Get, Share, Status, Stop
+from peer.daemon.herald import Herald
+from peer.ids import ShareId
+from peer.net.channel import MessageChannel
 from peer.sim.world import write_file
+from peer.wire.messages import Announce, Announced, AnnounceEvent
 from tests.sim.machines import DATA, machines
 from tracker.server import TrackerServer
 
@@ -56,6 +61,40 @@ async def test_a_tracker_that_comes_late_or_back_is_told(autojump_clock: MockClo
                     assert news["error"] is None
                     scope.cancel()
             await trio.sleep(100)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_share_that_goes_while_it_is_announced_is_taken_back_once(
+    silent: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tracker was told twice; and also when the share was open, and spoke for itself by then."""
+    said: list[AnnounceEvent] = []
+    message, exchange = Herald._message, Herald._exchange
+
+    def noted(self: Herald, share: ShareId, event: AnnounceEvent) -> Announce:
+        said.append(event)
+        return message(self, share, event)
+
+    async def interrupted(
+        self: Herald, channel: MessageChannel, share: ShareId, event: AnnounceEvent
+    ) -> Announced:
+        answer = await exchange(self, channel, share, event)
+        if event is AnnounceEvent.PROGRESS:
+            self.remove(share, silent=silent)
+        return answer
+
+    monkeypatch.setattr(Herald, "_message", noted)
+    monkeypatch.setattr(Herald, "_exchange", interrupted)
+    async with machines("a") as (world, [a]):
+        house = world.network.add_host("tracker", latency=0.005)
+        server = TrackerServer(house.transport(), Random(0))
+        await server.listen(None, 7700)
+        world.nursery.start_soon(server.run)
+        write_file(a.files, ("data", "film.bin"), DATA)
+        await a.ask(Share("/data/film.bin", trackers=(f"{house.address}:7700",)))
+        await trio.sleep(1000)
+    taken_back = [] if silent else [AnnounceEvent.STOPPED]
+    assert said == [AnnounceEvent.STARTED, AnnounceEvent.PROGRESS, *taken_back]
 
 
 async def test_whoever_cannot_be_dialled_is_dialled_when_the_tracker_knows_him(
