@@ -111,6 +111,7 @@ class Daemon:
     def _take_in(self, record: ShareRecord) -> Resident:
         resident = Resident(record, self.context, self._changed)
         self.residents[record.share] = resident
+        self.damaged = [damaged for damaged in self.damaged if damaged.share != record.share]
         self._changed(record)
         return resident
 
@@ -210,6 +211,10 @@ class Daemon:
             case protocol.Status():
                 return self._status() if request.share is None else self._one(request.share)
             case protocol.Remove():
+                if (damaged := self._damaged_one(request.share)) is not None:
+                    await self._forget(damaged.share)
+                    name = damaged.share.hex()
+                    return {"share": name, "name": name, "path": "their place"}  # which nobody knows any more
                 record = self._registry.find(request.share)
                 await self._forget(record.share)
                 return {"share": record.share.hex(), "name": record.name, "path": record.shown}
@@ -346,6 +351,10 @@ class Daemon:
         async with self._admitting:  # or what removes it would take a new one of the same id from the shelf
             await self._drop(share)
 
+    def _damaged_one(self, text: str) -> Damaged | None:
+        """A share that cannot be read has no name and no path: only its whole id means it."""
+        return next((damaged for damaged in self.damaged if damaged.share.hex() == text.lower()), None)
+
     async def _drop(self, share: ShareId) -> None:
         resident = self.residents.pop(share, None)
         self._registry.remove(share)
@@ -361,6 +370,7 @@ class Daemon:
             if resident is not None:
                 self._take_in(resident.record)
             raise
+        self.damaged = [damaged for damaged in self.damaged if damaged.share != share]
 
     async def _each(self, share: str | None, deed: Callable[[Resident], Awaitable[None]]) -> Body:
         chosen = list(self._all()) if share is None else [self.residents[self._registry.find(share).share]]

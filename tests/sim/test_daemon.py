@@ -237,6 +237,26 @@ async def test_what_cannot_be_read_is_named_and_stops_nothing_else(autojump_cloc
         await b.ask(Get(link, "/in"))
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_damaged_share_can_be_removed_or_brought_again(
+    again: bool, autojump_clock: MockClock
+) -> None:
+    """So says its line; but nothing could remove it, and brought again it went on being called damaged."""
+    async with machines("a") as (_world, [a]):
+        await a.share("bad.bin", b"x" * 1000)
+        [bad] = a.daemon.residents
+        shelf = SimFolder(a.peer.disk, ("home", "shares"), label="")
+        shelf.remove((bad.hex(), "share"))
+        write_file(shelf, (bad.hex(), "share"), b"{ damaged")
+        await a.crash()
+        await a.ask(Share("/data/bad.bin") if again else Remove(bad.hex()))
+        for _ in range(2):
+            listed = await a.ask(List())
+            assert not listed["damaged"]
+            assert len(listed["shares"]) == again
+            await a.crash()
+
+
 async def test_a_transfer_that_fails_says_why_and_can_be_resumed(autojump_clock: MockClock) -> None:
     async with machines("a", "b") as (_, [a, b]):
         link = await a.share("film.bin")
