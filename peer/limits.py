@@ -988,6 +988,10 @@ CONTROL_CONNECTIONS_MAX: Final = 64
 CONTROL_PENDING_MAX: Final = 32
 """Requests of one connection that are worked on at once; more are refused, not queued."""
 
+CONTROL_ANSWERS_BYTES: Final = 256 * KIB
+"""Answers to one command that are put together before they are sent: a chunk of requests may ask for as many
+megabytes as it has room for requests."""
+
 CONTROL_SEND_S: Final = 10.0
 """A command that takes no answer for so long is gone, or stopped in its terminal."""
 

@@ -8,6 +8,7 @@ frame ends the connection, for nobody knows where the next one begins.
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from enum import Enum
 from typing import Protocol
 
 import trio
@@ -26,6 +27,7 @@ from peer.control.protocol import (
 )
 from peer.errors import ExitCode, ManyhandsError, RemoteProtocolError
 from peer.limits import (
+    CONTROL_ANSWERS_BYTES,
     CONTROL_CONNECTIONS_MAX,
     CONTROL_PENDING_MAX,
     CONTROL_REQUEST_BYTES_MAX,
@@ -73,6 +75,14 @@ class ControlServer:
             await trio.aclose_forcefully(stream)
 
 
+class _Taken(Enum):
+    """Of the frames that are here. BROKEN: what comes is no stream of frames."""
+
+    ALL = "all"
+    SOME = "some"
+    BROKEN = "broken"
+
+
 class _Conversation:
     def __init__(self, stream: trio.abc.Stream, handler: Handler) -> None:
         self._stream = stream
@@ -94,30 +104,34 @@ class _Conversation:
     async def _listen(self, nursery: trio.Nursery) -> None:
         while data := await self._stream.receive_some(RECEIVE_BYTES):
             self._reader.feed(data)
-            answers: list[bytes] = []
-            whole = self._take(answers, nursery)
-            if answers:
-                await self._send(b"".join(answers))
-            if not whole:
+            taken = _Taken.SOME
+            while taken is _Taken.SOME:
+                answers: list[bytes] = []
+                taken = self._take(answers, nursery)
+                if answers:
+                    await self._send(b"".join(answers))
+            if taken is _Taken.BROKEN:
                 return
 
-    def _take(self, answers: list[bytes], nursery: trio.Nursery) -> bool:
-        """Go through the frames that are here. False: what comes is no stream of frames."""
-        while True:
+    def _take(self, answers: list[bytes], nursery: trio.Nursery) -> _Taken:
+        """Go through the frames that are here, for as long as the answers to them are not too much at once: a
+        few bytes of request may be answered with a megabyte."""
+        while len(answers) < CONTROL_PENDING_MAX and sum(map(len, answers)) < CONTROL_ANSWERS_BYTES:
             try:
                 frame = self._reader.next_frame()
                 if frame is None:
-                    return True
+                    return _Taken.ALL
                 id, request = decode_request(frame)
             except MalformedError as error:
                 answers.append(_refusal(error.id, str(error)))
             except RemoteProtocolError as error:
                 answers.append(_refusal(0, str(error)))
-                return False
+                return _Taken.BROKEN
             else:
                 answer = self._begin(id, request, nursery)
                 if answer is not None:
                     answers.append(answer)
+        return _Taken.SOME
 
     def _begin(self, id: int, request: Request, nursery: trio.Nursery) -> bytes | None:
         packed = self._handler.quick(request)

@@ -13,7 +13,7 @@ from peer.control.protocol import Get, List, Share, Status
 from peer.control.server import ControlServer
 from peer.daemon.following import Report
 from peer.errors import StorageError
-from peer.limits import CONTROL_PENDING_MAX
+from peer.limits import CONTROL_ANSWERS_BYTES, CONTROL_PENDING_MAX
 from peer.sim.world import write_file
 from tests.sim.machines import DATA, machines
 
@@ -104,3 +104,34 @@ async def test_who_hangs_up_while_something_fails_does_not_end_the_daemon(
         await ours.send_all(protocol.encode_request(1, List()))
         await trio.sleep(1)
         await ours.aclose()
+
+
+async def test_a_flood_of_small_requests_with_large_answers_is_answered_bit_by_bit(
+    autojump_clock: MockClock,
+) -> None:
+    """All answers to one chunk were put together first: gigabytes for 64 KiB of requests."""
+    body = protocol.pack_body({"large": b"x" * 300_000})
+
+    class Quick:
+        def quick(self, request: protocol.Request) -> bytes:
+            return body
+
+        async def perform(self, request: protocol.Request, report: Report) -> protocol.Body:
+            raise AssertionError
+
+    ours, theirs = trio.testing.memory_stream_pair()
+    sizes: list[int] = []
+    send = theirs.send_stream.send_all
+
+    async def send_all(data: bytes) -> None:
+        sizes.append(len(data))
+        await send(data)
+
+    theirs.send_stream.send_all = send_all  # type: ignore[method-assign, assignment]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ControlServer(Quick()).serve, theirs)
+        await ours.send_all(b"".join(protocol.encode_request(number, Status()) for number in range(20)))
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert sum(sizes) > 20 * len(body)
+    assert max(sizes) < CONTROL_ANSWERS_BYTES + 2 * len(body)
