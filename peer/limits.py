@@ -948,17 +948,55 @@ LAN_KEY_BYTES: Final = 16
 LAN_NAMES_MAX: Final = 1024
 """Announcements remembered, of all shares and nodes: a busy office, not a flood."""
 
-LAN_WAITING_MAX: Final = 32
-"""Announcements of one share that wait to be looked up; beyond it they are dropped, and come again."""
-
 LAN_ADDRESSES_MAX: Final = 8
 """Addresses of one node: its interfaces, IPv4 and IPv6."""
 
+LAN_ANSWERS_MAX: Final = 32
+"""Addresses in one answer that are looked at: there may be ten thousand, of which none can be dialled."""
+
+LAN_INTERFACES_MAX: Final = 16
+"""Addresses to which sockets for multicast are bound: Linux lets a socket join 20 groups, and a machine for
+containers may have a hundred bridges."""
+
 LAN_PEERS_MAX: Final = 256
-"""Addresses of one share taken from the local network in one run: anybody there can announce any address."""
+"""Addresses of one share taken from one local network, and its announcements that wait to be looked up:
+anybody there can announce anything."""
 
 LAN_LOOKUP_S: Final = 2.0
 """For the address of an announcement: multicast answers come within a tenth of it, or are lost."""
+
+LAN_LOOKUPS_MAX: Final = 8
+"""Announcements looked up at once, for all shares: each asks the whole network."""
+
+LAN_LOOKUP_PAUSE_S: Final = 0.05
+"""After each look-up for one share: who changes his announcement a thousand times a second gets twenty."""
+
+LAN_ANSWER_S: Final = 5.0
+"""For what zeroconf does at once, unless the machine is overloaded; then the local network is tried again."""
+
+LAN_LOOK_S: Final = 10.0
+"""Between two looks at the machine's addresses: a look costs a millisecond, and who opens a laptop in another
+network looks for the other one about as long."""
+
+LAN_PAUSE_S_MAX: Final = 120.0
+"""Between two starts of the discovery, at most: the pause begins at LAN_LOOK_S and doubles, since a start may
+fail for ever or an interface come and go, and each start is heard by the whole network."""
+
+LAN_CALM_S: Final = 300.0
+"""Without a start of the discovery, after which the next one is a first one again."""
+
+LAN_LINGER_S: Final = 1.0
+"""Between the end of the last share and that of the discovery: its next one often follows at once."""
+
+LAN_SLEPT_S: Final = 5.0
+"""Asleep for longer than this, a machine may be somewhere else, and has missed what was announced."""
+
+LAN_SEARCH_S: Final = 60.0
+"""Between the start and the first renewed search: a switch may pass nothing on for half a minute after a
+cable was plugged in, and what is lost is else never asked for again."""
+
+LAN_SEARCH_S_MAX: Final = 3600.0
+"""Between two searches; the pause doubles from LAN_SEARCH_S up to here, as in RFC 6762, section 5.2."""
 
 # --- event traces
 
@@ -1068,6 +1106,9 @@ HERALD_RETRY_S: Final = 5.0
 """First pause after a tracker could not be told of the closed shares; doubles up to TRACKER_BACKOFF_S_MAX."""
 
 RELATIONS: tuple[tuple[bool, str], ...] = (
+    (LAN_LOOK_S < LAN_PAUSE_S_MAX < LAN_CALM_S, "a start that fails for ever never counts as a first one"),
+    (LAN_ADDRESSES_MAX < LAN_ANSWERS_MAX, "who answers with some of no use is still dialled"),
+    (LAN_ADDRESSES_MAX < LAN_PEERS_MAX < LAN_NAMES_MAX, "one node or share leaves room for others"),
     (LINK_CHARS_MAX < CONTROL_TEXT_BYTES_MAX < CONTROL_REQUEST_BYTES_MAX, "every link must fit a request"),
     (SHARES_KNOWN_MAX * 1536 < CONTROL_REPLY_BYTES_MAX, "a list of all known shares must fit an answer"),
     (

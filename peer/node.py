@@ -90,6 +90,8 @@ class Node:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.services.alarm.run)
+                if not isinstance(self.services.lan, NoLan):  # there is nothing to keep in step
+                    nursery.start_soon(self.services.lan.run)
                 for listener in self._listeners:
                     nursery.start_soon(self._accept, listener, nursery)
         finally:

@@ -29,11 +29,15 @@ class Lan(Protocol):
     trouble: str | None
     """One line on why the local network cannot be used, None while it can."""
 
+    async def run(self) -> None:
+        """Keep in step with the networks that this machine is connected to, until cancelled. Trouble with
+        them is a line in ``trouble``, and another try later."""
+
     async def take_part(self, share: ShareId, port: int, found: Callable[[Address], None]) -> None:
         """Announce the share, call ``found`` for each address at which others announce it, until cancelled.
+        Nothing of it happens before `run` does, or while there is no network.
 
-        What it finds is hearsay: anybody on the network can announce anything. Trouble with the network ends
-        it, quietly, with a line in ``trouble``.
+        What it finds is hearsay: anybody on the network can announce anything.
         """
 
 
@@ -41,6 +45,9 @@ class NoLan:
     """The local network is left alone."""
 
     trouble: str | None = None
+
+    async def run(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def take_part(self, share: ShareId, port: int, found: Callable[[Address], None]) -> None:
         await trio.lowlevel.checkpoint()

@@ -20,24 +20,56 @@ class SimSegment:
 
 
 class SimLan:
-    """One node's place on a segment."""
+    """One node's place on a segment, which it may leave for another one, or for none."""
 
     trouble: str | None = None
 
-    def __init__(self, segment: SimSegment, host: str, secret: bytes = b"") -> None:
+    def __init__(self, segment: SimSegment | None, host: str, secret: bytes = b"") -> None:
         self._segment = segment
+        self._moved = trio.Event()
         self._host = host
         self._secret = secret
 
+    def move(self, segment: SimSegment | None) -> None:
+        """The cable is pulled (None), or is in another wall now."""
+        self._segment = segment
+        self._moved.set()
+        self._moved = trio.Event()
+
+    async def run(self) -> None:
+        await trio.lowlevel.checkpoint()  # who moves it says so
+
     async def take_part(self, share: ShareId, port: int, found: Callable[[Address], None]) -> None:
         key, own = lan_key(share, self._secret), Address(self._host, port)
-        await trio.sleep(HEARD_S)
-        others = self._segment.announced.setdefault(key, {})
-        for address, hear in others.items():
-            hear(own)
-            found(address)
-        others[own] = found
+        told: set[Address] = set()
+
+        def hear(address: Address) -> None:
+            if address not in told:
+                told.add(address)
+                found(address)
+
+        while True:
+            segment, moved = self._segment, self._moved
+            if segment is not None:
+                with trio.move_on_after(HEARD_S):
+                    await moved.wait()
+                    continue
+                await self._be_there(segment.announced.setdefault(key, {}), own, hear, moved)
+            else:
+                await moved.wait()
+
+    async def _be_there(
+        self,
+        others: dict[Address, Callable[[Address], None]],
+        own: Address,
+        hear: Callable[[Address], None],
+        moved: trio.Event,
+    ) -> None:
+        for address, tell in list(others.items()):
+            tell(own)
+            hear(address)
+        others[own] = hear
         try:
-            await trio.sleep_forever()
+            await moved.wait()
         finally:
             del others[own]

@@ -117,7 +117,7 @@ class SimPeer:
         self.node_id = NodeId(hashlib.sha256(name.encode()).digest())
         self.address = Address(host.address, PORT)
         self.workers: Workers = InlineWorkers()
-        self.segment = segment
+        self.lan = None if segment is None else SimLan(segment, host.address)
         self.node: Node
         self.off = trio.Event()
         """The last task of the node has ended. A crash leaves those that shield themselves, to no effect."""
@@ -138,7 +138,7 @@ class SimPeer:
             up=up,
             down=down,
             trace=self._world.traces(self.name, self.node_id) if self._world.traces else None,
-            lan=None if self.segment is None else SimLan(self.segment, self.host.address),
+            lan=self.lan,
             alarm=SimAlarm(self._world.network.agenda),
             policies=self._make_policies(),
         )

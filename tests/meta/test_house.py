@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
 PURE = re.compile(
     r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|bucket|config|published|placement)"
     r"|peer\.control\.protocol|peer\.daemon\.(records|registry)"
-    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|tracker\.(registry|swarm|wheel|observed|catalogue|counting|words)"
+    r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|peer\.net\.networks|tracker\.(registry|swarm|wheel|observed|catalogue|counting|words)"
     r"|lab\.large\.(agenda|fluid|rounds|transfer)"
 )
 

@@ -51,6 +51,25 @@ async def test_another_network_does_not_hear_it(autojump_clock: MockClock) -> No
         assert not fetch.member.links
 
 
+async def test_who_comes_to_the_network_later_is_found_there(autojump_clock: MockClock) -> None:
+    home, elsewhere = SimSegment(), SimSegment()
+    async with open_world(1) as world:
+        sharer = await world.add_peer("sharer", segment=home)
+        getter = await world.add_peer("getter", segment=elsewhere)
+        link = await sharer.share("file.bin", {(): DATA})
+        fetch = getter.fetch(MagnetLink(link.share, "file.bin", None, ()))
+        await trio.sleep(60)
+        assert not fetch.member.links
+        assert getter.lan is not None
+        getter.lan.move(None)
+        await trio.sleep(60)
+        getter.lan.move(home)
+        with trio.fail_after(60):
+            await fetch.wait()
+        assert fetch.read() == DATA
+        assert not any(elsewhere.announced.values())
+
+
 def test_the_name_tells_nothing_of_the_share() -> None:
     share = ShareId(bytes(range(32)))
     assert len(lan_key(share)) == 32
