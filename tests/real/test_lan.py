@@ -115,9 +115,9 @@ class Inside:
     def lines(self) -> list[str]:
         return self._out.read_text().splitlines()
 
-    def until(self, line: str) -> None:
-        """Wait for a line that begins so."""
-        wait_until(lambda: any(said.startswith(line) for said in self.lines), self.process)
+    def until(self, line: str, count: int = 1) -> None:
+        """Wait for a line that begins so, or for several."""
+        wait_until(lambda: sum(said.startswith(line) for said in self.lines) >= count, self.process)
 
 
 def peer(*arguments: str | Path) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ def test_a_node_finds_others_where_its_machine_is_now(wire: tuple[str, str], tmp
         link = sharer.lines[0].partition("&")[0]
         get = peer("get", link, "-o", tmp_path / "out", "--home", tmp_path / "two", "--timeout", "3m", "-v")
         with Inside(ours, tmp_path / "ours.txt", *get) as getter:
-            getter.until("limited by")
+            getter.until("limited by", 2)  # it has been there for a while
             connect(ours, "10.77.200.1")
             assert getter.process.wait(PATIENCE_S) == 0, getter.lines
     assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [source.read_bytes()]
