@@ -312,8 +312,10 @@ class TrackerServer:
     async def _answer(
         self, message: Message, stream: Stream, visitor: _Visitor
     ) -> Announced | Published | Found | None:
-        """None if the visitor was dismissed while it waited for its turn."""
+        """None if the visitor takes its leave, or was dismissed while it waited for its turn."""
         match message:
+            case Bye():
+                return None
             case Announce():
                 self._check_sender(stream, message.node, "an announce")
                 now, proven = trio.current_time(), stream.peer is not None

@@ -139,6 +139,18 @@ async def test_other_messages_than_announces_are_a_fault(autojump_clock: MockClo
         assert "announce" in (await goodbye(channel)).reason
 
 
+async def test_who_takes_its_leave_is_not_told_off(autojump_clock: MockClock) -> None:
+    async with running() as house:
+        channel = await house.host(1).channel(TRACKER)
+        await channel.send(announce())
+        assert isinstance(await channel.receive(), Announced)
+        await channel.send(Bye(ByeCode.GOODBYE, ""))
+        with pytest.raises(ConnectionLost):
+            await channel.receive()
+        counts = await house.counts()
+        assert (counts.answered, counts.faulty, counts.connections) == (1, 0, 0)
+
+
 async def test_another_version_is_told_so(autojump_clock: MockClock) -> None:
     async with running() as house:
         channel = await house.host(1).channel(TRACKER)
