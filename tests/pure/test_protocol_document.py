@@ -8,10 +8,14 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.x509 import load_pem_x509_certificate
 
 from peer import limits
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError, WrongVersionError
 from peer.identity import is_signed
+from peer.manifest import piece_bytes_for
+from peer.net.swarmca import SwarmAuthority
 from peer.published import DOMAIN, signed_bytes
 from peer.wire.codec import KINDS, Unknown, decode, encode
 from peer.wire.framing import FrameReader
@@ -212,6 +216,29 @@ def test_the_example_of_an_entry_is_signed_as_the_document_says() -> None:
     assert f"`{entry.entry.node.hex()}`" in part
     assert "29 bytes" in part
     assert len(DOMAIN) == 29
+
+
+def test_the_key_of_the_public_authority() -> None:
+    certificate = load_pem_x509_certificate(SwarmAuthority.public().certificate_pem.encode())
+    part = TEXT[TEXT.index("## 2.") : TEXT.index("## 3.")]
+    [documented] = re.findall(r"```hex\n(.*?)\n```", part, flags=re.S)
+    key = certificate.public_key()
+    assert isinstance(key, Ed25519PublicKey)
+    assert key.public_bytes_raw() == bytes.fromhex(documented)
+
+
+def test_the_length_of_pieces() -> None:
+    before = 0
+    for sizes, most in rows(TEXT, "`piece_bytes`"):
+        numbers = [int(number) for number in re.findall(r"\d+", sizes)]
+        first, last = numbers[0], numbers[-1]
+        count = re.match(r"\d+", most)
+        while first <= last:
+            assert piece_bytes_for(before + 1) == first
+            before = first * int(count[0]) if count else limits.SHARE_BYTES_MAX
+            assert piece_bytes_for(before) == first
+            first *= 2
+    assert before == limits.SHARE_BYTES_MAX
 
 
 def test_events() -> None:
