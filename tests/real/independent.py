@@ -209,12 +209,11 @@ class Connection:
             assert len(pieces[0]) == content.lengths[piece]
             assert blake3(pieces[0]).digest() == content.digests[piece]
             self.send({"kind": "have", "pieces": [piece]})
-        self.send({"kind": "interested", "on": False})
         return content, pieces
 
     def serve(self, me: Me, content: "Content", pieces: list[bytes], part: int) -> None:
-        """As the side that accepted: greet and serve until the other one has everything; by the book, and
-        nothing of it as our own nodes do."""
+        """As the side that accepted: greet and serve until the other one has everything or leaves; by the
+        book, and nothing of it as our own nodes do."""
         assert self.receive()[0]["share"] == content.share
         self.send({"kind": "of_version_7", "list": [{"a": None}]}, b"skip me")
         self.send(me.hello(content.share, window=3) | {"colour": "blue"}, cut=1)
@@ -224,7 +223,10 @@ class Connection:
         self.send({"kind": "choke", "on": False})
         lacking, refused = set(range(len(pieces))), False
         while lacking:
-            said, payload = self.wait_for("request_manifest", "request", "have", "bitfield")
+            said, payload = self.wait_for("request_manifest", "request", "have", "bitfield", "bye")
+            if said["kind"] == "bye":
+                assert said["code"] == 0, said
+                return
             if said["kind"] == "have":
                 lacking -= set(said["pieces"])
             elif said["kind"] == "bitfield":
