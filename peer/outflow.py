@@ -82,9 +82,9 @@ class Outflow:
 
     def left(self, link: Link) -> None:
         self.upload.left(link.id)
+        self._settle(link, 0)  # before the limiter forgets the link
         self._pacer.withdraw(self._share, link.id)
         self._looks.pop(link.id, None)
-        self._granted.pop(link.id, None)
         self._asking.pop(link.id, None)
 
     def choke(self, link: Link) -> None:
@@ -123,6 +123,8 @@ class Outflow:
     def next_outgoing(self, link: Link) -> Outgoing | None:
         """The next chunk for this link, if there is one and it may go now; else its writer is woken later."""
         if not self.upload.has_work(link.id):
+            if self._granted:  # what it was granted for was cancelled or refused meanwhile
+                self._settle(link, 0)
             return None
         now = trio.current_time()
         allowed = quantum = self._pacer.quantum(self._share)

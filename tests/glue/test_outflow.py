@@ -3,6 +3,7 @@
 from unittest.mock import Mock
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from peer.alarm import Alarm
@@ -109,3 +110,42 @@ async def test_what_a_link_was_granted_or_waits_for_is_given_up_when_it_goes(
     assert desk.pacer.limiter.statistics().waiting == 0
     desk.pacer.set_rate(None)
     assert desk.link.connection.wake.call_count == 1, "when it asked, and no more"
+
+
+RATE = 100_000.0
+
+
+async def granted_desk() -> Desk:
+    """Its link has waited for a grant, and has not used it yet."""
+    desk = Desk(RATE)
+    desk.ask(1, 0)
+    assert desk.outflow.next_outgoing(desk.link) is None
+    desk.link.connection.wake.reset_mock()
+    await trio.sleep(1.0)
+    desk.pacer.set_rate(RATE)
+    assert desk.link.connection.wake.call_count == 1, "it may go now, and is told"
+    assert desk.pacer.limiter.statistics().granted_bytes > 0
+    return desk
+
+
+async def test_a_grant_that_a_link_leaves_behind_goes_back(autojump_clock: MockClock) -> None:
+    desk = await granted_desk()
+    desk.outflow.left(desk.link)
+    assert desk.pacer.limiter.statistics().granted_bytes == 0
+
+
+async def test_a_grant_for_what_was_refused_meanwhile_goes_back(autojump_clock: MockClock) -> None:
+    desk = await granted_desk()
+    desk.outflow.choke(desk.link)
+    assert desk.outflow.next_outgoing(desk.link) is None
+    assert desk.pacer.limiter.statistics().granted_bytes == 0
+
+
+async def test_what_is_not_needed_of_a_grant_goes_back(autojump_clock: MockClock) -> None:
+    desk = await granted_desk()
+    desk.outflow.cancelled(desk.link, RequestId(1))
+    desk.outflow.asked(desk.link, RequestId(2), None)
+    outgoing = desk.outflow.next_outgoing(desk.link)
+    assert outgoing is not None
+    assert outgoing.payload == len(b"manifest")
+    assert desk.pacer.limiter.statistics().granted_bytes == len(b"manifest")
