@@ -1,6 +1,7 @@
 """Timers: what is due rings once, and sets itself again once."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 import trio
@@ -69,3 +70,30 @@ async def test_a_limit_that_is_always_used_up_sets_no_more_alarms_than_at_first(
             counts.append(alarm.count - before)
         nursery.cancel_scope.cancel()
     assert max(counts) <= 1.2 * counts[0]
+
+
+async def test_whoever_waits_for_a_limit_is_told_in_turn_and_once(autojump_clock: MockClock) -> None:
+    alarm = Alarm()
+    told: list[int] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(alarm.run)
+        pacer = Pacer(100_000.0, alarm)
+        assert pacer.rate(SHARE) == 100_000.0
+        quantum = pacer.quantum(SHARE)
+        assert quantum is not None
+        for number in range(3):
+            assert not pacer.ask(SHARE, LinkId(number), quantum, partial(told.append, number))
+        pacer.withdraw(SHARE, LinkId(1))
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert told == [0, 2]
+
+
+async def test_the_lower_of_two_limits_counts(autojump_clock: MockClock) -> None:
+    pacer = Pacer(None, Alarm())
+    assert pacer.rate(SHARE) is None
+    pacer.set_share_rate(SHARE, 7.0)
+    assert pacer.rate(SHARE) == 7.0
+    pacer.set_rate(5.0)
+    assert pacer.rate(SHARE) == 5.0
+    assert pacer.rate(ShareId(bytes([1]) * 32)) == 5.0

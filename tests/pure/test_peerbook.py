@@ -276,6 +276,21 @@ def test_informants_whose_addresses_fail_are_heard_last() -> None:
     assert set(dialled(pages, 0.0)[:20]) == {at(number + 100) for number in range(20, 40)}
 
 
+def test_the_failures_of_one_informant_do_not_excuse_another() -> None:
+    pages = book()
+    liars = ("192.0.2.66", "198.51.100.66")
+    for number, liar in enumerate(liars):
+        pages.add(at(number), Source.EXCHANGE, 0.0, informant=liar)
+    assert set(dialled(pages, 0.0)) == {at(0), at(1)}
+    for number in range(len(liars)):
+        pages.failed(at(number), 0.0)
+    for number in range(20, 30):
+        pages.add(at(number), Source.EXCHANGE, 0.0, informant=liars[0])
+        pages.add(at(number + 100), Source.EXCHANGE, 0.0, informant=liars[1])
+        pages.add(at(number + 200), Source.EXCHANGE, 0.0, informant="203.0.113.7")
+    assert set(dialled(pages, 0.0)[:10]) == {at(number + 200) for number in range(20, 30)}
+
+
 def test_the_deadline_is_when_there_is_something_to_dial() -> None:
     pages = book()
     assert pages.next_deadline(0.0) is None

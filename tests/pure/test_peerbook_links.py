@@ -205,6 +205,18 @@ def test_two_complete_peers_part() -> None:
     assert pages.surplus(views, 100.0) == [LinkId(0)]
 
 
+@pytest.mark.parametrize(("places", "dialled_places", "enough"), [(30, 30, 10), (60, 8, 7), (60, 60, 40)])
+def test_a_book_is_crowded_as_soon_as_surplus_may_name_an_incomplete_one(
+    places: int, dialled_places: int, enough: int
+) -> None:
+    pages = book(links_max=places, links_dialled_max=dialled_places)
+    for link in range(enough):
+        arrive(pages, link, link + 1)
+        assert not pages.is_crowded
+    arrive(pages, enough, enough + 1)
+    assert pages.is_crowded
+
+
 def test_who_serves_nobody_goes_only_when_places_are_short() -> None:
     pages = book(links_max=30)
     for link in range(12):

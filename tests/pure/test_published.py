@@ -78,3 +78,15 @@ def test_numbers_that_no_share_has_cannot_be_published() -> None:
     ):
         with pytest.raises(ValueError, match=r"size|serial|length"):
             check_published(bad)
+
+
+def test_an_empty_share_and_fields_of_the_right_length_only_can_be_published() -> None:
+    good = signed("good")
+    check_published(replace(good, size=0))
+    for changed in (
+        replace(good, share=ShareId(good.share[:-1])),
+        replace(good, key=good.key[:-1]),
+        replace(good, signature=good.signature[:-1]),
+    ):
+        with pytest.raises(ValueError, match="wrong length"):
+            check_published(changed)

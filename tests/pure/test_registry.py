@@ -496,3 +496,11 @@ TestRegistry = RegistryMachine.TestCase
 TestRegistry.settings = QUICK
 TestCrowdedRegistry = CrowdedRegistryMachine.TestCase
 TestCrowdedRegistry.settings = QUICK
+
+
+def test_whose_time_is_over_protects_its_entry_no_more_though_it_is_still_there(desk: Desk) -> None:
+    desk.now = 1000.3
+    desk.announce(1, proven=True)
+    desk.now += limits.MEMBER_INTERVALS * limits.ANNOUNCE_INTERVAL_S_MIN + 0.001
+    desk.announce(1, host="10.0.0.9")
+    assert [peer.address for peer in desk.announce(2).peers] == [Address("10.0.0.9", PORT)]
