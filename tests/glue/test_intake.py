@@ -4,6 +4,7 @@ from random import Random
 from unittest.mock import Mock
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from peer.alarm import Alarm
@@ -77,3 +78,21 @@ async def test_what_waits_to_be_verified_is_bounded(autojump_clock: MockClock) -
     assert intake.has_room()
     intake._unverified_bytes += 1
     assert not intake.has_room()
+
+
+async def test_a_piece_that_could_not_be_written_waits_no_more(autojump_clock: MockClock) -> None:
+    intake, _ = made()
+    intake._buffers = Mock()
+    intake._manifest.piece_digest.side_effect = StorageError("cannot write")  # type: ignore[attr-defined]
+    intake._unverified_bytes = UNVERIFIED_BYTES_MAX + 1
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(1):
+            nursery.start_soon(intake.wait_room)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(StorageError):
+                await intake._take(Mock(), PieceIndex(1), memoryview(bytearray(PIECE)))
+            assert intake.statistics().unverified_bytes == UNVERIFIED_BYTES_MAX + 1 - PIECE
+            while nursery.child_tasks:
+                await trio.testing.wait_all_tasks_blocked()
+                await trio.sleep(0.1)
+    assert intake.has_room()
