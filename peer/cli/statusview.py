@@ -74,7 +74,8 @@ def as_lines(body: Body) -> list[str]:
         lines += _share_lines(row)
     for tracker in body["trackers"]:
         state = f": {tracker['error']}" if tracker["error"] else ""
-        lines.append(f"tracker {tracker['tracker']} is told of {tracker['shares']} shares{state}")
+        shares = "1 share" if tracker["shares"] == 1 else f"{tracker['shares']} shares"
+        lines.append(f"tracker {tracker['tracker']} is told of {shares}{state}")
     return [printable(line) for line in (*lines, *body["damaged"])]
 
 
