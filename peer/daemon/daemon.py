@@ -8,7 +8,7 @@ and every open share; a share that fails takes nothing else with it.
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import trio
@@ -243,7 +243,8 @@ class Daemon:
             nursery.start_soon(tell)
             hashed = await hash_source(self.context, request, note)
             nursery.cancel_scope.cancel()
-        resident, known = await self._admit(hashed.record, hashed)
+        with trio.CancelScope(shield=True):  # here and below: who asked may hang up, and nothing is half done
+            resident, known = await self._admit(hashed.record, hashed)
         logger.info(
             "shares %s", hashed.record.name, extra={"share": hashed.record.share.hex(), "path": request.path}
         )
@@ -282,12 +283,13 @@ class Daemon:
             seed_s=None if request.seed_s == math.inf else request.seed_s,
             piece_order=request.order,
         ).with_limits(request.up, request.down)
-        resident, _ = await self._admit(record, None)
-        if resident.record.complete and await self._is_changed(resident):
-            async with resident.kept_closed():
-                await resident.amend(lambda known: replace(known, complete=False))
-        if not resident.record.complete:
-            await resident.open(again=True)
+        with trio.CancelScope(shield=True):  # what is known is fetched, whoever has hung up
+            resident, _ = await self._admit(record, None)
+            if resident.record.complete and await self._is_changed(resident):
+                async with resident.kept_closed():
+                    await resident.amend(lambda known: replace(known, complete=False))
+            if not resident.record.complete:
+                await resident.open(again=True)
         try:
             return await follow(resident, report, request.timeout_s)
         except ManyhandsError as error:
@@ -303,7 +305,8 @@ class Daemon:
             # Asked for again meanwhile, it has no error, and whoever asked sees to it.
             if resident.fresh and resident.error is not None and self.residents.get(share) is resident:
                 try:
-                    await self._drop(share)
+                    with trio.CancelScope(shield=True):
+                        await self._drop(share)
                 except StorageError as error:
                     extra = {"share": share.hex()}
                     logger.error("%s cannot be forgotten: %s", resident.record.name, error, extra=extra)
@@ -330,13 +333,13 @@ class Daemon:
                 resident = self._take_in(admission.record)
                 resident.fresh = record.role is Role.GET
             else:
-                resident.error = None
-                resident.troubles.clear()
                 # Who opened it before it is known anew would go by what was, and write that back in the end.
                 async with resident.kept_closed() if admission.restart else nullcontext():
                     await self._put_content(hashed)
                     # By the record as it is now: the share may have become complete meanwhile.
                     await resident.amend(lambda known: rejoin(known, record).record)
+                    resident.error = None  # not before: with its error it is known to be resumed
+                    resident.troubles.clear()
             for share in admission.replaces:  # last: whatever fails before leaves what was known
                 await self._drop(share)
         return resident, admission.known
@@ -348,8 +351,11 @@ class Daemon:
 
     async def _forget(self, share: ShareId) -> None:
         """A share is no longer known. Its files stay. Raises StorageError; it is known then as before."""
-        async with self._admitting:  # or what removes it would take a new one of the same id from the shelf
-            await self._drop(share)
+        with trio.CancelScope(shield=True):  # or it goes on at work while nobody knows it
+            async with (
+                self._admitting
+            ):  # or what removes it would take a new one of the same id from the shelf
+                await self._drop(share)
 
     def _damaged_one(self, text: str) -> Damaged | None:
         """A share that cannot be read has no name and no path: only its whole id means it."""
@@ -368,16 +374,26 @@ class Daemon:
             await self.context.workers.run(Lane.DISK, self.context.shelf.remove, share)
         except StorageError:
             if resident is not None:
-                self._take_in(resident.record)
+                await self._take_back(resident.record)
             raise
         self.damaged = [damaged for damaged in self.damaged if damaged.share != share]
+
+    async def _take_back(self, record: ShareRecord) -> None:
+        """It could not be forgotten: it goes on as before."""
+        resident = self._take_in(record)
+        with suppress(StorageError):  # the disk may have done it, or half of it, all the same
+            await self.context.workers.run(Lane.DISK, self.context.shelf.put, record)
+        if not record.rests and self.context.nursery is not None:
+            self.context.nursery.start_soon(resident.open)
 
     async def _each(self, share: str | None, deed: Callable[[Resident], Awaitable[None]]) -> Body:
         chosen = list(self._all()) if share is None else [self.residents[self._registry.find(share).share]]
         failed: list[StorageError] = []
         for resident in chosen:
+            await trio.lowlevel.checkpoint_if_cancelled()
             try:
-                await deed(resident)
+                with trio.CancelScope(shield=True):  # or it is paused, and at work until the next start
+                    await deed(resident)
             except StorageError as error:  # one record that cannot be written keeps no other share from it
                 failed.append(error)
         if failed:

@@ -8,6 +8,7 @@ Over the seam of `store/filesystem.py`, so that the simulation can take its powe
 raise StorageError; call them through the workers.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
@@ -93,7 +94,7 @@ class Shelf:
             raise StorageError(f"{printable(self._folder.describe((share.hex(),)))}: {error}") from error
 
     def remove(self, share: ShareId) -> None:
-        """Forget a share: the record first, durably."""
+        """Forget a share: the record first, durably. What else cannot be removed is left to `load`."""
         name = share.hex()
         with self._lock, trouble(self._folder.describe((name,))):
             if self._folder.kind((name,)) is None:
@@ -101,6 +102,7 @@ class Shelf:
             if self._folder.kind((name, RECORD)) is not None:
                 self._folder.remove((name, RECORD))
                 self._folder.sync_folder((name,))
+        with self._lock, suppress(OSError):
             remove_tree(self._folder, (name,))
             self._folder.sync_folder(())
 
