@@ -402,7 +402,7 @@ class Daemon:
 
     async def _resume(self, resident: Resident) -> None:
         resident.error = None
-        if resident.record.paused:
+        if resident.record.paused or resident.unsure:
             await resident.amend(lambda record: replace(record, paused=False))
         if not resident.record.rests:
             await resident.open(again=True)

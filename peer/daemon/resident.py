@@ -48,6 +48,8 @@ class Resident:
         self.news = trio.Event()
         """Set, and replaced, when it opens, closes, completes or fails."""
         self.removed = False
+        self.unsure = False
+        """The shelf may have another record: the last could not be written, or so the disk said."""
         self.fresh = False
         """A command has just brought it, and nothing of it has begun: if it fails so, it is not kept."""
         self.speaks = False
@@ -134,8 +136,9 @@ class Resident:
             if self.removed:
                 return
             record = amended(self.record)
+            self.unsure = True
             await self._context.workers.run(Lane.DISK, self._context.shelf.put, record)
-            self.record = record
+            self.record, self.unsure = record, False
         if self.member is not None:
             self._apply_limits()
         self._changed(record)

@@ -62,9 +62,8 @@ FAULTS: Final = (Do.STOP, Do.KILL, Do.POWER, Do.FULL, Do.FAIL, Do.SOURCE, Do.CUT
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Number: in the plan. what, where: an index into what it is about. amount: from 0 to 1.
-    hangs_up: the asker goes away so many seconds after asking; None: waits. line: whose connection; None: one of
-    its own."""
+    """What, where: an index into what it is about. amount: from 0 to 1. line: whose connection; None: one of
+    its own. hangs_up: the asker goes away so many seconds after asking; None: waits."""
 
     number: int
     at: float

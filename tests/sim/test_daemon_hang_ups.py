@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from peer.control.client import DaemonError
-from peer.control.protocol import Get, Limits, List, Pause, Remove
+from peer.control.protocol import Get, Limits, List, Pause, Remove, Resume
 from peer.errors import StorageError
 from peer.member import Member
 from peer.sim.disk import Operation
@@ -127,3 +127,17 @@ async def test_a_share_whose_record_is_gone_is_forgotten_whatever_else_stays(
         assert not await known(a)
         await a.crash()
         assert not await known(a)
+
+
+async def test_what_is_resumed_after_a_pause_that_failed_is_so_after_a_restart(
+    autojump_clock: MockClock,
+) -> None:
+    """The record was on the shelf although the disk had told of an error, and was not written again."""
+    async with machines("a") as (_, [a]):
+        await a.share("film.bin")
+        a.peer.disk.fail(errno.EIO, Operation.SYNC_FOLDER)
+        with pytest.raises(DaemonError, match="input/output"):
+            await a.ask(Pause("film.bin"))
+        await a.ask(Resume("film.bin"))
+        await a.crash()
+        assert await known(a) == {"film.bin": "idle"}
