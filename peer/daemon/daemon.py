@@ -352,9 +352,8 @@ class Daemon:
     async def _forget(self, share: ShareId) -> None:
         """A share is no longer known. Its files stay. Raises StorageError; it is known then as before."""
         with trio.CancelScope(shield=True):  # or it goes on at work while nobody knows it
-            async with (
-                self._admitting
-            ):  # or what removes it would take a new one of the same id from the shelf
+            # Else what removes it would take a new one of the same id from the shelf.
+            async with self._admitting:
                 await self._drop(share)
 
     def _damaged_one(self, text: str) -> Damaged | None:
