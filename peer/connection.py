@@ -152,8 +152,9 @@ class Connection:
         self._bell.ring()
 
     def probe(self) -> None:
-        """Ask whether anybody is there: `is_heard_since` tells."""
-        if self.session.may_ping and not self._closing:
+        """Ask whether anybody is there: `is_heard_since` tells. Not while there is no room to read the pong:
+        keep-alive needs the few pings that may be open then."""
+        if self._has_room and self.session.may_ping and not self._closing:
             self._ping()
 
     def is_heard_since(self, time: float) -> bool:

@@ -22,6 +22,8 @@ from peer.limits import (
     LINK_TICK_S,
     OPENING_S,
     OUTBOX_BYTES_MAX,
+    PINGS_OPEN_MAX,
+    PROBE_AFTER_S,
     TAKING_BYTES_PER_S,
 )
 from peer.net.transport import Stream
@@ -227,6 +229,26 @@ async def test_who_waits_for_our_room_is_not_silent(autojump_clock: MockClock) -
         ending = await ended(end, 5 * LINK_TICK_S)
         assert ending.code is ByeCode.IDLE
         assert trio.current_time() > begun + 3 * IDLE_S - 3 * LINK_TICK_S
+
+
+async def test_who_waits_for_our_room_hears_of_us_while_pings_last(autojump_clock: MockClock) -> None:
+    """Nobody reads the pong to a probe then, and a few probes used up the pings that were to tell the other
+    side that we are there: it took us for gone two minutes sooner."""
+    async with facing() as (end, stream, session):
+        begun = trio.current_time()
+        end.room_at = begun + 10 * IDLE_S
+        await stream.send_all(session.send(Interested(True)))
+        await trio.sleep(1)
+        for _ in range(PINGS_OPEN_MAX):
+            end.connection.probe()
+            assert end.connection.is_heard_since(trio.current_time())
+            await trio.sleep(PROBE_AFTER_S)
+        heard_at = begun
+        with trio.move_on_after(IDLE_S) as patience:
+            while count := await stream.receive_into(session.get_buffer()):
+                assert any(isinstance(event, PingReceived) for event in session.buffer_updated(count))
+                heard_at, patience.deadline = trio.current_time(), trio.current_time() + IDLE_S
+        assert heard_at >= begun + PINGS_OPEN_MAX * KEEPALIVE_S
 
 
 async def test_who_does_not_read_what_we_send_is_left(autojump_clock: MockClock) -> None:
