@@ -23,6 +23,7 @@ from peer.limits import (
     CHOKE_GRACE_S,
     DOWNLOAD_TICK_S,
     ENDGAME_TICK_S,
+    LATE_TICK_S,
     RANDOM_FIRST_PIECES,
     REJECT_REST_S,
     RESCUE_S,
@@ -75,6 +76,7 @@ class Download:
         """So many first asks are for any piece, not the rarest."""
         self._received = Received()
         self._tick_at = 0.0
+        self._late = False
         self._held_back = False
 
     # --- links
@@ -286,8 +288,10 @@ class Download:
         """Time has passed: silent links lose their pieces, hungry ones look for late pieces."""
         out: list[Command] = []
         idle: list[Supplier] = []
+        # After a standstill of ours (SIGSTOP, a paused container) answers lie unread: first they are read.
+        self._late = not self._late and now - self._tick_at >= LATE_TICK_S
         for link, supplier in self._suppliers.items():
-            if supplier.asks:
+            if supplier.asks and not self._late:
                 self._look_at(supplier, now, out)
             if not supplier.choked and (not supplier.live_count or link in self._hungry):
                 idle.append(supplier)

@@ -68,6 +68,36 @@ def test_a_slow_link_that_is_there_keeps_its_pieces() -> None:
     assert not bench.waiting(1), "whoever is there and gives nothing is silent all the same"
 
 
+def test_after_a_standstill_of_ours_nobody_is_silent_before_what_came_is_read() -> None:
+    """A process that was stopped for some seconds (SIGSTOP, a paused container) took all its links for gone,
+    and threw away what they had sent meanwhile: it looked for silence before it read."""
+    bench = Bench("x" * 90, "x" * 90)
+    for link in (1, 2):
+        bench.deliver(link, bench.waiting(link)[0])
+        bench.dead.add(link)  # so far as is known: the pong of one lies unread
+    held = bench.waiting(1), bench.waiting(2)
+    bench.wait(PROBE_AFTER_S + DOWNLOAD_TICK_S)
+    assert {Probe(LinkId(1)), Probe(LinkId(2))} <= set(bench.said)
+    bench.now += REQUEST_TIMEOUT_S
+    bench.do("tick")
+    assert (bench.waiting(1), bench.waiting(2)) == held
+    bench.send(1, held[0][0], 1)
+    bench.wait(DOWNLOAD_TICK_S)
+    assert bench.waiting(1) == held[0]
+    assert not set(bench.waiting(2)) & set(held[1]), "who has sent nothing meanwhile is gone"
+    assert bench.download.statistics().links_silent == 1
+
+
+def test_who_is_late_with_every_look_finds_the_silent_all_the_same() -> None:
+    bench = Bench("x" * 90)
+    bench.deliver(1, bench.waiting(1)[0])
+    bench.dead.add(1)
+    for _ in range(4):
+        bench.now += REQUEST_TIMEOUT_S / 2
+        bench.do("tick")
+    assert bench.download.statistics().links_silent == 1
+
+
 def test_a_link_that_owes_nothing_is_not_asked_whether_anybody_is_there() -> None:
     bench = Bench("x", ".")
     bench.deliver(1, 0)
