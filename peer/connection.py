@@ -157,6 +157,11 @@ class Connection:
         if self._has_room and self.session.may_ping and not self._closing:
             self._ping()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for what may arrive. Without it, nobody knows whether anything has."""
+        return self._has_room
+
     def is_heard_since(self, time: float) -> bool:
         """Whether anything came after that time, or we would not know because there is no room to read it."""
         return not self._has_room or self.received_at > time

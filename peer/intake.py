@@ -327,7 +327,8 @@ class Intake:
                 del self._probed[number]
             elif link.connection.is_heard_since(probed_at):
                 del self._probed[number]
-                self.perform(self.download.alive(number, now), now)
+                held_up = not link.connection.has_room
+                self.perform(self.download.alive(number, now, held_up=held_up), now)
 
     # --- pieces
 

@@ -301,9 +301,13 @@ class Download:
         self._tick_at = now + (ENDGAME_TICK_S if at_the_end else DOWNLOAD_TICK_S)
         return out
 
-    def alive(self, link: LinkId, now: float) -> list[Command]:
-        """The link has answered a `Probe`: slow, but there."""
-        self._supplier(link).alive_at = now
+    def alive(self, link: LinkId, now: float, *, held_up: bool = False) -> list[Command]:
+        """The link has answered a `Probe`: slow, but there. held_up: or we have no room to read its
+        answer, so that the silence is ours."""
+        supplier = self._supplier(link)
+        supplier.alive_at = now
+        if held_up:
+            supplier.heard_at = now
         return []
 
     def _look_at(self, supplier: Supplier, now: float, out: list[Command]) -> None:

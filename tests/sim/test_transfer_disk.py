@@ -1,6 +1,7 @@
 """Whole nodes whose disks fail while they fetch and serve: rows 3, 4 and 5 of RELIABILITY's fault list."""
 
 import errno
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -8,11 +9,13 @@ import trio
 from trio.testing import MockClock
 
 from peer.errors import StorageError
-from peer.limits import DISK_RETRY_S
+from peer.limits import DISK_RETRY_S, REQUEST_TIMEOUT_S
 from peer.member_statistics import member_statistics
 from peer.sim.disk import Operation
 from peer.sim.network import mbit
+from peer.sim.workers import InlineWorkers
 from peer.sim.world import open_world
+from peer.workers import Lane
 
 KIB = 1024
 PATIENCE_S = 900
@@ -49,6 +52,39 @@ async def test_syncs_that_fail_while_fetching(
             assert fetch.read(*path) == data
         statistics = member_statistics(fetch.member)
         assert statistics.held_bytes == statistics.wanted_bytes, "what came twice is here once"
+
+
+async def test_a_disk_that_stands_still_is_no_silence_of_its_sources(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is read while much waits for the disk. After 20 s of that whoever had sent all he was asked for
+    counted as silent, and what had come of it was thrown away."""
+    monkeypatch.setattr("peer.intake.UNVERIFIED_BYTES_MAX", 256 * KIB)
+    goes_on_at = 0.0
+    run = InlineWorkers.run
+
+    async def stand_still(
+        workers: InlineWorkers, lane: Lane, job: Callable[..., object], *args: object
+    ) -> object:
+        await trio.sleep_until(goes_on_at)
+        return await run(workers, lane, job, *args)
+
+    async with open_world(3) as world:
+        origin = await world.add_peer("origin", up=mbit(8))
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        fetch = getter.fetch(link, peers=[origin.address])
+        with trio.move_on_after(1):
+            await fetch.wait()
+        monkeypatch.setattr(InlineWorkers, "run", stand_still)
+        goes_on_at = trio.current_time() + 2 * REQUEST_TIMEOUT_S
+        with trio.fail_after(PATIENCE_S):
+            await fetch.wait()
+        assert fetch.read() == DATA
+        assert fetch.member.intake is not None
+        statistics = fetch.member.intake.statistics().download
+        assert statistics.withdrawals == 0
+        assert statistics.wasted_bytes == 0
 
 
 async def test_a_disk_whose_syncs_never_succeed_again_ends_it(autojump_clock: MockClock) -> None:
