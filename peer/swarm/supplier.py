@@ -200,13 +200,19 @@ class Supplier:
         """Whether something was asked and nothing has come for too long, or it seems that nobody is there."""
         if not self.asks:
             return False
-        unanswered = self.probed_at > max(self.heard_at, self.alive_at)
+        unanswered = self.probed_at > self._known_at
         return now - self.heard_at >= REQUEST_TIMEOUT_S or (unanswered and now - self.probed_at >= PROBE_S)
 
     def wants_probe(self, now: float) -> bool:
         """Whether to find out if anybody is there."""
-        known_at = max(self.heard_at, self.alive_at, self.probed_at)
-        return bool(self.asks) and not self.silent and now - known_at >= PROBE_AFTER_S
+        if not self.asks or self.silent or self.probed_at > self._known_at:
+            return False
+        return now - self._known_at >= PROBE_AFTER_S
+
+    @property
+    def _known_at(self) -> float:
+        """When it last was there for certain."""
+        return max(self.heard_at, self.alive_at)
 
     def check_invariants(self) -> None:
         """For tests: the counts agree with the requests."""
