@@ -5,6 +5,7 @@ tries the same examples, and none fails for being slow. Chance is left to `make 
 as `@example`s.
 """
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,10 @@ from hypothesis import HealthCheck, settings
 STEADY = settings(
     derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+# A shell's `make test &` ignores SIGINT, and every program that a test starts would be deaf to its Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 OURS = ("peer", "tracker", "lab")
 """Loggers."""
