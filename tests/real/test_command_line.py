@@ -308,7 +308,9 @@ def wait_for_progress(process: subprocess.Popen[str], count: int) -> None:
     pytest.fail("the transfer ended before it was interrupted")
 
 
-@pytest.mark.parametrize("words", [["inspect", "PATH"], ["share", "PATH"], ["verify", "PATH", "."]])
+@pytest.mark.parametrize(
+    "words", [["inspect", "PATH"], ["share", "PATH", "--port", "0"], ["verify", "PATH", "."]]
+)
 def test_hashing_ends_with_the_first_interruption(words: list[str], tmp_path: Path) -> None:
     """`inspect` and `verify` went on to the end; `share` ended as if all were done."""
     source = tmp_path / "large"
