@@ -1,16 +1,11 @@
 """`python -m lab` is the `lab` command; its console script begins here as well."""
 
-import sys
+from peer.start import start
 
 
 def main() -> None:
-    """Entry point of the console script ``lab``. Nothing is loaded yet: a Ctrl-C while click is being
-    loaded is an interruption like any other, and no traceback."""
-    try:
-        from lab.cli import main as run
-    except KeyboardInterrupt:
-        sys.exit(130)  # ExitCode.INTERRUPTED, not loaded yet either
-    run()
+    """Entry point of the console script ``lab``."""
+    start("lab.cli")
 
 
 if __name__ == "__main__":

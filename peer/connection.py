@@ -250,7 +250,7 @@ class Connection:
                     self._handle(handler, event)
                 if not session.inside_header:
                     self._header_since = None
-                elif self._header_since is None or self._frames_received() != self._header_after:
+                elif self._header_since is None or session.frames_received != self._header_after:
                     self._header_begins(self.received_at)
         except RemoteProtocolError as error:
             self.close(error.bye_code, str(error))
@@ -258,10 +258,7 @@ class Connection:
             self._end(Ending(str(error) or "connection lost"))
 
     def _header_begins(self, now: float) -> None:
-        self._header_since, self._header_after = now, self._frames_received()
-
-    def _frames_received(self) -> int:
-        return self.session.statistics().frames_received
+        self._header_since, self._header_after = now, self.session.frames_received
 
     async def _wait_room(self, handler: Handler) -> int | None:
         """Wait for room here. That time is not the other side's."""

@@ -170,10 +170,7 @@ def check_version(path: Path) -> None:
     """Make sure that no newer program has laid out this home. Raises StorageError."""
     try:
         text = read_file(path / VERSION, 32).strip()
-    except (
-        OSError,
-        StorageError,
-    ):  # none yet, or nothing that this is about: who has the home to itself tells
+    except (OSError, StorageError):  # none yet, or no file: who has the home to itself tells
         return
     if not text:  # its disk was full when it was made, or the power went
         return

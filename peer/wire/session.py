@@ -154,6 +154,11 @@ class Session:
         return self._reader.unknown_frames
 
     @property
+    def frames_received(self) -> int:
+        """Frames whose header came whole so far."""
+        return self._reader.frames
+
+    @property
     def inside_header(self) -> bool:
         """Whether the other side has begun a message and not finished its header."""
         return self._reader.inside_header

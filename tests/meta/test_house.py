@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
     (2, r"peer\.swarm(\..*)?"),
     (2, r"peer\.store\.(layout|verify|filesystem|records|ledger|resume)"),
     (2, r"peer\.control\.protocol|peer\.daemon\.(records|registry)"),
-    (3, r"peer\.(workers|buggify|bell|streams|version|entry)"),
+    (3, r"peer\.(workers|buggify|bell|streams|version|entry|start)"),
     (3.5, r"peer\.(identity|home|serials)"),
     (3.5, r"peer\.(store|net)(\..*)?"),
     (
@@ -48,7 +48,7 @@ IMPURE_IMPORTS = {
 }  # fmt: skip
 
 TRACKER_MAY_IMPORT = re.compile(
-    r"peer|peer\.(ids|errors|limits|paths|units|buffers|bucket|magnet|manifest|bitfield|published|identity|home|workers|connection|streams|version|entry)"
+    r"peer|peer\.(ids|errors|limits|paths|units|buffers|bucket|magnet|manifest|bitfield|published|identity|home|workers|connection|streams|version|entry|start)"
     r"|peer\.(wire|net|store)(\..*)?"
 )
 
