@@ -26,6 +26,7 @@ import trio
 
 from benchmarks.machine import describe, ratio_line
 from benchmarks.processes import HOST, our_sharer, resident_mib
+from lab.cli import stop
 from lab.processes import program, running
 from peer.control import local
 from peer.control.client import ControlClient
@@ -229,4 +230,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # through every `with`: nothing stays behind
     main()

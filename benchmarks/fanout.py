@@ -6,6 +6,7 @@ usage: python -m benchmarks.fanout [--getters 8] [--mib 256] [--rounds 3] [--pla
 import argparse
 import os
 import shutil
+import signal
 import statistics
 import tempfile
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 from benchmarks.processes import our_getter, our_sharer
+from lab.cli import stop
 from peer.limits import MIB
 
 BAR = 0.8
@@ -74,4 +76,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # through every `with`: nothing stays behind
     main()

@@ -8,11 +8,13 @@ Both are timed until every file is on disk in full; the files are counted after 
 import argparse
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
 from benchmarks.machine import describe, ratio_line
 from benchmarks.processes import libtorrent_getter, libtorrent_seeder, our_getter, our_sharer
+from lab.cli import stop
 from peer.manifest import piece_bytes_for
 
 FILES_PER_FOLDER = 100
@@ -60,4 +62,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # through every `with`: nothing stays behind
     main()

@@ -9,6 +9,7 @@ a mapped file that is truncated meanwhile would kill the process. The bar is twi
 import argparse
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 import trio
 
 from benchmarks.machine import describe, ratio_line
+from lab.cli import stop
 from peer.limits import MIB
 from peer.store.scan import open_source, scan
 from peer.workers import ThreadWorkers
@@ -87,4 +89,5 @@ def time_scan(path: Path) -> tuple[float, str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # through every `with`: nothing stays behind
     sys.exit(main())

@@ -5,6 +5,7 @@ is not shaped. Addresses are 10.77.x.y.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 BRIDGE = "mhbr"
 TRACKER = "mhtr"
 TRACKER_ADDRESS = "10.77.255.1"
+_OURS = re.compile(rf"{BRIDGE}|{TRACKER}|mh\d+")
 
 
 def available() -> str | None:
@@ -56,8 +58,11 @@ def _join(namespace: str, host: str, number: str) -> None:
 
 @contextmanager
 def shaped(ups_kbit: Sequence[int]) -> Iterator[None]:
-    """Members with these uplinks (kbit/s, 0: not shaped), and the tracker's namespace; removed at the end."""
-    _down(len(ups_kbit))
+    """Members with these uplinks (kbit/s, 0: not shaped), and the tracker's namespace; removed at the end.
+
+    So is what a run that was killed has left: one at a time.
+    """
+    _down()
     try:
         _run("ip", "netns", "add", BRIDGE)
         _run("ip", "-n", BRIDGE, "link", "add", "br0", "type", "bridge")
@@ -70,9 +75,16 @@ def shaped(ups_kbit: Sequence[int]) -> Iterator[None]:
                      "tbf", "rate", f"{up}kbit", "burst", "16kb", "latency", "200ms")  # fmt: skip
         yield
     finally:
-        _down(len(ups_kbit))
+        _down()
 
 
-def _down(count: int) -> None:
-    for namespace in [*map(name, range(count)), TRACKER, BRIDGE]:
+def _down() -> None:
+    listed = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
+    for namespace in of_ours(listed):
         _run("ip", "netns", "del", namespace, check=False)
+
+
+def of_ours(listed: str) -> list[str]:
+    """Those that were made here, of what `ip netns list` prints: a name a line, perhaps "(id: 3)"."""
+    names = [line.split()[0] for line in listed.splitlines() if line.strip()]
+    return [found for found in names if _OURS.fullmatch(found)]

@@ -16,6 +16,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from benchmarks import namespaces
 from benchmarks.libtorrent_peer import make_torrent
 from benchmarks.machine import Processors, await_quiet, describe
 from lab.bounds import peer_to_peer
+from lab.cli import stop
 from lab.errors import LabError
 from lab.localswarm import (
     HOST,
@@ -299,5 +301,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # through every `with`: nothing stays behind
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users keep theirs compiled
     main()

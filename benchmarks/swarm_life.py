@@ -12,6 +12,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from typing import TypeVar
 from benchmarks import namespaces
 from benchmarks.machine import describe
 from benchmarks.swarm import Ours, Outcome, Scenario
+from lab.cli import stop
 from lab.errors import LabError
 from peer.limits import MIB
 
@@ -174,5 +176,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # through every `with`: nothing stays behind
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users keep theirs compiled
     main()

@@ -9,6 +9,7 @@ verified, synced and renamed) and as a process; libtorrent from connecting to se
 import argparse
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from benchmarks.processes import (
     our_sharer,
     peak_mib,
 )
+from lab.cli import stop
 from peer.limits import MIB
 from peer.manifest import piece_bytes_for
 
@@ -172,4 +174,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # through every `with`: nothing stays behind
     main()

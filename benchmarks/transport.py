@@ -10,6 +10,7 @@ import argparse
 import os
 import platform
 import resource
+import signal
 import socket
 import ssl
 import statistics
@@ -23,6 +24,7 @@ from typing import cast
 
 import trio
 
+from lab.cli import stop
 from peer.identity import Identity
 from peer.ids import Address
 from peer.limits import MIB
@@ -207,4 +209,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # through every `with`: nothing stays behind
     main()
