@@ -102,7 +102,7 @@ class Landing:
         for number in self._places.partials(self._wanted):
             path = self._places.partial_path(number)
             size = self._manifest.files[number].size
-            with trouble(self._folder.describe(path)):
+            with trouble(self._folder.describe, path):
                 there = self._folder.state(path).size
                 if there > size:
                     self._folder.open(path, write=True).truncate(size)
@@ -170,7 +170,7 @@ class Landing:
         states = {}
         for number in files:
             path = self._places.target_path(number)
-            with trouble(self._folder.describe(path)):
+            with trouble(self._folder.describe, path):
                 states[number] = self._folder.state(path)
         self._places.landed(states)
 

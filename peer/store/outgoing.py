@@ -307,7 +307,7 @@ def read_piece(
 def digest_of(file: File, size: int) -> bytes:
     """The hash of a file's first bytes, at most so many. Raises OSError."""
     running = blake3()
-    buffer, offset = bytearray(_HASH_BYTES), 0
+    buffer, offset = bytearray(min(size, _HASH_BYTES)), 0  # small files are many: no megabyte for each
     while count := file.read_into(memoryview(buffer)[: size - offset], offset):
         running.update(memoryview(buffer)[:count])
         offset += count

@@ -100,8 +100,9 @@ class Places:
         """What it takes on the disk."""
         if self._places[file] != Place.PARTIAL:
             return 0
-        with trouble(self.folder.describe(self.partial_path(file))):
-            return self.folder.allocated_bytes(self.partial_path(file))
+        path = self.partial_path(file)
+        with trouble(self.folder.describe, path):
+            return self.folder.allocated_bytes(path)
 
     # --- writing
 
@@ -238,7 +239,7 @@ class Places:
             self.target.read(part, buffer)
             return
         path = self.partial_path(part.file)
-        with trouble(self.folder.describe(path)):
+        with trouble(self.folder.describe, path):
             file = self.folder.open(path)
             count = file.read_into(buffer, part.offset)
             file.close()
@@ -272,7 +273,7 @@ class Places:
         if own is None or file in self._edited:
             return False
         path = self.partial_path(file)
-        with trouble(self.folder.describe(path)):
+        with trouble(self.folder.describe, path):
             return self.folder.state(path) == own
 
     def digest(self, file: FileIndex) -> bytes | None:
@@ -281,7 +282,7 @@ class Places:
         if self.of(file) is not Place.PARTIAL:
             return None
         path = self.partial_path(file)
-        with trouble(self.folder.describe(path)):
+        with trouble(self.folder.describe, path):
             opened = self.folder.open(path)
             try:
                 return digest_of(opened, self.layout.sizes[file])

@@ -1,11 +1,13 @@
 """What the kernel says about the disk, translated once: an OSError in, one line with a way out."""
 
 import errno
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
 from peer.errors import StorageError, StorageFullError, StorageLackError
 from peer.paths import printable
+from peer.store.filesystem import PathParts
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -52,12 +54,17 @@ def translate(error: OSError, path: str) -> StorageError:
 
 
 class trouble:  # noqa: N801 - reads as a phrase: `with trouble(path):`
-    """Context manager: an OSError inside leaves as the StorageError that names this path."""
+    """Context manager: an OSError inside leaves as the StorageError that names this path.
 
-    __slots__ = ("_path",)
+    path: as `Folder.describe` names it; or that method and its argument, asked only when there is trouble,
+    where this is done for each of ten thousand files.
+    """
 
-    def __init__(self, path: str) -> None:
+    __slots__ = ("_parts", "_path")
+
+    def __init__(self, path: str | Callable[[PathParts], str], parts: PathParts = ()) -> None:
         self._path = path
+        self._parts = parts
 
     def __enter__(self) -> None:
         pass
@@ -66,4 +73,5 @@ class trouble:  # noqa: N801 - reads as a phrase: `with trouble(path):`
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            raise translate(error, self._path) from error
+            path = self._path if isinstance(self._path, str) else self._path(self._parts)
+            raise translate(error, path) from error

@@ -38,3 +38,17 @@ def test_only_os_errors_are_translated() -> None:
         raise_inside(KeyError(1))
     with pytest.raises(StorageError, match=r"^mine$"):
         raise_inside(StorageError("mine"))
+
+
+def test_where_there_is_no_trouble_nobody_is_asked_for_the_path() -> None:
+    def describe(parts: tuple[str, ...]) -> str:
+        asked.append(parts)
+        return "/".join(("/downloads", *parts))
+
+    asked: list[tuple[str, ...]] = []
+    with trouble(describe, ("a", "b")):
+        pass
+    assert asked == []
+    with pytest.raises(StorageError, match=r"^/downloads/a/b: "), trouble(describe, ("a", "b")):
+        raise OSError(errno.EIO, "io")
+    assert asked == [("a", "b")]
