@@ -295,7 +295,7 @@ class Member:
         address = self.book.address_of(number) or dialled or remote
         link = Link(number, self, connection, node=hello.node, address=address, dialled=dialled is not None)
         if isinstance(verdict, Turned):
-            link.close(verdict.code)
+            link.close(verdict.code, verdict.reason)
             await link.run()
             return
         if verdict.close is not None and verdict.close in self.links:

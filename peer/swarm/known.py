@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from math import inf
 from random import Random
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ class Known:
 
     informant: the network that it was told from.
     proven: it answered once, as a peer of this share. failures: since it last did well. vouched: who is there
-    was said by the user, a link or the local network.
+    was said by the user, a link or the local network. hurried_at: when it was last announced again.
     """
 
     address: Address
@@ -70,6 +71,7 @@ class Known:
     not_before: float = 0.0
     proven: bool = False
     vouched: bool = False
+    hurried_at: float = -inf
 
     @property
     def is_hearsay(self) -> bool:
@@ -117,10 +119,12 @@ class KnownAddresses:
         """Dials under way."""
         return len(self._dialling)
 
-    def add(self, address: Address, source: Source, node: NodeId | None, informant: str) -> bool:
+    def add(self, address: Address, source: Source, node: NodeId | None, informant: str, now: float) -> bool:
         """Note an address that may be dialled; False if there is no room for it (or for this informant)."""
         known = self._table.get(address)
         if known is not None:
+            if source is Source.LAN and known.proven:
+                self._is_back(known, now)
             if known.is_given_up:
                 known.failures = DIAL_FAILURES_MAX - 1  # one more chance, when its rest is over
             known.node = _expected(known, source, node, informant)
@@ -136,6 +140,15 @@ class KnownAddresses:
         self._table[address] = Known(address, source, teller, lot, node, vouched=vouched)
         self._told[teller] += 1
         return True
+
+    def _is_back(self, known: Known, now: float) -> None:
+        """It is announced on the local network again: a laptop that was opened, and need not wait until its
+        back-off is over. Anybody there may announce it, again and again: so only where a peer of this share
+        was met before, and no more often than what the user names is dialled."""
+        if now >= known.hurried_at + BACKOFF_NAMED_MAX_S:
+            known.hurried_at = now
+            known.not_before = min(known.not_before, now)
+            self._no_room_for = None
 
     def drop(self, address: Address) -> None:
         """Forget an address."""

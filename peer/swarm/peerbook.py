@@ -36,6 +36,8 @@ from peer.wire.messages import KnownPeer
 T = TypeVar("T")
 U = TypeVar("U")
 
+STILL_BANNED = "sent away before, for bad data or for breaking the protocol: not taken back in this run"
+
 OWN_ADDRESSES_MAX = 64
 """Addresses at which we met ourselves; a machine has fewer."""
 
@@ -68,9 +70,10 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """The new link goes, with this code."""
+    """The new link goes, with this code, and a reason where the code alone leaves people wondering."""
 
     code: ByeCode
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ class PeerBook:
         refusal = self._refusal(address, source, node, informant)
         if refusal is not None:
             return refusal
-        taken = self._known.add(address, source, node, canonical_host(informant))
+        taken = self._known.add(address, source, node, canonical_host(informant), now)
         return Noted.NOTED if taken else Noted.FULL
 
     def own_address(self, address: Address) -> None:
@@ -234,7 +237,7 @@ class PeerBook:
         if self._is_banned(node, host):
             if dialled is not None:
                 self._known.drop(canonical(dialled))
-            return Turned(ByeCode.CORRUPT)
+            return Turned(ByeCode.CORRUPT, STILL_BANNED)
         address = self._where(node, remote, dialled, listens, now)
         verdict = self._against_existing(node, dialled is not None, now)
         if isinstance(verdict, Welcome) and verdict.close is None and self._full(host, dialled is not None):

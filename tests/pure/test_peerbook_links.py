@@ -22,7 +22,17 @@ from peer.limits import (
     TURNOVER_SHARE,
 )
 from peer.swarm.known import Source
-from peer.swarm.peerbook import OWN_ADDRESSES_MAX, Keep, LinkView, Noted, Turned, Welcome, keep_which
+from peer.swarm.peerbook import (
+    OWN_ADDRESSES_MAX,
+    STILL_BANNED,
+    Keep,
+    LinkView,
+    Noted,
+    PeerBook,
+    Turned,
+    Welcome,
+    keep_which,
+)
 from tests.pure.peerbook_kit import ME, TRACKER, arrive, at, book, dialled, node, reach
 
 # --- ourselves, bans
@@ -47,10 +57,10 @@ def test_who_sent_bad_bytes_is_banned_wherever_it_comes_from() -> None:
     pages.add(at(1), Source.LINK, 0.0, node=node(1))
     pages.ban(node(1), at(1).host)
     assert dialled(pages, 0.0) == []
-    assert arrive(pages, 1, 1) == Turned(ByeCode.CORRUPT)
+    assert arrive(pages, 1, 1) == Turned(ByeCode.CORRUPT, STILL_BANNED)
     assert pages.add(at(77), Source.LINK, 0.0, node=node(1)) is Noted.BANNED
     elsewhere = pages.connected(LinkId(9), node(1), 0.0, remote=at(9), dialled=at(9))
-    assert elsewhere == Turned(ByeCode.CORRUPT)
+    assert elsewhere == Turned(ByeCode.CORRUPT, STILL_BANNED)
 
 
 def test_a_host_is_banned_when_several_of_its_nodes_were() -> None:
@@ -59,7 +69,7 @@ def test_a_host_is_banned_when_several_of_its_nodes_were() -> None:
         assert pages.add(at(1, 8000 + number), Source.LINK, 0.0) is Noted.NOTED  # honest neighbours
         pages.ban(node(number), at(1).host)
     assert pages.add(at(1, 9000), Source.LINK, 0.0) is Noted.BANNED
-    assert pages.connected(LinkId(1), node(55), 0.0, remote=at(1)) == Turned(ByeCode.CORRUPT)
+    assert pages.connected(LinkId(1), node(55), 0.0, remote=at(1)) == Turned(ByeCode.CORRUPT, STILL_BANNED)
     for number in range(10, 20):
         pages.ban(node(number), "127.0.0.1")
     assert pages.add(Address("127.0.0.1", 9000), Source.LINK, 0.0) is Noted.NOTED
@@ -84,7 +94,7 @@ def test_a_banned_node_met_at_a_new_address_is_not_dialled_there_again() -> None
     pages.ban(node(1), "192.0.2.1")
     pages.add(at(1), Source.LINK, 0.0)
     assert dialled(pages, 0.0) == [at(1)]
-    assert reach(pages, 1, 1) == Turned(ByeCode.CORRUPT)
+    assert reach(pages, 1, 1) == Turned(ByeCode.CORRUPT, STILL_BANNED)
     assert pages.statistics().dialling == 0
     assert dialled(pages, 1000.0) == []
 
@@ -350,3 +360,61 @@ def test_who_is_named_and_refuses_for_now_is_asked_again_before_a_getter_gives_u
         pages.rest(address, 0.0, for_now=True)
     assert dialled(pages, BACKOFF_NAMED_MAX_S - 1) == []
     assert dialled(pages, BACKOFF_NAMED_MAX_S * (1 + BACKOFF_JITTER_SHARE)) == [at(1)]
+
+
+# --- the local network
+
+
+def parted_at(pages: PeerBook, number: int, now: float) -> None:
+    """A link that we dialled breaks, and so do all dials of the next ten minutes."""
+    assert dialled(pages, now) == [at(number)]
+    assert reach(pages, number, number, now) == Welcome()
+    pages.disconnected(LinkId(number), now, clean=False)
+    when = now
+    while (when := pages.next_deadline(when) or when) < now + 600:
+        assert dialled(pages, when) == [at(number)]
+        pages.failed(at(number), when)
+
+
+def test_who_is_announced_again_on_the_local_network_is_dialled_at_once() -> None:
+    pages = book()
+    pages.add(at(1), Source.LAN, 0.0)
+    parted_at(pages, 1, 0.0)
+    soon = pages.next_deadline(600.0)
+    assert soon is not None
+    assert soon > 601
+    pages.add(at(1), Source.LAN, 601.0)
+    assert pages.next_deadline(601.0) == 601.0
+    assert dialled(pages, 601.0) == [at(1)]
+
+
+def test_who_announces_again_and_again_is_not_dialled_each_time() -> None:
+    pages = book()
+    pages.add(at(1), Source.LAN, 0.0)
+    parted_at(pages, 1, 0.0)
+    dials = 0
+    for tenth in range(6000, 6000 + 10 * 10 * int(BACKOFF_NAMED_MAX_S)):
+        pages.add(at(1), Source.LAN, tenth / 10)
+        for address in dialled(pages, tenth / 10):
+            dials += 1
+            pages.failed(address, tenth / 10)
+    assert 10 <= dials <= 12
+
+
+@pytest.mark.parametrize("source", [Source.TRACKER, Source.EXCHANGE, Source.LINK])
+def test_nobody_else_shortens_a_back_off(source: Source) -> None:
+    pages = book()
+    pages.add(at(1), Source.LAN, 0.0)
+    parted_at(pages, 1, 0.0)
+    pages.add(at(1), source, 601.0, informant=at(1).host)
+    assert dialled(pages, 601.0) == []
+
+
+def test_an_announcement_hurries_nobody_to_where_no_peer_was_met() -> None:
+    pages = book()
+    pages.add(at(1), Source.LAN, 0.0)
+    for when in (0.0, 10.0, 30.0, 100.0):
+        assert dialled(pages, when) == [at(1)]
+        pages.failed(at(1), when)
+    pages.add(at(1), Source.LAN, 100.1)
+    assert dialled(pages, 100.1) == []

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from peer.errors import ByeCode
 from peer.ids import Address, LinkId
 from peer.swarm.known import Source
-from peer.swarm.peerbook import Noted, PeerBook, Turned, Welcome
+from peer.swarm.peerbook import STILL_BANNED, Noted, PeerBook, Turned, Welcome
 from tests.pure.peerbook_kit import TRACKER, at, node
 
 
@@ -76,7 +76,7 @@ class BookMachine(RuleBasedStateMachine):
         if number == 6:
             assert verdict == Turned(ByeCode.SELF)
         elif number in self.banned:
-            assert verdict == Turned(ByeCode.CORRUPT)
+            assert verdict == Turned(ByeCode.CORRUPT, STILL_BANNED)
         if isinstance(verdict, Welcome):
             if verdict.close is not None:
                 assert self.links.pop(verdict.close) == number
