@@ -10,13 +10,14 @@ that nobody has yet.
 Entries are numbered as they are listed, and a changed entry gets a new number. So a reader that remembers how
 far it came asks only for what came later, and a long answer goes on where it stopped. A search looks at a
 bounded number of names: at those that have its rarest word, or, where even that one is common, at all of them
-in their order. What it has not looked at when it stops is left for the next question.
+in their order. What it has not looked at when it stops is left for the next question. To find out which word
+is rare is work as well: a quarter as many words are looked at for it, the longest first, and what has not been
+counted then is common. `looks` has all of it, so that whoever asks can be made to wait for what he costs.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from peer import limits
 from peer.ids import NodeId, ShareId
@@ -89,7 +90,7 @@ class Catalogue:
         self._publishers: dict[NodeId, dict[int, _Listed]] = {}
         self._per_network: dict[str, int] = {}
         self.looks = 0
-        """Names that all searches looked at."""
+        """Names that all searches looked at, and words and numbers of the index."""
         self._listed = self._renewed = self._refused = self._expired = self._searches = 0
 
     def __len__(self) -> int:
@@ -128,24 +129,25 @@ class Catalogue:
         starts = [f" {word}" for text in search.words for word in words_of(text)]
         starts = starts[: limits.SEARCH_WORDS_MAX]
         found: list[Listing] = []
-        reached, looks = self._last, 0
-        for number in self._candidates(search, [start[1:] for start in starts]):
-            if looks >= self._bounds.looks or len(found) >= want:
+        candidates = self._candidates(search, [start[1:] for start in starts])
+        looked = 0
+        for number in candidates:
+            if looked >= self._bounds.looks or len(found) >= want:
                 break
-            looks += 1
-            self.looks += 1
-            reached = number
+            looked += 1
             listed = self._by_number[number]
-            if (
-                all(start in listed.text for start in starts)
-                and listed.deadline > now
-                and search.node in (NOBODY, listed.node)
-            ):
-                found.append(Listing(listed.entry, *count(listed.entry.share)))
-        else:
-            return Found(self._epoch, self._last, more=False, names=len(self), listings=tuple(found))
-        reached = reached if looks else search.after
-        return Found(self._epoch, reached, more=True, names=len(self), listings=tuple(found))
+            for start in starts:
+                if start not in listed.text:
+                    break
+            else:
+                if listed.deadline > now and search.node in (NOBODY, listed.node):
+                    found.append(Listing(listed.entry, *count(listed.entry.share)))
+        self.looks += looked
+        more = looked < len(candidates)
+        reached = self._last
+        if more:
+            reached = candidates[looked - 1] if looked else search.after
+        return Found(self._epoch, reached, more=more, names=len(self), listings=tuple(found))
 
     @property
     def interval(self) -> int:
@@ -205,23 +207,36 @@ class Catalogue:
             count_up(self._per_network, network)
             listed.network = network
 
-    def _candidates(self, search: Search, words: list[str]) -> Iterable[int]:
-        """The numbers to look at, ascending, all that could answer the search among them."""
+    def _candidates(self, search: Search, words: list[str]) -> Sequence[int]:
+        """The numbers to look at, ascending, all that could answer the search among them; no more than one
+        question looks at, and one behind them if there are more."""
         if search.name:
             listed = self._by_name.get(fold(search.name))
             numbers = [listed.number] if listed is not None else []
         elif search.node != NOBODY:
             numbers = sorted(self._publishers.get(search.node, ()))
         else:
-            numbers = self._numbers
-            rarest, rarity = "", self._bounds.looks
-            for word in words:
-                often = self._index.count(word, rarity)
-                if often < rarity:
-                    rarest, rarity = word, often
-            if rarest:
-                numbers = self._index.numbers(rarest)
-        return islice(numbers, bisect_right(numbers, search.after), None)
+            rarest = self._rarest(words)
+            numbers = self._numbers if rarest is None else self._index.numbers(rarest)
+        begin = bisect_right(numbers, search.after)
+        return numbers[begin : begin + self._bounds.looks + 1]
+
+    def _rarest(self, words: list[str]) -> str | None:
+        """The word that the fewest names have. None: each is so common that its names are not worth
+        gathering, or it takes too long to know."""
+        rarest, rarity = None, self._bounds.looks // 2
+        left = max(self._bounds.looks // 4, 1)
+        for word in sorted(dict.fromkeys(words), key=len, reverse=True):
+            if not left:
+                break
+            often, looked = self._index.count(word, rarity, left)
+            left -= looked
+            self.looks += looked
+            if often < rarity:
+                rarest, rarity = word, often
+        if rarest is not None:
+            self.looks += rarity
+        return rarest
 
     def _add(self, key: str, entry: PublishedShare, node: NodeId, network: str) -> _Listed:
         own = self._publishers.setdefault(node, {})

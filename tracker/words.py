@@ -108,15 +108,20 @@ class WordIndex:
                 del self._numbers[word]
                 self._sorted.remove(word)
 
-    def count(self, prefix: str, enough: int) -> int:
-        """How many times a word that begins so stands in a name; counted no further than ``enough``."""
-        count = 0
+    def count(self, prefix: str, enough: int, words_max: int) -> tuple[int, int]:
+        """How many times a word that begins so stands in a name, and at how many words it looked for that.
+        Counted no further than ``enough``; that is the answer, too, where it may not look at all of them.
+        """
+        count = looked = 0
         for word in self._sorted.beginning(prefix):
+            if looked >= words_max:
+                return enough, looked
+            looked += 1
             there = self._numbers[word]
             count += 1 if isinstance(there, int) else len(there)
             if count >= enough:
-                break
-        return count
+                return enough, looked
+        return count, looked
 
     def numbers(self, prefix: str) -> list[int]:
         """The numbers of all names with a word that begins so, ascending, each once."""

@@ -1,6 +1,7 @@
 """The catalogue: names belong to somebody, searches find what is there, floods stay outside."""
 
 import tracemalloc
+from collections.abc import Iterator
 from functools import partial
 from random import Random
 
@@ -112,8 +113,10 @@ def test_the_index_is_what_a_walk_over_all_names_finds(
     for prefix in ("a", "b", "ab", "abc", "ca", "x"):
         stands = [n for n, words in there.items() for word in words if word.startswith(prefix)]
         assert index.numbers(prefix) == sorted(set(stands))
-        assert index.count(prefix, 1000) == len(stands)
-        assert index.count(prefix, 2) >= min(2, len(stands))
+        begin_so = sum(word.startswith(prefix) for word in index._numbers)
+        assert index.count(prefix, 1000, 1000) == (len(stands), begin_so)
+        assert index.count(prefix, 2, 1000)[0] == min(2, len(stands))
+        assert index.count(prefix, 1000, 1) == (1000, 1) or begin_so <= 1, "not counted to the end: common"
 
 
 # --- names and who has them
@@ -283,6 +286,89 @@ def test_one_question_looks_at_a_bounded_number_of_names() -> None:
     page = ask(catalogue, "even", "odd")
     assert page.more
     assert (page.listings, page.next) == ((), 7)
+
+
+@pytest.mark.parametrize(
+    ("words", "want"),
+    [
+        ("abcdefgh", 100),
+        ("hgfedcba", 1),
+        ("a", 1),
+        ("az", 100),
+        ("abcdefgz", 1),
+        ("bz", 0),
+        ("i", 1),
+        ("ia", 9),
+    ],
+)
+def test_the_work_of_a_question_is_bounded_and_counted_whatever_its_words_are(words: str, want: int) -> None:
+    """The dearest prefixes: each has just as many different words as an index would still gather."""
+    catalogue, bounds = Catalogue(1, CatalogueLimits(looks=400)), CatalogueLimits(looks=400)
+    for n in range(1000):
+        name = " ".join(f"{letter}{n:03}" for letter in "abcdefgh") if n < 399 else f"zz {n}"
+        put(catalogue, f"{name} i{n}" if n < 90 else name, n, by=1 + n // 900)
+    work = Work(catalogue)
+    for after in (0, 398, 999, 1000):
+        before = catalogue.looks
+        work.done = 0
+        ask(catalogue, *words, after=after, want=want)
+        counted = catalogue.looks - before
+        assert work.done <= counted + 1, "nothing that is done for a question costs the asker nothing"
+        assert counted <= 1.25 * bounds.looks + len(words)
+
+
+def test_who_asks_for_what_is_new_in_a_full_catalogue_pays_for_no_more_than_that() -> None:
+    catalogue = Catalogue(1)
+    for n in range(1000):
+        put(catalogue, f"name {n}", n)
+    numbers = Counted(catalogue._numbers)
+    catalogue._numbers = numbers
+    assert names(ask(catalogue, after=998)) == ["name 998", "name 999"]
+    assert numbers.walked <= 2, "those before are not walked over"
+
+
+class Counted(list[int]):
+    """A list that counts what is taken from it one by one."""
+
+    walked = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for one in super().__iter__():
+            self.walked += 1
+            yield one
+
+
+class Work:
+    """Counts the words and numbers of a catalogue's index that are gone through."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.done = 0
+        index = catalogue._index
+        beginning, numbers = index._sorted.beginning, index.numbers
+
+        def counted_beginning(prefix: str) -> Iterator[str]:
+            for word in beginning(prefix):
+                self.done += 1
+                yield word
+
+        def counted_numbers(prefix: str) -> list[int]:
+            before = self.done  # gathering: as many as there are numbers, which are no fewer than the words
+            found = numbers(prefix)
+            self.done = before + len(found)
+            return found
+
+        index._sorted.beginning = counted_beginning  # type: ignore[method-assign]
+        index.numbers = counted_numbers  # type: ignore[method-assign]
+
+
+def test_a_rare_word_is_found_whatever_stands_before_it() -> None:
+    """The longest is looked for first: what it has is looked at, and nothing else."""
+    catalogue = Catalogue(1, CatalogueLimits(looks=40))
+    for n in range(200):
+        put(catalogue, f"a{n} {'special' if n == 190 else 'usual'}", n)
+    page = ask(catalogue, "a", "special")
+    assert names(page) == ["a190 special"]
+    assert not page.more
 
 
 def test_by_name_and_by_publisher() -> None:
