@@ -11,8 +11,8 @@ Entries are numbered as they are listed, and a changed entry gets a new number. 
 far it came asks only for what came later, and a long answer goes on where it stopped. A search looks at a
 bounded number of names: at those that have its rarest word, or, where even that one is common, at all of them
 in their order. What it has not looked at when it stops is left for the next question. To find out which word
-is rare is work as well: a quarter as many words are looked at for it, the longest first, and what has not been
-counted then is common. `looks` has all of it, so that whoever asks can be made to wait for what he costs.
+is rare is work as well: a quarter as many words are looked at for it, the longest first, and what has not
+been counted then is common. `looks` has all of it, so that who asks can be made to wait for what he costs.
 """
 
 from bisect import bisect_left, bisect_right
