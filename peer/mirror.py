@@ -247,11 +247,12 @@ class Mirror:
         if new:  # durable before the first byte of a share: a folder that is not in the ledger is not ours
             await self.change(self.state.save, self._ledger.encode())
         for kept in new:
-            self._say(
-                f"{printable(kept.name)}: {format_bytes(kept.size)}, published by {kept.node.hex()}, into "
-                f"{printable(kept.folder)}"
-            )
-            self._start(kept)
+            if kept.share not in self._keepers:  # another tracker listed it at the same time
+                self._say(
+                    f"{printable(kept.name)}: {format_bytes(kept.size)}, published by {kept.node.hex()}, "
+                    f"into {printable(kept.folder)}"
+                )
+                self._start(kept)
         return bool(new)
 
     def _say_once(self, entry: PublishedShare, line: str) -> None:
@@ -274,8 +275,6 @@ class Mirror:
     # --- one share
 
     def _start(self, kept: Kept) -> None:
-        if kept.share in self._keepers:  # another tracker listed it at the same time
-            return
         keeper = self._keepers[kept.share] = _Keeper(kept)
         self._nursery.start_soon(self._keep, keeper)
 
@@ -300,7 +299,14 @@ class Mirror:
             if failed:
                 with trio.move_on_after(limits.MIRROR_RETRY_S):
                     await keeper.gone.wait()
-        del self._keepers[keeper.kept.share]
+        self._let_go(keeper.kept.share)
+
+    def _let_go(self, share: ShareId) -> None:
+        """Nobody keeps it any more; unless it has come back meanwhile."""
+        del self._keepers[share]
+        kept = self._ledger.get(share)
+        if kept is not None and not kept.retired:
+            self._start(kept)
 
     async def _attempt(self, keeper: _Keeper) -> None:
         """Take part in the swarm until the share is retired, or stands still while others wait."""
@@ -345,13 +351,18 @@ class Mirror:
     async def _completed(self, keeper: _Keeper) -> None:
         known = keeper.kept.complete
         older = self._ledger.completed(keeper.kept.share)
-        if not known or older:
+        news = older or not known
+        if news:
             self._say(f"{printable(keeper.kept.folder)}: complete and verified, seeding")
-            await self.change(self.state.save, self._ledger.encode())
-        for one in older:
-            if one.share in self._keepers:
-                self._keepers[one.share].gone.set()
+        for one in older:  # whether it can be written down or not
             self._say(f"{printable(one.folder)}: a newer {printable(one.name)} is here, no longer seeded")
+            replaced = self._keepers.get(one.share)
+            if replaced is not None:
+                replaced.gone.set()
+                if replaced.given_up:  # its task has ended
+                    self._let_go(one.share)
+        if news:
+            await self.change(self.state.save, self._ledger.encode())
 
 
 def _first_line(group: BaseExceptionGroup[ManyhandsError]) -> str:

@@ -53,6 +53,7 @@ INTERVAL_S_MIN = 1.0
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    envvar="MANYHANDS_PORT",
     help=f"Serve others on this port (default: {PEER_PORT} if it is free, else any).",
 )
 @with_network

@@ -7,10 +7,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from peer.cli import COMMANDS
 from peer.errors import ExitCode, StorageError
 from peer.ids import ShareId
 from peer.serials import FILE, serial_for
@@ -130,6 +133,17 @@ def test_mistakes_are_one_line(arguments: list[str], code: ExitCode, reason: str
     assert result.code == code, result.err
     assert reason in " ".join(result.err.split())
     assert result.out == ""
+
+
+@pytest.mark.parametrize("command", ["get", "share", "serve", "mirror"])
+def test_the_port_of_the_environment_holds_for_every_command_that_listens(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MANYHANDS_PORT", "no port")
+    arguments = {"get": ["magnet:?x"], "share": ["."], "serve": [], "mirror": []}[command]
+    result = CliRunner().invoke(import_module(COMMANDS[command]).command, arguments)
+    assert result.exit_code == ExitCode.USAGE
+    assert "'no port' is not a valid integer range" in result.output
 
 
 def test_serials_grow_with_the_share_and_survive(tmp_path: Path) -> None:

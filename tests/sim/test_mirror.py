@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from peer import limits
 from peer.discovery.publishing import Publisher
-from peer.errors import ManyhandsError
+from peer.errors import ManyhandsError, StorageError
 from peer.ids import Address
 from peer.magnet import MagnetLink
 from peer.mirror import Mirror, Wish
@@ -206,6 +206,94 @@ async def test_what_is_listed_while_the_disk_is_full_is_kept_later(autojump_cloc
         getter.disk.heal()
         await seeding(mirror, 2)
         assert files(getter) == {"first": b"1", "second": b"22"}
+
+
+def listed_again(mirror: Mirror, place: Town, link: MagnetLink, size: int, serial: int) -> None:
+    """The publisher gives its name "data" back to a share that had it before."""
+    entry = publisher(1).publish("data", link.share, size, serial)
+    place.nursery.start_soon(mirror._take_up, [Listing(entry, 1, 0)])
+
+
+async def test_what_was_given_up_and_replaced_is_mirrored_when_it_comes_back(
+    autojump_clock: MockClock,
+) -> None:
+    """Its keeper stayed in the books, and nobody kept it before a restart of the mirror."""
+    async with town(22) as place:
+        origin = await place.world.add_peer("origin")
+        link = await place.publish(origin, "data", noise(50 * KIB), size=5)
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter)
+        await wait_until(lambda: mirror.statistics().given_up == 1)
+        await place.publish(origin, "data", b"newer", serial=2)
+        await seeding(mirror, 1)
+        assert mirror.statistics().given_up == 0, "another has taken its place"
+        listed_again(mirror, place, link, 50 * KIB, 3)
+        await wait_until(lambda: [one.share for one in mirror.statistics().members] == [link.share])
+        await seeding(mirror, 1)
+        assert noise(50 * KIB) in files(getter).values()
+
+
+async def test_what_comes_back_while_it_is_being_let_go_is_kept(autojump_clock: MockClock) -> None:
+    """It was taken for kept already, and the task that let go of it then ended."""
+    async with town(23) as place:
+        origin = await place.world.add_peer("origin")
+        link = await place.publish(origin, "data", noise(50 * KIB))
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter)
+        await seeding(mirror, 1)
+        keeper = mirror._keepers[link.share]
+
+        async def come_back() -> None:
+            await keeper.gone.wait()
+            assert link.share in mirror._keepers, "it is still being let go"
+            listed_again(mirror, place, link, 50 * KIB, 3)
+
+        place.nursery.start_soon(come_back)
+        await place.publish(origin, "data", b"newer", serial=2)
+        await keeper.gone.wait()
+        await trio.sleep(60)
+        assert [member.share for member in mirror.statistics().members] == [link.share]
+        assert mirror.statistics().seeding == 1
+
+
+async def test_what_is_replaced_is_let_go_though_the_ledger_cannot_be_written(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was seeded on until a restart of the mirror."""
+    async with town(24) as place:
+        origin = await place.world.add_peer("origin")
+        await place.publish(origin, "data", noise(50 * KIB))
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter)
+        await seeding(mirror, 1)
+        save, failed = mirror.state.save, 0
+
+        def fail_once(ledger: bytes) -> None:
+            nonlocal failed
+            if b'"retired": true' in ledger and not failed:
+                failed += 1
+                raise StorageError("mirror.json: no space left on device")
+            save(ledger)
+
+        monkeypatch.setattr(mirror.state, "save", fail_once)
+        link = await place.publish(origin, "data", b"newer", serial=2)
+        await wait_until(lambda: bool(failed))
+        await trio.sleep(2 * limits.MIRROR_RETRY_S)
+        assert [member.share for member in mirror.statistics().members] == [link.share]
+        assert sum("a newer data is here" in line for line in place.said["getter"]) == 1
+
+
+async def test_what_two_trackers_list_at_once_is_said_once(autojump_clock: MockClock) -> None:
+    async with town(25) as place:
+        getter = await place.world.add_peer("getter")
+        mirror = place.mirror(getter)
+        await trio.sleep(1)
+        listing = Listing(signed("data", 7), 1, 0)
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(mirror._take_up, [listing])
+        assert sum("data: 5 B, published by" in line for line in place.said["getter"]) == 1
+        assert mirror.statistics().fetching + mirror.statistics().waiting == 1
 
 
 async def test_names_alike_of_two_publishers_lie_in_two_folders(autojump_clock: MockClock) -> None:
