@@ -82,9 +82,10 @@ FORBIDDEN = (
     Forbidden(_thread, ("start_new_thread",)),
     Forbidden(socket.socket, ("__init__",)),
     Forbidden(socket, ("socketpair", "getaddrinfo", "getnameinfo", "gethostbyname", "gethostbyname_ex")),
-    Forbidden(socket, ("gethostbyaddr", "gethostname")),
+    Forbidden(socket, ("gethostbyaddr", "gethostname", "getservbyname", "getservbyport", "if_nameindex")),
     Forbidden(select, ("select", "poll", "epoll", "kqueue")),
     Forbidden(signal, ("alarm", "setitimer", "pause", "sigwait", "sigtimedwait"), ("pytest_timeout",)),
+    Forbidden(signal, ("sigwaitinfo",)),
     Forbidden(subprocess.Popen, ("__init__",)),
     Forbidden(builtins, ("open",), READERS),
     Forbidden(io, ("open", "open_code"), READERS),
@@ -95,8 +96,10 @@ FORBIDDEN = (
     ),
     Forbidden(os, ("urandom", "getrandom", "times", "getloadavg", "mkfifo", "mknod", "chown", "chdir")),
     Forbidden(os, ("stat", "lstat", "access", "statvfs", "chmod", "utime", "truncate", "readlink"), READERS),
+    Forbidden(os, ("getxattr", "setxattr", "listxattr", "removexattr", "lchown", "chroot", "pidfd_open")),
     Forbidden(random, ("_urandom",)),  # what `secrets` and `SystemRandom` draw from
     Forbidden(random, ("seed",), COPIERS, _seed_given),
+    Forbidden(random.Random, ("seed",), (*COPIERS, "random"), _seeded),  # its `__init__` is guarded itself
     Forbidden(random.Random, ("__init__",), COPIERS, _seeded),
     Forbidden(ssl, ("RAND_bytes",)),
     Forbidden(uuid, ("uuid1",)),
@@ -191,7 +194,10 @@ def _guard(
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() == thread and not unless(*args, **kwargs):
-            caller = sys._getframe(1).f_globals.get("__name__", "")
+            frame = sys._getframe(1)
+            while frame.f_globals is globals() and frame.f_back is not None:  # a seal within a seal
+                frame = frame.f_back
+            caller = frame.f_globals.get("__name__", "")
             if caller.partition(".")[0] not in exempt:
                 raise SealedError(f"{label} was called in a simulation, by {caller}")
         return original(*args, **kwargs)

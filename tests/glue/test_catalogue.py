@@ -341,6 +341,14 @@ async def test_a_name_is_published_again_at_the_trackers_interval(autojump_clock
     assert said[0].startswith("published as name at tracker 192.0.2.1:7700, by ")
 
 
+async def test_a_tracker_that_does_not_answer_is_asked_less_and_less_often(autojump_clock: MockClock) -> None:
+    network, said = MemoryNetwork(), list[str]()
+    async with publishing(network, signed("name"), said):
+        await trio.sleep(3600)
+    assert 18 <= len(network.dials) <= 26, "1, 2, 4 s and so on up to five minutes, less jitter"
+    assert len(said) == 1
+
+
 async def test_a_restarted_tracker_has_the_name_again_within_an_interval(autojump_clock: MockClock) -> None:
     house, said = House(), list[str]()
     async with publishing(house.network, signed("name"), said):

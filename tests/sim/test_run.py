@@ -162,6 +162,10 @@ REACHES: dict[str, Callable[[], Awaitable[object]]] = {
     "alarm": nothing_async(lambda: signal.setitimer(signal.ITIMER_REAL, 0)),
     "host by name": nothing_async(lambda: socket.gethostbyname("localhost")),
     "process in C": nothing_async(lambda: os.posix_spawnp("true", ["true"], {})),
+    "a new seed for one": nothing_async(lambda: Random(1).seed()),
+    "waiting for a signal": nothing_async(lambda: signal.sigtimedwait([], 0)),
+    "attributes of a file": nothing_async(lambda: os.listxattr("/")),
+    "network cards": nothing_async(lambda: socket.if_nameindex()),
     "another program": nothing_async(lambda: os.execv("/nonexistent", ["x"])),
 }
 
@@ -236,6 +240,15 @@ def test_logging_still_works(caplog: pytest.LogCaptureFixture) -> None:
             logging.getLogger("x").exception("seen")
 
     run(0, log)
+    assert "seen" in caplog.text
+
+
+def test_a_seal_within_a_seal_lets_the_same_callers_through(caplog: pytest.LogCaptureFixture) -> None:
+    with sealed(), sealed():
+        logging.getLogger("x").warning("seen")
+        with pytest.raises(SealedError, match="test_run"):
+            time.time()
+        Random(1).seed(2)
     assert "seen" in caplog.text
 
 
