@@ -179,8 +179,9 @@ class TrackerServer:
                 for visitor in self._visitors:
                     visitor.dismiss()
         finally:
-            for listener in self._listeners:
-                await trio.aclose_forcefully(listener)
+            with trio.CancelScope(shield=True):  # or a cancellation closes the first alone
+                for listener in self._listeners:
+                    await listener.aclose()
 
     def stop(self) -> None:
         """Accept no more, finish the answers under way, and let `run` return."""

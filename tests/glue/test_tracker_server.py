@@ -527,3 +527,15 @@ async def test_a_taken_port_is_said(autojump_clock: MockClock) -> None:
     async with running() as house:
         with pytest.raises(UsageError, match="7700"):
             await TrackerServer(house.transport, Random(1)).listen(None, TRACKER.port)
+
+
+async def test_who_is_cancelled_closes_all_its_listeners(autojump_clock: MockClock) -> None:
+    house = House()
+    for port in (7700, 7702, 7703):
+        await house.server.listen(None, port)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.server.run)
+        await wait_all_tasks_blocked()
+        assert len(house.network.listeners) == 3
+        nursery.cancel_scope.cancel()
+    assert house.network.listeners == {}
