@@ -10,10 +10,10 @@ import click
 
 from peer import config
 from peer.cli.configured import config_path
-from peer.cli.options import PEER_PORT, PeerAddressType, home_option, network_options
+from peer.cli.options import PEER_PORT, OutwardAddressType, home_option, network_options
 from peer.cli.run import say
 from peer.cli.serve_options import sources_of
-from peer.ids import Address
+from peer.net.outward import OutwardAddress
 
 OTHER_VARIABLES = ("MANYHANDS_HOME", "MANYHANDS_SWARM_KEY", "MANYHANDS_DEBUG")
 
@@ -24,7 +24,7 @@ OTHER_VARIABLES = ("MANYHANDS_HOME", "MANYHANDS_SWARM_KEY", "MANYHANDS_DEBUG")
 )
 @click.option(
     "--announce",
-    type=PeerAddressType(PEER_PORT),
+    type=OutwardAddressType(),
     metavar="HOST[:PORT]",
     envvar="MANYHANDS_ANNOUNCE",
     help="As in serve.",
@@ -89,7 +89,7 @@ def _plain(name: str, value: Any) -> Any:
         return None if value is None else "..."
     if name == "tracker":
         return [str(address) for address in value]
-    return str(value) if isinstance(value, Address | Path) else value
+    return str(value) if isinstance(value, OutwardAddress | Path) else value
 
 
 def rate_text(rate: float) -> str:

@@ -11,6 +11,7 @@ import click
 
 from peer.ids import ID_BYTES, Address, NodeId
 from peer.limits import CONNECTIONS_MAX, CONNECTIONS_MIN, LINKS_MAX
+from peer.net.outward import OutwardAddress
 from peer.swarm.addresses import usable
 from peer.units import parse_duration, parse_rate, parse_size
 
@@ -19,6 +20,8 @@ PEER_PORT = 7701
 
 TRACKER_PORT = 7700
 """The well-known port of a tracker."""
+
+UNUSABLE = "{}: nobody can be reached there; name a host's own address"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -77,8 +80,30 @@ class PeerAddressType(AddressType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
         address = super().convert(value, param, ctx)
         if not usable(address):
-            self.fail(f"{address}: nobody can be reached there; name a host's own address", param, ctx)
+            self.fail(UNUSABLE.format(address), param, ctx)
         return address
+
+
+def outward_address(text: str) -> OutwardAddress:
+    """Where others reach this machine. Raises ValueError with a sentence for the user."""
+    address = OutwardAddress.parse(text)
+    if not usable(address.at(PEER_PORT)):
+        raise ValueError(UNUSABLE.format(address))
+    return address
+
+
+class OutwardAddressType(click.ParamType[OutwardAddress]):
+    """``HOST[:PORT]`` by which others reach this machine; without a port, by the one that it listens on."""
+
+    name = "host[:port]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> OutwardAddress:
+        if isinstance(value, OutwardAddress):
+            return value
+        try:
+            return outward_address(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class RateType(click.ParamType[float]):

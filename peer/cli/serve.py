@@ -6,10 +6,10 @@ import signal
 import click
 
 from peer import config
-from peer.cli.options import PEER_PORT, NetworkOptions, PeerAddressType, with_network
+from peer.cli.options import PEER_PORT, NetworkOptions, OutwardAddressType, with_network
 from peer.cli.run import Stop, run
 from peer.cli.serve_options import ServeOptions, sources_of
-from peer.ids import Address
+from peer.net.outward import OutwardAddress
 
 
 @click.command("serve", short_help="Run the daemon.")
@@ -23,10 +23,11 @@ from peer.ids import Address
 )
 @click.option(
     "--announce",
-    type=PeerAddressType(PEER_PORT),
+    type=OutwardAddressType(),
     envvar="MANYHANDS_ANNOUNCE",
     metavar="HOST[:PORT]",
-    help="The address to put into links, where others reach this machine by another than its own.",
+    help="The address to put into links, where others reach this machine by another than its own;"
+    " without a port, with the one that is listened on.",
 )
 @click.option(
     "--log-level",
@@ -40,7 +41,7 @@ from peer.ids import Address
 @with_network
 def command(
     port: int,
-    announce: Address | None,
+    announce: OutwardAddress | None,
     log_level: str,
     log_json: bool,
     network: NetworkOptions,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import click
 from click.core import ParameterSource
 
-from peer.ids import Address
+from peer.net.outward import OutwardAddress
 
 SOURCES = {
     ParameterSource.COMMANDLINE: "flag",
@@ -22,7 +22,7 @@ class ServeOptions:
     """sources: of each parameter by its name, one of the words of `SOURCES`."""
 
     port: int
-    announce: Address | None
+    announce: OutwardAddress | None
     log_level: str
     log_json: bool
     sources: Mapping[str, str]

@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from peer.cli.configured import config_path, read_config
-from peer.cli.options import PEER_PORT, TRACKER_PORT, NetworkOptions
+from peer.cli.options import TRACKER_PORT, NetworkOptions, outward_address
 from peer.cli.run import Stop
 from peer.cli.serve_options import ServeOptions
 from peer.cli.start import Started, start
@@ -21,7 +21,7 @@ from peer.daemon.logs import set_level, set_up_logs
 from peer.daemon.publishing import Publishing
 from peer.daemon.records import ShareRecord
 from peer.daemon.systemd import ServiceManager
-from peer.errors import ManyhandsError
+from peer.errors import ManyhandsError, UsageError
 from peer.ids import Address
 from peer.published import PublishedShare
 from peer.serials import serial_for
@@ -117,6 +117,10 @@ class Serving:
     def _take_up(self, daemon: Daemon, started: Started, values: dict[str, Any]) -> None:
         """Go by a file that was read again, where neither a flag nor the environment has the say."""
         services = started.node.services
+        try:
+            announce = None if (text := values.get("announce")) is None else outward_address(text)
+        except ValueError as error:
+            raise UsageError(f"{config_path(self._network.home)}: announce: {error}") from error
         for key in KEYS:
             if self._options.sources.get(key.parameter) in ("flag", "environment"):
                 continue
@@ -132,7 +136,7 @@ class Serving:
                     texts = [value] if isinstance(value, str) else value or []
                     daemon.context.trackers = tuple(Address.parse(text, TRACKER_PORT) for text in texts)
                 case "announce":
-                    daemon.context.announce = None if value is None else Address.parse(value, PEER_PORT)
+                    daemon.context.announce = announce
         fixed = [name for name in values if not BY_NAME[name].reload]
         if fixed:
             logger.info("these take effect with the next start: %s", ", ".join(fixed))

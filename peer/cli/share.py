@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from peer.cli.options import PEER_PORT, NetworkOptions, PathType, PeerAddressType, with_network
+from peer.cli.options import PEER_PORT, NetworkOptions, OutwardAddressType, PathType, with_network
 from peer.cli.run import Stop, run
 from peer.cli.serve_options import flags_of
-from peer.ids import Address
+from peer.net.outward import OutwardAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class ShareOptions:
 
     path: Path
     port: int
-    announce: Address | None
+    announce: OutwardAddress | None
     publish: str | None = None
     given: frozenset[str] = frozenset()
 
@@ -34,10 +34,11 @@ class ShareOptions:
 )
 @click.option(
     "--announce",
-    type=PeerAddressType(PEER_PORT),
+    type=OutwardAddressType(),
     envvar="MANYHANDS_ANNOUNCE",
     metavar="HOST[:PORT]",
-    help="The address to put into the link, where others reach this machine by another than its own.",
+    help="The address to put into the link, where others reach this machine by another than its own;"
+    " without a port, with the one that is listened on.",
 )
 @click.option(
     "--publish",
@@ -48,7 +49,7 @@ class ShareOptions:
 def command(
     path: Path,
     port: int,
-    announce: Address | None,
+    announce: OutwardAddress | None,
     publish: str | None,
     network: NetworkOptions,
 ) -> None:

@@ -7,6 +7,7 @@ import trio
 
 from peer.daemon.shelf import Shelf
 from peer.ids import Address
+from peer.net.outward import OutwardAddress
 from peer.node import Node
 from peer.store.filesystem import Folder, PathParts
 from peer.workers import Workers
@@ -33,5 +34,5 @@ class Context:
     places: Places
     nursery: trio.Nursery | None = None
     trackers: tuple[Address, ...] = ()
-    announce: Address | None = None
+    announce: OutwardAddress | None = None
     host: str | None = None

@@ -44,6 +44,7 @@ class ShareRecord:
     path: of a SHARE the file or folder, of a GET the folder that it goes into. complete: everything wanted is
     there. only: the patterns of a GET that does not want all. publish: its name in its trackers' catalogues.
     up, down: bytes a second, None for no limit.
+    announce, announce_host: where others reach it, with a port of its own or by the one that is listened on.
     order: shares are listed by it. seed_s: a GET is removed when it has been complete for so long, None for
     never. total_bytes, files: 0 while not known. piece_order: of a GET that asked for one, by its name.
     """
@@ -66,6 +67,7 @@ class ShareRecord:
     files: int = 0
     publish: str | None = None
     piece_order: str | None = None
+    announce_host: str | None = None
 
     @property
     def shown(self) -> str:
@@ -83,6 +85,8 @@ class ShareRecord:
             item.name: value for item in fields(self) if (value := getattr(self, item.name)) != item.default
         }
         values["share"] = self.share.hex()
+        if self.announce_host is not None:  # came later: who does not know it makes links without it
+            values[OPTIONAL] = {"announce_host": values.pop("announce_host")}
         return (json.dumps({"version": RECORD_VERSION, **values}, indent=1) + "\n").encode()
 
     @classmethod
@@ -121,6 +125,7 @@ class ShareRecord:
 
     def _is_sound(self) -> bool:
         texts = (self.name, self.path, *self.trackers, *self.peers, *self.only)
+        optional = (self.announce, self.announce_host, self.publish)
         rates = (self.up, self.down, self.seed_s)
         return (
             len(self.share) == ID_BYTES
@@ -128,7 +133,7 @@ class ShareRecord:
             and self.path.startswith("/")
             and bool(self.name)
             and "/" not in self.name
-            and all(text is None or type(text) is str for text in (self.announce, self.publish))
+            and all(text is None or type(text) is str for text in optional)
             and (self.piece_order is None or self.piece_order in tuple(ORDERS))
             and self._are_addresses()
             and all(rate is None or (_is_number(rate) and 0 <= rate < math.inf) for rate in rates)
@@ -142,6 +147,8 @@ class ShareRecord:
         try:
             for text in (*self.trackers, *filter(None, [self.announce])):
                 Address.parse(text)
+            if (host := self.announce_host) is not None and Address.parse(host, 1).host != host:
+                return False
             for text in self.peers:
                 KnownPeer.parse(text)
         except ValueError:

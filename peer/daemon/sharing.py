@@ -11,7 +11,7 @@ from peer.errors import UsageError
 from peer.ids import Address, KnownPeer
 from peer.magnet import MagnetLink
 from peer.manifest import Manifest
-from peer.net.outward import reachable
+from peer.net.outward import OutwardAddress, reachable
 from peer.paths import check_component, printable
 from peer.store.scan import Skipped, scan
 from peer.workers import Lane
@@ -42,8 +42,7 @@ async def hash_source(context: Context, request: Share, progress: Callable[[int,
     trackers = dict.fromkeys((*_addresses(request.trackers), *context.trackers))
     if request.publish is not None and not trackers:
         raise UsageError("--publish needs a tracker that keeps the catalogue: name it with --tracker HOST")
-    if request.announce is not None:
-        _addresses((request.announce,))
+    announce = _outward(request.announce)
     root, top = await context.workers.run(Lane.DISK, context.places.source, path)
     try:
         result = await scan(root, top, context.workers, progress=progress)
@@ -58,7 +57,8 @@ async def hash_source(context: Context, request: Share, progress: Callable[[int,
         0,
         complete=True,
         trackers=tuple(map(str, trackers)),
-        announce=request.announce,
+        announce=None if announce is None or announce.port is None else str(announce),
+        announce_host=None if announce is None or announce.port is not None else announce.host,
         publish=request.publish,
         total_bytes=manifest.total_bytes,
         files=len(manifest.files),
@@ -68,7 +68,7 @@ async def hash_source(context: Context, request: Share, progress: Callable[[int,
 
 def link_of(record: ShareRecord, context: Context) -> MagnetLink:
     """The link to give to others, as of now."""
-    announce = context.announce if record.announce is None else Address.parse(record.announce)
+    announce = _outward(record.announce or record.announce_host) or context.announce
     port = context.node.services.port
     return MagnetLink(
         share=record.share,
@@ -85,6 +85,13 @@ def _check_publish(name: str) -> None:
         check_component(name)
     except ValueError as error:
         raise UsageError(f"cannot publish: {error}") from error
+
+
+def _outward(text: str | None) -> OutwardAddress | None:
+    try:
+        return None if text is None else OutwardAddress.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _addresses(texts: tuple[str, ...]) -> list[Address]:

@@ -34,6 +34,7 @@ RECORDS = st.builds(
     peers=st.lists(PEERS, max_size=3).map(tuple),
     only=st.lists(TEXTS, max_size=3).map(tuple),
     announce=st.none() | ADDRESSES,
+    announce_host=st.none() | st.sampled_from(["files.example", "192.0.2.7", "2001:db8::1"]),
     up=RATES,
     down=RATES,
     seed_s=RATES,
@@ -93,6 +94,9 @@ def test_a_cut_record_is_damaged(record: ShareRecord, data: st.DataObject) -> No
         {"order": "first"},
         {"announce": 5},
         {"publish": ["x"]},
+        {"optional": {"announce_host": "files.example:7701"}},
+        {"optional": {"announce_host": "no host"}},
+        {"optional": {"announce_host": ["x"]}},
         {"piece_order": "backwards"},
         {"piece_order": ["rarest"]},
         {"optional": 7},
@@ -111,6 +115,12 @@ def test_what_a_newer_program_calls_optional_is_passed_over() -> None:
     extra = {"colour": "red", "depth": [1, {}], "piece_order": "in-order"}
     values = json.loads(RECORD.encode()) | {OPTIONAL: extra}
     assert ShareRecord.decode(json.dumps(values).encode(), SHARE) == replace(RECORD, piece_order="in-order")
+
+
+def test_a_program_that_knows_no_host_without_a_port_still_reads_the_record() -> None:
+    values = json.loads(replace(RECORD, announce_host="files.example").encode())
+    assert "announce_host" not in values
+    assert values[OPTIONAL] == {"announce_host": "files.example"}
 
 
 def test_a_field_that_only_a_newer_program_knows_is_no_damage() -> None:

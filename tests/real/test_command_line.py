@@ -133,6 +133,13 @@ def test_a_mistake_in_an_argument(arguments: list[str], what: str) -> None:
     assert what in result.err
 
 
+def test_an_announced_host_gets_the_port_that_is_listened_on(tmp_path: Path) -> None:
+    """The link said 7701 whatever --port was: nobody came."""
+    with sharing(Path(__file__), tmp_path / "home", "--announce", "127.0.0.1") as link:
+        assert "x.pe=127.0.0.1:7701" not in link
+        assert get(link, tmp_path / "out", tmp_path / "other").code == 0
+
+
 TOO_LONG = 300 * "x"
 
 

@@ -412,7 +412,12 @@ def more_reloads(home: Path, seen: int) -> bool:
 def test_sighup_reads_the_configuration_again(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with serving(home, "--down", "8mbit") as process:
-        for text, up in (('up = "4mbit"\ndown = "1mbit"\n', 500_000), ("upp = 1\n", 500_000), ("", None)):
+        for text, up in (
+            ('up = "4mbit"\ndown = "1mbit"\n', 500_000),
+            ("upp = 1\n", 500_000),
+            ('announce = "0.0.0.0"\n', 500_000),
+            ("", None),
+        ):
             seen = reloads(home)
             (home / "config.toml").write_text(text)
             process.send_signal(signal.SIGHUP)

@@ -14,7 +14,9 @@ from peer.control.server import ControlServer
 from peer.daemon.following import Report
 from peer.errors import StorageError
 from peer.limits import CONTROL_ANSWERS_BYTES, CONTROL_PENDING_MAX
-from peer.sim.world import write_file
+from peer.magnet import parse
+from peer.net.outward import OutwardAddress
+from peer.sim.world import PORT, write_file
 from tests.sim.machines import DATA, machines
 
 
@@ -78,6 +80,28 @@ async def test_a_share_with_an_address_that_is_none_is_refused(autojump_clock: M
             assert len((await a.ask(List()))["shares"]) <= 1
         await a.crash()
         assert not (await a.ask(List()))["damaged"]
+
+
+@pytest.mark.parametrize("configured", [False, True])
+@pytest.mark.parametrize(
+    ("text", "link"), [("files.example", f"files.example:{PORT}"), ("[::7]:9", "[::7]:9")]
+)
+async def test_a_link_has_the_port_that_the_daemon_listens_on(
+    text: str, link: str, configured: bool, autojump_clock: MockClock
+) -> None:
+    """Without a port it was 7701 whatever the daemon's was; and so it stayed when that changed."""
+    async with machines("a") as (_, [a]):
+        write_file(a.files, ("data", "film.bin"), DATA)
+        if configured:
+            a.daemon.context.announce = OutwardAddress.parse(text)
+        said = (await a.ask(Share("/data/film.bin", announce=None if configured else text)))["link"]
+        assert [str(peer) for peer in parse(said).peers] == [link]
+        if configured:
+            return
+        await a.crash()
+        a.peer.node.services.port = 4000
+        [row] = (await a.ask(List()))["shares"]
+        assert [str(peer) for peer in parse(row["link"]).peers] == [link.replace(str(PORT), "4000")]
 
 
 @pytest.mark.parametrize("error", [trio.BrokenResourceError(), StorageError("the source has changed")])
