@@ -66,12 +66,27 @@ def peer_to_peer(
     _check_positive(file=file, server_up=server_up)
     _check_count(peers=len(peer_ups))
     for up in peer_ups:
-        if not up >= 0:
-            raise UsageError(f"an uplink cannot be {up}: a rate is zero or more")
-    together = sum(peer_ups, start=server_up)
-    return _bound(
-        ((ORIGIN_UPLINK, file / server_up), (ALL_UPLINKS, len(peer_ups) * file / together)), file, down_min
-    )
+        _check_uplink(up)
+    return _swarm(file, server_up, len(peer_ups), sum(peer_ups, start=server_up), down_min)
+
+
+def equal_peers(
+    file: Real, server_up: Real, peers: int, peer_up: Real, down_min: Real | None = None
+) -> Bound[Real]:
+    """`peer_to_peer` where all peers have the same uplink: a million cost no more than one."""
+    _check_positive(file=file, server_up=server_up)
+    _check_count(peers=peers)
+    _check_uplink(peer_up)
+    return _swarm(file, server_up, peers, server_up + peers * peer_up, down_min)
+
+
+def _swarm(file: Real, server_up: Real, peers: int, together: Real, down_min: Real | None) -> Bound[Real]:
+    return _bound(((ORIGIN_UPLINK, file / server_up), (ALL_UPLINKS, peers * file / together)), file, down_min)
+
+
+def _check_uplink(up: Real) -> None:
+    if not up >= 0:
+        raise UsageError(f"an uplink cannot be {up}: a rate is zero or more")
 
 
 def kumar_ross(

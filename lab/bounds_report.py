@@ -27,7 +27,7 @@ class Links:
         return bounds.client_server(self.file, self.origin_up, peers, self.down)
 
     def swarm(self, peers: int, seeds: int = 1) -> bounds.Bound[float]:
-        return bounds.kumar_ross(self.file, [self.origin_up] * seeds, [self.peer_up] * peers, self.down)
+        return bounds.equal_peers(self.file, self.origin_up * seeds, peers, self.peer_up, self.down)
 
     def __str__(self) -> str:
         down = "unlimited" if self.down is None else units.rate(self.down)

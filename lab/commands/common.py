@@ -31,16 +31,8 @@ class Output:
 
     def check(self) -> None:
         """Find out before a long run that its report cannot be written."""
-        if self.folder is None:
-            return
-        if self.folder.exists() and not self.folder.is_dir():
-            raise UsageError(f"{self.folder} is a file: name a folder with --out")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot make {self.folder}: {error.strerror}; name another --out") from error
-        if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise StorageError(f"cannot write to {self.folder}: permission denied; name another --out")
+        if self.folder is not None:
+            make_folder(self.folder, "--out")
 
     def say(self, line: str) -> None:
         """Progress and remarks: stderr."""
@@ -66,6 +58,19 @@ class Output:
             from lab import screen
 
             screen.show(result, sys.stdout)
+
+
+def make_folder(folder: Path, flag: str) -> None:
+    """Have a folder that can be written to. flag: what named it. Raises UsageError, StorageError."""
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file: name a folder with {flag}")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {folder}: {error.strerror}; name another {flag}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        why = "read-only" if os.statvfs(folder).f_flag & os.ST_RDONLY else "permission denied"
+        raise StorageError(f"cannot write to {folder}: {why}; name another {flag}")
 
 
 def repeat_line() -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lab.commands.common import Output, repeat_line, with_output
+from lab.commands.common import Output, make_folder, repeat_line, with_output
 
 if TYPE_CHECKING:
     from lab.report import Result
@@ -42,7 +42,7 @@ SILENT_S = 10.0
 @click.option(
     "--trace",
     "traces",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path),
     metavar="DIR",
     help="Write the first seed's event traces, a file for each peer, for lab animate.",
 )
@@ -82,6 +82,8 @@ def simulate(
         policies = parse_policy(policy, by_name(dict(parsed.policies)))
     if traces is not None and where is not World.SMALL:
         raise UsageError("--trace is for --world small: only whole nodes write event traces")
+    if traces is not None:
+        make_folder(traces, "--trace")
     run_seed = runner(where, parsed, policies)
     numbers = units.parse_counts(seeds)
     if len(numbers) > SEEDS_MAX:

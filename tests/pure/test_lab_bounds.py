@@ -415,3 +415,19 @@ def test_pairs_of_models_agree_where_they_meet() -> None:
     for peers, degree in combinations(range(2, 9), 2):
         assert bounds.parallel_trees(peers, 10**6 * degree, degree) == pytest.approx(1, rel=1e-4)
         assert bounds.chain(peers, 10**6) == pytest.approx(1, rel=1e-4)
+
+
+@given(st.fractions(min_value=F(1), max_value=F(10**9)), st.fractions(min_value=F(0), max_value=F(10**9)))
+def test_equal_peers_are_peers(server_up: F, up: F) -> None:
+    for peers in (1, 2, 50):
+        assert bounds.equal_peers(F(7), server_up, peers, up) == bounds.peer_to_peer(
+            F(7), server_up, [up] * peers
+        )
+
+
+def test_a_curve_for_a_million_peers_adds_up_no_uplinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its two hundred points made a list of a million uplinks: seven seconds."""
+    monkeypatch.delattr(bounds, "peer_to_peer")
+    links = bounds_report.Links(8e9, 40e6, 4e6, None)
+    assert links.swarm(10**6).time == pytest.approx(2000, rel=1e-4)
+    assert links.swarm(10**6, seeds=10).limit == bounds.ALL_UPLINKS

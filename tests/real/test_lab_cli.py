@@ -64,6 +64,8 @@ def test_every_experiment_has_the_common_options(name: str, capsys: pytest.Captu
         (["simulate", "textbook", "--size", "9TB"], 2),
         (["simulate", "textbook", "--size", "-1MiB"], 2),
         (["simulate", "textbook", "--size", "64KiB", "--trace", "/dev/null/traces"], 5),
+        (["simulate", "textbook", "--trace", __file__], 2),
+        (["bounds", "--out", "x" * 300], 5),
         (["sockets", "--station", "0"], 2),
     ],
 )
@@ -73,6 +75,20 @@ def test_trouble_is_one_line(arguments: list[str], status: int, capsys: pytest.C
     assert said.out == ""
     assert len(said.err.splitlines()) == 1
     assert said.err.startswith("lab")
+
+
+def test_a_trace_that_cannot_be_written_is_found_before_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was said after the run, and the run was lost."""
+
+    def ran(*_: object) -> None:
+        raise AssertionError("it ran first")
+
+    monkeypatch.setattr("lab.simulate.worlds.runner", ran)
+    assert run(["simulate", "textbook", "--trace", "/dev/null/traces"]) == 5
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "lab: cannot make /dev/null/traces: Not a directory; name another --trace"
 
 
 class Page(HTMLParser):
