@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.chaos.daemon_plan import DaemonPlan, draw
 from tests.chaos.daemon_play import play
-from tests.chaos.play import Outcome
+from tests.chaos.outcome import Outcome
 
 
 def main() -> int:

@@ -4,11 +4,10 @@ that, and what must be true of its answers by what it has acknowledged (daemon_m
 import errno
 import gc
 import logging
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import trio
 import trio.testing
@@ -18,22 +17,21 @@ from peer.control.protocol import Answer, Done, Failed, Progress, Request
 from peer.errors import ExitCode
 from peer.ids import ShareId
 from peer.magnet import MagnetLink
-from peer.manifest import Manifest
-from peer.sim.disk import Operation, SimDisk
-from peer.sim.files import SimFolder
+from peer.sim.disk import Operation
 from peer.sim.run import run
 from peer.sim.trace import Trace
-from peer.sim.workers import InlineWorkers, SlowWorkers
-from peer.sim.world import World, open_world, write_file
-from peer.store.filesystem import PathParts
+from peer.sim.workers import SlowWorkers
+from peer.sim.world import World, open_world
 from peer.store.partial import remove_tree
-from peer.store.scan import scan
-from tests.chaos.daemon_machine import DaemonMachine, Line, put_file, random_bytes
-from tests.chaos.daemon_model import Change, Known, Model
-from tests.chaos.daemon_plan import BUSY_S, FOLDERS, LOCAL, REMOTE, Action, DaemonPlan, Do
+from tests.chaos.daemon_checks import Checks
+from tests.chaos.daemon_contents import CONTENTS, VERSIONS, Files, parts_of, share_id
+from tests.chaos.daemon_machine import DaemonMachine, Line, put_file
+from tests.chaos.daemon_model import Change, Model
+from tests.chaos.daemon_plan import BUSY_S, LOCAL, REMOTE, Action, DaemonPlan, Do
+from tests.chaos.daemon_requests import Act, Requests
 from tests.chaos.house import TrackerHouse
-from tests.chaos.play import Outcome
-from tests.chaos.violation import Violation, demand, first_of
+from tests.chaos.outcome import Outcome, outcome_of
+from tests.chaos.violation import Violation, demand
 
 LIVENESS_S: Final = 300.0
 """After the faults every get that can be is complete by then."""
@@ -42,24 +40,6 @@ LOOK_S: Final = 0.4
 STALL_S: Final = 0.3
 CAPACITY: Final = 1 << 40
 
-Files = dict[PathParts, bytes]
-
-CONTENTS: Final[tuple[Files, ...]] = (
-    {(): random_bytes(1, 100_000)},
-    {(): random_bytes(2, 300_000)},
-    {(): random_bytes(3, 50_000)},
-    {("a", "x.bin"): random_bytes(4, 70_000), ("b.bin",): random_bytes(5, 20_000), ("empty",): b""},
-)
-"""Of REMOTE."""
-
-VERSIONS: Final[dict[str, tuple[Files, ...]]] = {
-    "/data/own.bin": ({(): random_bytes(6, 60_000)}, {(): random_bytes(7, 60_000)}),
-    "/moved/own.bin": ({(): random_bytes(6, 60_000)},),
-    "/data/dir": tuple(
-        {("one",): random_bytes(8, 40_000), ("sub", "two"): random_bytes(last, 30_000)} for last in (9, 10)
-    ),
-}
-"""Of LOCAL: what is there at first, and what it is edited to."""
 
 FAILING: Final = (
     Operation.WRITE,
@@ -79,17 +59,12 @@ FAILING: Final = (
 def play(plan: DaemonPlan) -> Outcome:
     """Run a plan to its end. Never raises for what the daemon did."""
     game = _Game(plan)
-    try:
+
+    def go() -> None:
         with game.nothing_caught():
             run(plan.seed, game.main)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:
-        first = first_of(error)
-        kind = first.kind if isinstance(first, Violation) else type(first).__name__
-        text = " ".join(str(first).split())[:300]
-        return Outcome(game.trace.digest(), game.seconds, kind, text, error, game.trace.recent())
-    return Outcome(game.trace.digest(), game.seconds)
+
+    return outcome_of(game, go)
 
 
 class _Game:
@@ -148,7 +123,7 @@ class _Game:
             await source.boot()
         has = ((0, 1, 3), (2, 3, 1))
         for number, files in enumerate(CONTENTS):
-            self._remote.append(await _share_id(files))
+            self._remote.append(await share_id(files))
             self._contents[self._remote[-1]] = files
             for source, numbers in zip(self._sources, has, strict=True):
                 if number in numbers:
@@ -163,18 +138,27 @@ class _Game:
         for path, versions in VERSIONS.items():
             self._local[path] = []
             for files in versions:
-                share = await _share_id(files)
+                share = await share_id(files)
                 self._contents[share] = files
                 self._local[path].append(share)
             self._lay_out(path, 0)
         self._local["/in/one.bin"] = [self._remote[0], self._remote[2]]
+        self._checks = Checks(self.plan, self._home, self.model, self._contents, self._remote)
+        self._requests = Requests(
+            self.model,
+            self._remote,
+            self._local,
+            [source.address for source in self._sources],
+            self._has,
+            self._house.address,
+        )
         await self._home.boot()
 
     def _lay_out(self, path: str, version: int) -> None:
         if path in VERSIONS:
             versions = VERSIONS[path]
             for below, data in versions[version % len(versions)].items():
-                put_file(self._home.files, (*_parts(path), *below), data)
+                put_file(self._home.files, (*parts_of(path), *below), data)
 
     # --- commands
 
@@ -186,7 +170,7 @@ class _Game:
                 self._lay_out(LOCAL[action.what % 4], action.seed)
             case Do.LOSE:
                 with suppress(OSError):
-                    remove_tree(self._home.files, _parts(LOCAL[action.what % 4]))
+                    remove_tree(self._home.files, parts_of(LOCAL[action.what % 4]))
             case Do.KILL | Do.POWER | Do.STOP:
                 await self._restart(action)
             case Do.FULL:
@@ -209,7 +193,7 @@ class _Game:
         if line is None:
             line = await self._new_line(action.line)
         if line is not None:
-            await self._ask(line, *self._request(action))
+            await self._ask(line, *self._requests.draw(action))
             if action.hangs_up is not None:
                 await trio.sleep(action.hangs_up)
                 await line.hang_up()
@@ -236,7 +220,7 @@ class _Game:
             await trio.sleep(0.5)
         await line.hang_up()
 
-    async def _ask(self, line: Line, request: Request, act: "_Act") -> None:
+    async def _ask(self, line: Line, request: Request, act: Act) -> None:
         self._unanswered += 1
 
         def heard(answer: Answer | None) -> None:
@@ -250,58 +234,6 @@ class _Game:
 
         await line.ask(request, heard)
 
-    def _subject(self, action: Action) -> ShareId:
-        if action.what < 6:
-            return self._remote[action.what % 4]
-        versions = self._local[LOCAL[action.what % 4]]
-        return versions[action.where % len(versions)] if action.amount < 0.4 else versions[0]
-
-    def _request(self, action: Action) -> "tuple[Request, _Act]":  # noqa: PLR0911 - one case a command
-        model, what = self.model, action.what
-        rng = Random(action.seed)
-        up = rng.choice((None, None, None, 20_000.0, 50_000.0))
-        match action.do:
-            case Do.GET:
-                number = what % 4
-                folder = FOLDERS[action.where % 3] if rng.random() < 0.3 else FOLDERS[0]
-                timeout = rng.choice((None, 3.0, 10.0))
-                peers = tuple(
-                    str(s.address) for s, has in zip(self._sources, self._has, strict=True) if number in has
-                )
-                trackers = (str(self._house.address),) if rng.random() < 0.3 else ()
-                link = str(MagnetLink(self._remote[number], REMOTE[number]))
-                get = protocol.Get(link, folder, peers=peers, trackers=trackers, up=up, timeout_s=timeout)
-                return get, _Get(model, self._remote[number], f"{folder}/{REMOTE[number]}", up)
-            case Do.SHARE:
-                path = LOCAL[what % 4]
-                trackers = (str(self._house.address),) if rng.random() < 0.3 else ()
-                return protocol.Share(path, up=up, trackers=trackers), _Share(
-                    model, path, self._local[path], up
-                )
-            case Do.PAUSE_ALL | Do.RESUME_ALL:
-                paused = action.do is Do.PAUSE_ALL
-                return (protocol.Pause() if paused else protocol.Resume()), _PauseAll(model, paused)
-            case Do.PAUSE | Do.RESUME:
-                share, paused = self._subject(action), action.do is Do.PAUSE
-                change = Change()
-                change.write(model.shares[share].paused, paused)
-                return (protocol.Pause if paused else protocol.Resume)(share.hex()), _Act(change)
-            case Do.REMOVE:
-                share, change = self._subject(action), Change()
-                change.forget(model.shares[share])
-                return protocol.Remove(share.hex()), _Act(change)
-            case Do.LIMITS:
-                share, change = self._subject(action), Change()
-                up, down = rng.choice((up, math.inf)), rng.choice((None, 20_000.0, math.inf))
-                for register, rate in ((model.shares[share].up, up), (model.shares[share].down, down)):
-                    if rate is not None:
-                        change.write(register, _limit(rate))
-                return protocol.Limits(share.hex(), up=up, down=down), _Act(change)
-            case Do.LIST:
-                return protocol.List(), _Act(Change())
-            case _:
-                return protocol.Status(), _Act(Change())
-
     # --- faults
 
     async def _restart(self, action: Action) -> None:
@@ -313,7 +245,7 @@ class _Game:
             await trio.sleep(2 * action.amount**2)
             home.peer.disk.heal()
             await home.boot()
-            self._check()
+            self._checks.check()
 
     async def _go_down(self, how: Do, seed: int) -> None:
         home = self._home
@@ -373,7 +305,7 @@ class _Game:
 
     async def _visit(self, action: Action) -> None:
         """Somebody fetches a share from here, for a while."""
-        share = self._subject(action)
+        share = self._requests.subject(action)
         fetch = self._guest.fetch(MagnetLink(share, f"visit{action.number}"), peers=[self._home.peer.address])
         await trio.sleep(6 * action.amount)
         fetch.cancel()
@@ -386,43 +318,7 @@ class _Game:
         while True:
             await trio.sleep(LOOK_S)
             if not self._home.dead:
-                self._check()
-
-    def _rows(self) -> dict[ShareId, dict[str, Any]]:
-        """List and status, as they are answered at this moment; they agree."""
-        daemon = self._home.daemon
-        listed, told = daemon._list(), daemon._status()
-        demand(not listed["damaged"] and not told["damaged"], "damaged", f"{listed['damaged']}")
-        rows = {ShareId(bytes.fromhex(row["share"])): row for row in listed["shares"]}
-        demand(len(rows) == len(listed["shares"]), "list", "a share is listed twice")
-        counts = told["known"], told["paused"]
-        demand(
-            counts == (len(rows), sum(row["paused"] for row in rows.values())),
-            "list",
-            f"status tells of {counts}, list of {len(rows)}",
-        )
-        for row in told["shares"]:
-            same = rows.get(ShareId(bytes.fromhex(row["share"])))
-            demand(
-                same is not None and same["state"] == row["state"], "list", f"{row['name']} differs in status"
-            )
-        return rows
-
-    def _check(self) -> None:
-        """Without a pause: it is one moment."""
-        daemon = self._home.daemon
-        if daemon.stopping.is_set():
-            return
-        rows = self._rows()
-        wrong = self.model.wrong({share: row for share, row in rows.items() if share in self._contents})
-        demand(wrong is None, "forgotten", str(wrong))
-        members = self._home.peer.node.members
-        for share, known in self.model:
-            if known.settled and share in members:
-                demand(share in rows, "orphan", f"{share.hex()[:12]} is not known and open")
-                demand(not rows[share]["paused"], "paused", f"{share.hex()[:12]} is paused and open")
-        for share in daemon._herald._shares:
-            demand(share in rows, "orphan", f"{share.hex()[:12]} is not known and announced")
+                self._checks.check()
 
     async def _heal(self) -> None:
         home = self._home
@@ -434,21 +330,21 @@ class _Game:
             home.peer.disk.capacity_bytes = CAPACITY
             if home.dead:
                 await home.boot()
-        self._check()
+        self._checks.check()
         self.trace.add("healed")
 
     async def _liveness(self) -> None:
         """What failed is taken up again, as a person does who has read why."""
         begun = trio.current_time()
         while True:
-            behind = self._laggards()
+            behind = self._checks.laggards()
             if not behind and not self._unanswered:
                 break
             for row in behind:
                 if row["state"] == "failed":
                     self.trace.add("resume", row["name"], str(row["error"])[:100])
                     if "not what the link names" in str(row["error"]):
-                        remove_tree(self._home.files, _parts(row["path"]))
+                        remove_tree(self._home.files, parts_of(row["path"]))
                     await self._answer(protocol.Resume(row["share"]), ShareId(bytes.fromhex(row["share"])))
             await trio.sleep(1)
             self.seconds = trio.current_time() - begun
@@ -457,17 +353,11 @@ class _Game:
                 raise Violation(
                     "liveness", f"after {LIVENESS_S:.0f} s: {what}, {self._unanswered} unanswered"
                 )
-        self._check()
-        for share, row in self._rows().items():
+        self._checks.check()
+        for share, row in self._checks.rows().items():
             if row["role"] == "get" and row["complete"] and not row["paused"]:
-                self._is_right(share, row)
+                self._checks.is_right(share, row)
         await self._fetched_from_here()
-
-    def _laggards(self) -> list[dict[str, Any]]:
-        rows = self._rows().items()
-        return [
-            row for share, row in rows if not row["complete"] and not row["paused"] and share in self._remote
-        ]
 
     async def _answer(self, request: Request, share: ShareId) -> Answer | None:
         """Ask, and wait; the model is told."""
@@ -481,7 +371,7 @@ class _Game:
                 change.write(known.paused, False)
             case protocol.Remove():
                 change.forget(known)
-        act = _Act(change)
+        act = Act(change)
         heard = trio.Event()
 
         def hear(answer: Answer | None) -> None:
@@ -497,73 +387,40 @@ class _Game:
         await line.hang_up()
         return answers[0]
 
-    def _is_right(self, share: ShareId, row: dict[str, Any]) -> None:
-        there = self._home.peer.disk.tree()
-        parts = _parts(row["path"])
-        if self._was_touched(row["path"]):
-            return
-        for below, data in self._contents[share].items():
-            node = there.get((*parts, *below))
-            found = bytearray(node.size if node is not None else 0)
-            if node is not None:
-                node.read_into(memoryview(found), 0)
-            demand(found == data, "bytes", f"{row['path']} {'/'.join(below)} is not what was fetched")
-
-    def _was_touched(self, path: str) -> bool:
-        """A person took it away, or another share of this name was put there after this one was forgotten."""
-        return (
-            any(action.do is Do.LOSE and LOCAL[action.what % 4] == path for action in self.plan.actions)
-            or path == "/in/one.bin"
-        )
-
     async def _fetched_from_here(self) -> None:
         """Whatever is known, complete and as it was can be had from here."""
         told = {row["share"]: row["troubles"] for row in self._home.daemon._status()["shares"]}
-        for share, row in self._rows().items():
+        for share, row in self._checks.rows().items():
             served = row["complete"] and not row["paused"] and not told.get(row["share"])
-            if served and self._intact(share, row):
+            if served and self._checks.intact(share, row):
                 fetch = self._guest.fetch(
                     MagnetLink(share, f"final-{share.hex()[:8]}"), peers=[self._home.peer.address]
                 )
                 with trio.move_on_after(LIVENESS_S):
                     await fetch.wait()
-                said = f"{row['path']} cannot be fetched from here: {self._rows()[share]}, {fetch.error}"
+                now = self._checks.rows()[share]
+                said = f"{row['path']} cannot be fetched from here: {now}, {fetch.error}"
                 demand(fetch.member.complete.is_set(), "served", said)
                 fetch.cancel()
                 await fetch.ended.wait()
                 await fetch.target.close()
-
-    def _intact(self, share: ShareId, row: dict[str, Any]) -> bool:
-        there, parts = self._home.peer.disk.tree(), _parts(row["path"])
-        if share not in self._contents:  # of what a power loss has left of a folder
-            return False
-        for below, data in self._contents[share].items():
-            node = there.get((*parts, *below))
-            if node is None or node.size != len(data):
-                return False
-            found = bytearray(node.size)
-            node.read_into(memoryview(found), 0)
-            if found != data:
-                return False
-        return True
 
     async def _end(self) -> None:
         """All is as it was acknowledged after one more restart; what is removed leaves nothing."""
         home = self._home
         rng = Random(self.plan.seed)
         async with trio.open_nursery() as self._nursery:
-            before = self._rows()
+            before = self._checks.rows()
             await self._go_down(rng.choice((Do.STOP, Do.KILL, Do.POWER)), rng.getrandbits(30))
             await home.boot()
-            self._check()
-            if not {Do.FAIL, Do.FULL} & {
-                action.do for action in self.plan.actions
-            }:  # an error was told, then
-                demand(self._rows().keys() == before.keys(), "forgotten", "other shares after a restart")
-            for share in self._rows():
+            self._checks.check()
+            told = {Do.FAIL, Do.FULL} & {action.do for action in self.plan.actions}  # of an error
+            same = self._checks.rows().keys() == before.keys()
+            demand(bool(told) or same, "forgotten", "other shares after a restart")
+            for share in self._checks.rows():
                 answer = await self._answer(protocol.Remove(share.hex()), share)
                 demand(isinstance(answer, Done), "remove", f"{answer!r}")
-            self._check()
+            self._checks.check()
             demand(not home.peer.node.members, "orphan", "open shares when none is known")
             await trio.sleep(1)
             if home.peer.disk.open_files:
@@ -575,112 +432,3 @@ class _Game:
                 demand(path[:1] in {("data",), ("moved",), ("in",), ("out",)}, "outside", "/".join(path))
             await self._go_down(Do.STOP, 0)
             self._nursery.cancel_scope.cancel()
-
-
-class _Act:
-    """What a command does to the model as it is heard of."""
-
-    def __init__(self, change: Change) -> None:
-        self._change = change
-
-    def hear(self, answer: Answer | None) -> None:
-        if not isinstance(answer, Progress):
-            self._change.end(sure=isinstance(answer, Done))
-
-
-class _Get(_Act):
-    """Known as soon as it tells of progress. One that fails may not be kept."""
-
-    def __init__(self, model: Model, share: ShareId, path: str, up: float | None) -> None:
-        super().__init__(Change())
-        self._loss = Change()
-        known = model.shares[share]
-        _gain(self._change, known, "get", path, up)
-        self._loss.forget(known)
-
-    def hear(self, answer: Answer | None) -> None:
-        match answer:
-            case Progress() | Done():
-                self._change.end(sure=True)
-        match answer:
-            case Done():
-                self._loss.discard()
-            case Failed() | None:
-                self._change.end(sure=False)
-                self._loss.end(sure=False)
-
-
-class _Share(_Act):
-    """Which share it is comes with the answer: it depends on what was there. Another of that path goes."""
-
-    def __init__(self, model: Model, path: str, possible: list[ShareId], up: float | None) -> None:
-        super().__init__(Change())
-        self._model, self._path = model, path
-        self._gains, self._losses = {}, {}
-        for share in possible:
-            gain, loss, known = Change(), Change(), model.shares[share]
-            _gain(gain, known, "share", path, up)
-            loss.forget(known)
-            self._gains[share], self._losses[share] = gain, loss
-
-    def hear(self, answer: Answer | None) -> None:
-        if isinstance(answer, Progress):
-            return
-        now = ShareId(bytes.fromhex(answer.body["share"])) if isinstance(answer, Done) else None
-        for share, gain in self._gains.items():
-            loss = self._losses[share]
-            if now is None:
-                gain.end(sure=False)
-                loss.end(sure=False)
-            elif share == now:
-                gain.end(sure=True)
-                loss.discard()
-            else:
-                gain.discard()
-                place = self._model.shares[share].place.values
-                if ("share", self._path) in place:
-                    loss.end(sure=place == {("share", self._path)})
-                else:
-                    loss.discard()
-
-
-class _PauseAll(_Act):
-    """It means whatever is known: for sure only what was known all the while."""
-
-    def __init__(self, model: Model, paused: bool) -> None:
-        super().__init__(Change())
-        self._changes: list[tuple[Known, bool, Change]] = []
-        for _, known in model:
-            change = Change()
-            change.write(known.paused, paused)
-            self._changes.append((known, known.surely, change))
-
-    def hear(self, answer: Answer | None) -> None:
-        if not isinstance(answer, Progress):
-            for known, surely, change in self._changes:
-                change.end(sure=isinstance(answer, Done) and surely and known.surely)
-
-
-def _gain(change: Change, known: Known, role: str, path: str, up: float | None) -> None:
-    change.write(known.known, True)
-    change.write(known.paused, False)
-    change.write(known.place, (role, path))
-    if up is not None:
-        change.write(known.up, _limit(up))
-
-
-def _limit(rate: float) -> float | None:
-    return None if rate == math.inf else rate
-
-
-def _parts(path: str) -> PathParts:
-    return tuple(part for part in path.split("/") if part)
-
-
-async def _share_id(files: Files) -> ShareId:
-    folder = SimFolder(SimDisk())
-    for below, data in files.items():
-        write_file(folder, ("top", *below), data)
-    scanned = await scan(folder, ("top",), InlineWorkers(), tasks=1)
-    manifest: Manifest = scanned.manifest
-    return manifest.share_id

@@ -1,9 +1,9 @@
 """Plays a plan: a world of whole nodes, its faults, then peace, and what must have come of it."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -26,9 +26,10 @@ from tests.chaos.diary import Diary
 from tests.chaos.house import TrackerHouse
 from tests.chaos.invariants import LOOK_S, Invariants
 from tests.chaos.listening import listening, nothing_caught
+from tests.chaos.outcome import Outcome, outcome_of
 from tests.chaos.plan import LIVENESS_S, SAFETY_S, Fault, FaultPlan, PeerPlan
 from tests.chaos.strike import Striker
-from tests.chaos.violation import Violation, demand, first_of
+from tests.chaos.violation import Violation, demand
 from tests.sim import hostile
 from tests.store_kit import NAME, random_share
 
@@ -40,33 +41,15 @@ TOLERANCE_S: Final = 15.0
 """A connection whose other side broke the protocol is closed by then, on the slowest link."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a plan. failure: one line, None if all held. seconds: virtual, till all were complete."""
-
-    digest: str
-    seconds: float
-    kind: str | None = None
-    failure: str | None = None
-    error: BaseException | None = None
-    story: str = ""
-    fired: Mapping[Point, int] = field(default_factory=dict)
-
-
 def play(plan: FaultPlan) -> Outcome:
     """Run a plan to its end. Never raises for what the node did."""
     game = _Game(plan)
-    try:
+
+    def go() -> None:
         with listening(game.honest), nothing_caught(), game.rare_ways():
             run(plan.seed, game.main)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:
-        first = first_of(error)
-        kind = first.kind if isinstance(first, Violation) else type(first).__name__
-        text = " ".join(str(first).split())[:300]
-        return Outcome(game.trace.digest(), game.seconds, kind, text, error, game.trace.recent())
-    return Outcome(game.trace.digest(), game.seconds, fired=game.fired)
+
+    return replace(outcome_of(game, go), fired=game.fired)
 
 
 class _Game:

@@ -11,8 +11,9 @@ import pytest
 
 from peer.greeting import welcome
 from tests.chaos import crowd
+from tests.chaos.outcome import Outcome
 from tests.chaos.plan import draw
-from tests.chaos.play import Outcome, play
+from tests.chaos.play import play
 
 ROOT = Path(__file__).parents[2]
 SEEDS = int(os.environ.get("CHAOS_SEEDS", "200"))
