@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 
 from peer import streams
+from peer.entry import trouble_line
 from peer.errors import ExitCode, ManyhandsError
 from peer.version import version_option
 
@@ -107,14 +108,8 @@ def run(arguments: list[str]) -> int:
         status = lab.main(args=arguments, prog_name="lab", standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return ExitCode.USAGE
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else "lab"
-        hint = f"; see {path} --help" if isinstance(error, click.UsageError) else ""
-        click.echo(f"{path}: {_one_line(error.format_message())}{hint}", err=True)
+        click.echo(trouble_line(error, "lab"), err=True)
         return error.exit_code
     except ManyhandsError as error:
         click.echo(f"lab: {_one_line(str(error))}", err=True)

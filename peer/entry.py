@@ -20,7 +20,7 @@ def enter(command: click.Command, name: str) -> NoReturn:
         streams.settle()
         code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        click.echo(trouble_line(error, name), err=True)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):  # click's own name for the same
         code = ExitCode.INTERRUPTED
@@ -28,3 +28,17 @@ def enter(command: click.Command, name: str) -> NoReturn:
         click.echo(f"{name}: {error}", err=True)
         code = error.exit_code
     sys.exit(code)
+
+
+def trouble_line(error: click.ClickException, name: str) -> str:
+    """What click would say in three lines, in one: the command, what is wrong with it, where help is.
+
+    name: of the program, where the mistake is in none of its commands."""
+    from peer.paths import printable
+
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # the help itself
+        return error.format_message()
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context is not None else name
+    hint = f"; see {path} --help" if isinstance(error, click.UsageError) else ""
+    return f"{path}: {printable(' '.join(error.format_message().split())).rstrip('.')}{hint}"

@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
     """Knows its commands by name and loads only the one that is used: `--help` stays instant."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS]  # `list` is a module here, once `peer list` was loaded
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:

@@ -119,7 +119,9 @@ def test_a_link_that_cannot_be_read(link: str, what: str, tmp_path: Path) -> Non
         (["share", ".", "--announce", "224.0.0.1"], "nobody can be reached there"),
         (["get", NOBODY, "--seed", "--seed-for", "1s"], "--seed"),
         (["share"], "PATH"),
-        (["fetch"], "fetch"),
+        (["fetch"], "No such command 'fetch'; see peer --help"),
+        (["get", NOBODY, "--progress", "loud"], "see peer get --help"),
+        (["get", NOBODY, "\x1b[31mred"], "extra argument"),
         (["verify", NOBODY], "DIR"),
         (["share", ""], "empty"),
         (["inspect", ""], "empty"),
@@ -131,6 +133,8 @@ def test_a_mistake_in_an_argument(arguments: list[str], what: str) -> None:
     result = run("peer", *arguments)
     assert result.code == 2
     assert what in result.err
+    (line,) = result.err.splitlines()
+    assert line.startswith("peer"), "and of which command"
 
 
 def test_an_announced_host_gets_the_port_that_is_listened_on(tmp_path: Path) -> None:
