@@ -20,19 +20,26 @@ def read_story(paths: Sequence[Path]) -> Story:
     """The story of these traces; a folder stands for all its `*.jsonl`. Raises UsageError."""
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = sorted(path.glob(f"*{SUFFIX}"), key=lambda trace: natural(trace.stem))
-            if not inside:
-                raise UsageError(f"{path} holds no traces (*{SUFFIX})")
-            found += inside
-        else:
-            found.append(path)
+        found += _inside(path)
     return read((path.stem, _lines(path)) for path in dict.fromkeys(found))
+
+
+def _inside(path: Path) -> list[Path]:
+    """The traces of a folder, or the one file."""
+    try:
+        if not path.is_dir():
+            return [path]
+        inside = sorted(path.glob(f"*{SUFFIX}"), key=lambda trace: natural(trace.stem))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    if not inside:
+        raise UsageError(f"{path} holds no traces (*{SUFFIX})")
+    return inside
 
 
 def natural(name: str) -> list[tuple[int, str]]:
     """peer-2 before peer-10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 SEEDS_MAX = 1000
 
+SCENARIO_BYTES_MAX = 1 << 20
+"""A thousand times what the largest of ours has. A device may never end."""
+
 SILENT_S = 10.0
 """What takes longer is announced."""
 
@@ -140,10 +143,14 @@ def read_scenario(path: Path) -> str:
     from peer.errors import UsageError
 
     own = Path(__file__).parents[1] / "scenarios"
-    if not path.is_file() and (own / f"{path}.toml").is_file():
-        path = own / f"{path}.toml"
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin with a byte order mark
+        if not path.is_file() and (own / f"{path}.toml").is_file():
+            path = own / f"{path}.toml"
+        with path.open("rb") as file:
+            data = file.read(SCENARIO_BYTES_MAX + 1)
+        if len(data) > SCENARIO_BYTES_MAX:
+            raise UsageError(f"{path} is no scenario: it has more than {SCENARIO_BYTES_MAX >> 10} KiB")
+        return data.decode("utf-8-sig")  # some editors begin with a byte order mark
     except FileNotFoundError:
         names = ", ".join(sorted(found.stem for found in own.glob("*.toml")))
         raise UsageError(

@@ -161,3 +161,4 @@ def test_a_page_loads_nothing_and_cannot_be_broken_out_of() -> None:
 
 def test_peers_are_in_the_order_of_their_numbers() -> None:
     assert sorted(["peer-10", "peer-2", "origin"], key=natural) == ["origin", "peer-2", "peer-10"]
+    assert natural("peer-²"), "a digit that is no number"

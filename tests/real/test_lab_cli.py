@@ -66,6 +66,9 @@ def test_every_experiment_has_the_common_options(name: str, capsys: pytest.Captu
         (["simulate", "textbook", "--size", "64KiB", "--trace", "/dev/null/traces"], 5),
         (["simulate", "textbook", "--trace", __file__], 2),
         (["bounds", "--out", "x" * 300], 5),
+        (["simulate", "x" * 300], 2),
+        (["simulate", "/dev/zero"], 2),
+        (["animate", "x" * 300], 2),
         (["sockets", "--station", "0"], 2),
     ],
 )
