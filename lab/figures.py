@@ -131,7 +131,8 @@ def tag_ends(axes: "Axes", x: float, ends: Sequence[tuple[float, str, str]], **m
 
     Call it when the limits of the axes are final.
     """
-    gap_px = 0.19 * axes.figure.dpi  # the height of a line of text
+    lines = max((name.count("\n") + 1 for _, name, _ in ends), default=1)
+    gap_px = 0.19 * lines * axes.figure.dpi  # the height of a line of text
     ordered = sorted(ends)
     wanted = [float(axes.transData.transform((x, y))[1]) for y, _, _ in ordered]
     for (y, name, colour), at_px, placed_px in zip(ordered, wanted, spread(wanted, gap_px), strict=True):

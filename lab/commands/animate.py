@@ -7,17 +7,18 @@ from pathlib import Path
 import click
 
 from lab.commands.common import repeat_line
+from peer.cli.options import PathType
 
 DEFAULT_OUT = "swarm.html"
 
 
 @click.command()
-@click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TRACE...")
+@click.argument("traces", nargs=-1, required=True, type=PathType(), metavar="TRACE...")
 @click.option(
     "--out",
     default=DEFAULT_OUT,
     show_default=True,
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="FILE",
     help="Write the page there; a folder gets a swarm.html.",
 )

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from lab.cli import ARGUMENTS
+from peer.cli.options import PathType
 from peer.errors import StorageError, UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -87,7 +88,7 @@ def with_output(command: Command) -> Command:
     @click.option(
         "--out",
         "folder",
-        type=click.Path(path_type=Path),
+        type=PathType(),
         metavar="DIR",
         help="Write results.json, figures and report.html.",
     )

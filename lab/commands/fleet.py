@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lab.commands.common import Output, with_output
+from peer.cli.options import PathType
 
 
 @click.command()
@@ -25,7 +26,7 @@ from lab.commands.common import Output, with_output
 )
 @click.option(
     "--swarm-key",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="FILE",
     help="Secret of a private swarm, in a file.",
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lab.commands.common import Output, make_folder, repeat_line, with_output
+from peer.cli.options import PathType
 
 if TYPE_CHECKING:
     from lab.report import Result
@@ -22,7 +23,7 @@ SILENT_S = 10.0
 
 
 @click.command()
-@click.argument("scenario", type=click.Path(path_type=Path))
+@click.argument("scenario", type=PathType())
 @click.option(
     "--seed", "seeds", default="1", show_default=True, metavar="LIST", help="Seeds to run: 7, or 1-5."
 )
@@ -45,7 +46,7 @@ SILENT_S = 10.0
 @click.option(
     "--trace",
     "traces",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="DIR",
     help="Write the first seed's event traces, a file for each peer, for lab animate.",
 )

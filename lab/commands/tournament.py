@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from lab.commands.common import Output, with_output
+from peer.cli.options import PathType
 
 SEEDS_MAX = 1000
 
 
 @click.command()
-@click.argument("scenario", type=click.Path(path_type=Path))
+@click.argument("scenario", type=PathType())
 @click.option(
     "--policies",
     default="rarest,random,in-order",

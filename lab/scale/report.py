@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lab import units
-from lab.figures import BLUE, ORANGE, Plot, Theme, measured, tag, theory
+from lab.figures import BLUE, ORANGE, Plot, Theme, measured, tag_ends, theory
 from lab.report import Column, Result, Table
 from lab.scale.plan import Conditions, Mode, Point
 
@@ -130,22 +130,24 @@ def _time_plot(conditions: Conditions, points: Sequence[Point]) -> Plot:
         axes = figure.subplots()
         most = max(2, *(point.peers for point in points))  # a curve has two points at least
         grid = range(1, most + 1)
+        ends: dict[int, list[tuple[float, str, str]]] = {}  # by N: two of one place would cover each other
         for mode in Mode:
             found, colour = of_mode(points, mode), theme.series[COLOURS[mode]]
             theory(axes, list(grid), [conditions.bound(mode, n) for n in grid], colour)
             if found:
                 measured(axes, [p.peers for p in found], [p.seconds for p in found], colour)
-                tag(
-                    axes,
-                    found[-1].peers,
-                    found[-1].seconds,
-                    f"{mode.value}\n{units.seconds(found[-1].seconds)}",
-                    colour,
-                )
+                last = found[-1]
+                name = f"{mode.value}\n{units.seconds(last.seconds)}"
+                ends.setdefault(last.peers, []).append((last.seconds, name, colour))
+            else:
+                end = (conditions.bound(mode, most), f"{mode.value}\n(the bound)", colour)
+                ends.setdefault(most, []).append(end)
         axes.set(xlabel="downloaders N", ylabel="until the last one has the file (seconds)")
         axes.set_xlim(0, most * 1.22)
         axes.set_xticks(_ticks(most))
         axes.set_ylim(0, None)
+        for peers, names in ends.items():
+            tag_ends(axes, peers, names)
 
     caption = (
         "Dashed: lower bounds of Kurose & Ross, N·F/uₛ and max{F/uₛ, N·F/(uₛ + Σuᵢ)}. Solid: measured. "
@@ -159,12 +161,14 @@ def _origin_plot(conditions: Conditions, points: Sequence[Point]) -> Plot:
     def draw(figure: "Figure", theme: Theme) -> None:
         axes = figure.subplots()
         most = max(2, *(point.peers for point in points))  # a curve has two points at least
+        ends: dict[int, list[tuple[float, str, str]]] = {}
         for mode in Mode:
             found, colour = of_mode(points, mode), theme.series[COLOURS[mode]]
             if found:
                 shares = [p.origin_bytes / (p.peers * conditions.file_bytes) for p in found]
                 measured(axes, [p.peers for p in found], shares, colour)
-                tag(axes, found[-1].peers, shares[-1], f"{mode.value}\n{shares[-1]:.0%}", colour)
+                name = f"{mode.value}\n{shares[-1]:.0%}"
+                ends.setdefault(found[-1].peers, []).append((shares[-1], name, colour))
         grid = list(range(1, most + 1))
         fluid = [
             conditions.origin_up * conditions.bound(Mode.SWARM, n) / (n * conditions.file_bytes) for n in grid
@@ -174,6 +178,8 @@ def _origin_plot(conditions: Conditions, points: Sequence[Point]) -> Plot:
         axes.set_xlim(0, most * 1.22)
         axes.set_xticks(_ticks(most))
         axes.set_ylim(0, 1.15)
+        for peers, names in ends.items():
+            tag_ends(axes, peers, names)
 
     caption = "Dashed: the origin's share when every uplink is busy to the end. " + _caption(conditions)
     return Plot("origin", "Who downloads also serves: the origin's load per downloader falls", caption, draw)

@@ -69,9 +69,17 @@ class AddressType(click.ParamType[Address]):
         if isinstance(value, Address):
             return value
         try:
-            return Address.parse(value, self._default_port)
+            address = Address.parse(value, self._default_port)
+            check_printable(address.host)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        return address
+
+
+def check_printable(host: str) -> None:
+    """Raise ValueError for what no host is called: bytes that are no text cannot even be put into a link."""
+    if not host.isprintable():
+        raise ValueError(f"{host!r} is no host: there are characters in it that cannot be printed")
 
 
 class PeerAddressType(AddressType):
@@ -87,6 +95,7 @@ class PeerAddressType(AddressType):
 def outward_address(text: str) -> OutwardAddress:
     """Where others reach this machine. Raises ValueError with a sentence for the user."""
     address = OutwardAddress.parse(text)
+    check_printable(address.host)
     if not usable(address.at(PEER_PORT)):
         raise ValueError(UNUSABLE.format(address))
     return address

@@ -97,3 +97,31 @@ def test_the_clock_begins_with_the_first_link(tmp_path: Path) -> None:
     assert first_link(trace) is None
     trace.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert first_link(trace) == 1000.25
+
+
+def names_in(peers: int, *modes: Mode) -> list[tuple[str, float]]:
+    """What is written into the first figure, and how high, in pixels."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+
+    from lab.figures import LIGHT
+
+    plot = result(LINKS, [point(mode, peers) for mode in modes]).plots[0]
+    plot.draw(figure := Figure(dpi=100), LIGHT)
+    (axes,) = figure.axes
+    found = [child for child in axes.get_children() if isinstance(child, Annotation)]
+    return [
+        (text.get_text(), float(axes.transData.transform(text.xy)[1]) + text.get_position()[1] * 100 / 72)
+        for text in found
+    ]
+
+
+def test_a_bound_without_a_measurement_has_a_name_too() -> None:
+    """The line of the server stood nameless beside a swarm that was measured alone."""
+    assert {name.partition("\n")[2] for name, _ in names_in(10, Mode.SWARM)} > {"(the bound)"}
+
+
+def test_two_names_at_one_point_do_not_cover_each_other() -> None:
+    (_, first), (_, second) = names_in(1, Mode.SWARM, Mode.CLIENT_SERVER)
+    assert abs(first - second) >= 2 * 0.19 * 100 - 1
