@@ -29,7 +29,8 @@ def _inside(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
-        inside = sorted(path.glob(f"*{SUFFIX}"), key=lambda trace: natural(trace.stem))
+        found = [trace for trace in path.iterdir() if trace.name.endswith(SUFFIX)]
+        inside = sorted(found, key=lambda trace: natural(trace.stem))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     if not inside:

@@ -49,7 +49,8 @@ class PathType(click.Path):
     name = "path"
 
     def __init__(self) -> None:
-        super().__init__(path_type=Path)
+        # Whoever opens it says why that cannot be, and ends with its exit code, which click does not know.
+        super().__init__(path_type=Path, readable=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not os.fspath(value):

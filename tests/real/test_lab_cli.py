@@ -85,6 +85,30 @@ def test_trouble_is_one_line(arguments: list[str], status: int, capsys: pytest.C
     assert said.err.startswith("lab")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "what"),
+    [(["bounds", "--out", "."], 5, "cannot write to ."), (["animate", "."], 2, "cannot be read")],
+)
+def test_a_folder_that_is_another_user_s(
+    arguments: list[str],
+    status: int,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A usage error of click's for a folder that a report is to be written to; "no traces" for the other."""
+
+    def refused(self: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert run(arguments) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert what in line
+    assert "ermission denied" in line
+
+
 def test_a_trace_that_cannot_be_written_is_found_before_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
