@@ -7,6 +7,7 @@ from typing import TextIO
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 
 from lab.report import Result, Table
@@ -39,7 +40,7 @@ def show(result: Result, stream: TextIO) -> None:
         if not table.shown:
             continue
         out.print()
-        out.print(_table(table))
+        out.print(_readable(_table(table), out), crop=False)
         if table.note:
             out.print(f"[dim]{escape(table.note)}[/dim]")
     if result.summary:
@@ -58,6 +59,14 @@ def _table(table: Table) -> RichTable:
     for cells in table.cells():
         shown.add_row(*map(escape, cells))
     return shown
+
+
+def _readable(table: RichTable, out: Console) -> RichTable:
+    """Where a terminal is too narrow for the words, it folds the lines itself: rich would leave nothing."""
+    least = Measurement.get(out, out.options.update(max_width=PLAIN_WIDTH), table).minimum
+    if least > out.width:
+        table.width = least
+    return table
 
 
 def _short(value: object) -> str:

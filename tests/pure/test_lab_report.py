@@ -3,15 +3,16 @@
 import json
 import math
 import warnings
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from lab import bounds_report
+from lab import bounds_report, screen
 from lab.bounds import OpenSwarm
 from lab.commands.common import Output
 from lab.figures import LIGHT
-from lab.report import Result, Table, finite
+from lab.report import Column, Result, Table, finite
 from lab.scale import report as scale_report
 from lab.scale.plan import Conditions, Point
 
@@ -67,3 +68,22 @@ def test_any_title_can_be_drawn(title: str, tmp_path: Path) -> None:
         warnings.simplefilter("error")
         drawn = figures.save(figures.Plot("any", title, title, lambda figure, _: None), tmp_path)
     assert len(drawn) == 4
+
+
+class NarrowTerminal(StringIO):
+    """A terminal, by the word of it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_too_narrow_for_a_table_folds_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 20 columns there was a line of dashes, and no figure."""
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("TERM", "dumb")
+    columns = [Column(f"k{number}", f"heading-{number}") for number in range(9)]
+    table = Table("wide", "Wide", tuple(columns), [{column.key: f"cell-{column.key}" for column in columns}])
+    screen.show(Result("lab x", "A title", {}, [table]), out := NarrowTerminal())
+    for column in columns:
+        assert column.title in out.getvalue()
+        assert f"cell-{column.key}" in out.getvalue()
