@@ -211,7 +211,8 @@ class Member:
         self._open(holding)
         await self.intake.run()
         self._enter(Phase.COMPLETING)
-        await target.complete()
+        for piece in await target.complete():
+            holding.have.discard(piece)
         if self.trackers is not None:
             self.trackers.completed()
 

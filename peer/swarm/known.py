@@ -243,7 +243,10 @@ class KnownAddresses:
         self._no_room_for = None
         for known in self._table.values():
             if known.node == node:
-                known.failures = known.failures + 1 if failed and again else int(failed)
+                if failed and again:
+                    known.failures += 1
+                elif known.proven:  # elsewhere nobody was met: who told it may have lied about who is there
+                    known.failures = int(failed)
                 known.not_before = max(known.not_before, now + self._backoff_s(max(1, known.failures)))
 
     def rest(self, address: Address, now: float, *, for_now: bool = False) -> None:

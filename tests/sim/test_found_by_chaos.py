@@ -16,7 +16,16 @@ from peer.errors import DialError, RejectCode, StorageError, StorageLackError
 from peer.greeting import Greeted
 from peer.ids import Address, KnownPeer, LinkId, NodeId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import CHECKPOINT_S, DISK_RETRY_S, ENDGAME_TICK_S, KIB, RESCUE_S, SOURCE_RETRY_S
+from peer.limits import (
+    BACKOFF_MAX_S,
+    CHECKPOINT_S,
+    DIAL_FAILURES_MAX,
+    DISK_RETRY_S,
+    ENDGAME_TICK_S,
+    KIB,
+    RESCUE_S,
+    SOURCE_RETRY_S,
+)
 from peer.link import Link
 from peer.outflow import Outflow
 from peer.pacing import Pacer
@@ -33,7 +42,7 @@ from peer.store.outgoing import SourceStore
 from peer.swarm.availability import Availability
 from peer.swarm.commands import Ask
 from peer.swarm.download import Download
-from peer.swarm.known import Source
+from peer.swarm.known import KnownAddresses, Linked, Source
 from peer.trace import NoTrace
 from peer.wire.session import Answered, CancelReceived, RequestReceived, Session
 from tests.sim import hostile
@@ -469,3 +478,39 @@ async def test_a_piece_that_comes_when_the_intake_has_failed_gives_its_memory_ba
         answer(0)
     store.write_piece.assert_called_once()
     assert buffers.statistics().lent_bytes == 0
+
+
+async def test_what_the_end_of_a_selection_takes_away_is_offered_no_more(autojump_clock: MockClock) -> None:
+    """The piece that has bytes of a file that nobody asked for goes with NAME.part."""
+    async with open_world(6) as world:
+        origin = await world.add_peer("origin")
+        getter = await world.add_peer("getter")
+        files: dict[tuple[str, ...], bytes] = {
+            ("a",): DATA[:40_000],
+            ("b",): DATA[:1000],
+            ("c",): DATA[1000:2000],
+        }
+        link = await origin.share("folder", files)
+        found = getter.fetch(link, peers=[origin.address], only=["a", "b"])
+        await found.wait()
+        assert found.member.holding is not None
+        have = found.member.holding.have
+        assert list(have.indices()) == [0, 1, 2], "the fourth was of b and c"
+        late = await world.add_peer("late")
+        other = late.fetch(link, peers=[getter.address])
+        await trio.sleep(10)
+        assert [link.pieces for link in other.member.links.values()] == [have]
+
+
+def test_a_dead_address_does_not_come_to_life_when_somebody_else_leaves() -> None:
+    """Told with the id of an honest peer, it was dialled anew each time that a link with that peer ended."""
+    known, node, dead = KnownAddresses(Random(1)), NodeId(b"h" * 32), Address("203.0.113.1", 7701)
+    nobody = Linked(frozenset(), frozenset())
+    known.add(dead, Source.EXCHANGE, node, "203.0.113.2", 0.0)
+    now = 0.0
+    for _ in range(DIAL_FAILURES_MAX):
+        now += 2 * BACKOFF_MAX_S
+        assert [dial.address for dial in known.claim(now, 1, nobody)] == [dead]
+        known.failed(dead, now)
+    known.parted(node, now, failed=False, again=False)
+    assert not known.claim(now + 2 * BACKOFF_MAX_S, 1, nobody)
