@@ -27,6 +27,10 @@ ROOT: Final = 1
 _TICK_NS: Final = 1_000_000
 """Each change moves the disk's clock: no two have one time."""
 
+JUMP_S: Final = 3600.0
+_JUMP_CHANCE: Final = 0.3
+"""How far a clock that jumps does so at most, and how often: at each time that is given to a file."""
+
 
 class Operation(Enum):
     """What can be asked of a disk, counted and logged."""
@@ -114,6 +118,7 @@ class SimDisk:
         self._orphans: set[int] = set()
         self._next_node = ROOT + 1
         self._clock_ns = 1_700_000_000 * 10**9
+        self._jumps: Random | None = None
 
     # --- what a test does to it
 
@@ -187,6 +192,10 @@ class SimDisk:
         """Put the machine's clock forward, or back."""
         self._clock_ns += int(seconds * 1e9)
 
+    def let_clock_jump(self, rng: Random | None) -> None:
+        """From now on the clock may jump before any change; None: no longer."""
+        self._jumps = rng
+
     def touch(self, node: FileNode) -> None:
         """Give a file another time, as a program does that changes nothing else."""
         node.mtime_ns = node.ctime_ns = self.now_ns()
@@ -241,6 +250,8 @@ class SimDisk:
 
     def now_ns(self) -> int:
         self._clock_ns += _TICK_NS
+        if self._jumps is not None and self._jumps.random() < _JUMP_CHANCE:
+            self.set_clock(self._jumps.uniform(-JUMP_S, JUMP_S))
         return self._clock_ns
 
     def new_number(self) -> int:

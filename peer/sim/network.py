@@ -4,7 +4,8 @@
         origin = network.add_host("origin", up=mbit(40), down=mbit(40), latency=0.01)
         transport = origin.transport(node_id)
 
-Hosts have names and addresses (10.0.0.1 and on); either can be dialled. How bytes travel: `sim/pipe.py`.
+Hosts have names and addresses (10.0.0.1 and on, more by `add_address`); any can be dialled. How bytes travel:
+`sim/pipe.py`.
 Everything is in trio's virtual time (`sim/run.py`), and nothing here is random: the same calls at the same
 times give the same events. Faults are methods, to be called by a scenario when it wants them.
 """
@@ -12,6 +13,7 @@ times give the same events. Faults are methods, to be called by a scenario when 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
@@ -19,10 +21,14 @@ from peer.errors import DialError, UsageError
 from peer.ids import PORT_MAX, Address, NodeId
 from peer.sim.agenda import Agenda
 from peer.sim.pipe import Downlink, Pipe, Uplink
-from peer.sim.stream import SimListener, SimStream, SimTransport
+from peer.sim.stream import BACKLOG_MAX, SimListener, SimStream, SimTransport
 from peer.sim.trace import Trace
 
 EPHEMERAL_PORT_MIN = 40000
+
+SYN_AGAIN_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""Pauses after a SYN that was dropped, as Linux makes them (tcp_syn_retries = 6): the last one is for the
+answer to the last try. TCP says nothing in between."""
 
 
 def mbit(rate: float) -> float:
@@ -178,7 +184,8 @@ class SimHost:
         return self._listeners.get(port)
 
     async def connect(self, address: Address, node: NodeId | None) -> SimStream:
-        """A handshake: there, and back. Waits while the way is cut, as lost SYNs are sent again."""
+        """A handshake: there, and back. Waits while the way is cut, as lost SYNs are sent again; those that
+        find the queue full are dropped, and sent again at their times."""
         network = self.network
         target, life = network.find(address.host), self.lives
         await trio.lowlevel.checkpoint()
@@ -186,21 +193,27 @@ class SimHost:
             await trio.sleep(self.latency)
             raise DialError(f"cannot reach {address}: no route to host")
         latency = 0.0 if target is self else self.latency + target.latency
-        await trio.sleep(latency)
-        while network.is_cut(self, target) or network.is_cut(target, self):
-            await network.changed.park()
-        if life != self.lives:
-            raise DialError(f"cannot reach {address}: this machine has crashed")
-        listener = target.listener(address.port)
-        if listener is None or listener.full:
+        for pause in SYN_AGAIN_S:
             await trio.sleep(latency)
-            network.trace.add("refused", self.name, target.name, address.port)
-            raise DialError(f"cannot reach {address}: connection refused")
+            while network.is_cut(self, target) or network.is_cut(target, self):
+                await network.changed.park()
+            if life != self.lives:
+                raise DialError(f"cannot reach {address}: this machine has crashed")
+            listener = target.listener(address.port)
+            if listener is None:
+                await trio.sleep(latency)
+                network.trace.add("refused", self.name, target.name, address.port)
+                raise DialError(f"cannot reach {address}: connection refused")
+            if not listener.full:
+                break
+            network.trace.add("dropped", self.name, target.name, address.port)
+            await trio.sleep(max(0.0, pause - latency))
+        else:
+            raise DialError(f"cannot reach {address}: connection timed out")
         connection = network.new_connection(self, target)
         observed = Address(self.address, self.free_port())
-        near = SimStream(
-            connection.back, connection.forth, Address(target.address, address.port), listener.node
-        )
+        remote = target.address if address.host == target.name else address.host
+        near = SimStream(connection.back, connection.forth, Address(remote, address.port), listener.node)
         listener.offer(SimStream(connection.forth, connection.back, observed, node))
         try:
             await trio.sleep(latency)
@@ -221,6 +234,9 @@ class SimNetwork:
         self._addresses: dict[str, SimHost] = {}
         self._connections: dict[int, Connection] = {}
         self._made = 0
+        self._aliases = 0
+        self.backlog_max = BACKLOG_MAX
+        """Connections that wait to be accepted at a listener; the SYN of one more is dropped."""
         self._cuts: dict[tuple[str, str], None] = {}
         self._groups: dict[str, int] = {}
         self.has_cuts = False
@@ -237,6 +253,22 @@ class SimNetwork:
         host = SimHost(self, name, address, up=up, down=down, latency=latency)
         self._hosts[name] = self._addresses[address] = host
         return host
+
+    def add_address(self, host: SimHost) -> str:
+        """One more address of a host; whom it dials sees its first one."""
+        self._aliases += 1
+        address = f"10.255.{self._aliases >> 8 & 255}.{self._aliases & 255}"
+        self._addresses[address] = host
+        return address
+
+    def move(self, host: SimHost) -> None:
+        """The host is at another address from now on, as a laptop that joins another network: what it had is
+        half-open, and nobody is at the old address."""
+        self._addresses = {address: other for address, other in self._addresses.items() if other is not host}
+        host.address = self.add_address(host)
+        self.trace.add("move", host.name, host.address)
+        for connection in self.connections(host):
+            connection.vanish()
 
     def find(self, name: str) -> SimHost | None:
         """A host by its name or address."""

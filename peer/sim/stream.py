@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from peer.sim.network import SimHost
 
 BACKLOG_MAX = 128
-"""Connections that wait to be accepted: as Linux' default was for long; more are refused."""
+"""Connections that wait to be accepted: as Linux' default was for long. The SYN of one more is dropped."""
 
 
 class SimStream(Stream):
@@ -216,7 +216,7 @@ class SimListener(Listener):
 
     @property
     def full(self) -> bool:
-        return len(self._waiting) >= BACKLOG_MAX
+        return len(self._waiting) >= self._host.network.backlog_max
 
     def offer(self, stream: SimStream) -> None:
         """A connection came in; the caller has looked whether there is room."""

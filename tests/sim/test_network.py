@@ -152,13 +152,39 @@ async def test_nobody_there(network: SimNetwork) -> None:
 
 
 @simulated
-async def test_a_full_backlog_refuses(network: SimNetwork) -> None:
+async def test_who_finds_the_backlog_full_comes_again_as_linux_does(network: SimNetwork) -> None:
     one, two = network.add_host("one"), network.add_host("two")
     (listener,) = await two.transport().listen(None, 7701)
     for _ in range(BACKLOG_MAX):
         await one.transport().dial(Address("two", 7701))
-    with pytest.raises(DialError, match="refused"):
+    begin = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.transport().dial, Address("two", 7701))
+        await trio.sleep(6.9)
+        await listener.accept()
+    assert trio.current_time() - begin == pytest.approx(7.0), "it tried after 1 and 3 s, in vain"
+    with pytest.raises(DialError, match="timed out"):
         await one.transport().dial(Address("two", 7701))
+    assert trio.current_time() - begin == pytest.approx(7.0 + 127.0)
+    await listener.aclose()
+
+
+@simulated
+async def test_a_host_has_more_addresses_and_moves_to_another(network: SimNetwork) -> None:
+    one, two = network.add_host("one"), network.add_host("two")
+    (listener,) = await two.transport().listen(None, 7701)
+    first, second = Address(two.address, 7701), Address(network.add_address(two), 7701)
+    for address in (first, second):
+        stream = await one.transport().dial(address)
+        assert stream.remote == address
+        await listener.accept()
+    network.move(two)
+    assert await is_silent(stream), "nobody is told"
+    for address in (first, second):
+        with pytest.raises(DialError, match="no route"):
+            await one.transport().dial(address)
+    await one.transport().dial(Address(two.address, 7701))
+    assert (await listener.accept()).remote.host == one.address
     await listener.aclose()
 
 
