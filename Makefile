@@ -50,7 +50,7 @@ soak: setup  ## ten thousand swarms under faults, power loss, kill -9, hostile c
 explore: setup  ## the property tests on random examples, many more of them (minutes); `make test` tries the same ones each time
 	$(BIN)/python -m pytest -q -n $(WORKERS) --hypothesis-profile=explore tests/pure tests/glue
 
-planted: setup  ## the chaos harness is tested itself: fourteen planted bugs, each must be found
+planted: setup  ## the chaos harness is tested itself: planted bugs, each must be found
 	$(BIN)/python -m tests.chaos.planted
 
 audit: setup  ## known advisories against our dependencies, installed and oldest allowed (needs a network)

@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--digest", action="store_true", help="print only the seed and its trace hash")
     for name in ("peers", "events", "hostile"):
         parser.add_argument(f"--{name}", metavar="LIST", help=f"of the plan of --seed play only these {name}")
+    parser.add_argument("--without", metavar="LIST", help="leave out these faults that are no events")
     arguments = parser.parse_args()
     if arguments.seed is None:
         first, last = map(int, arguments.seeds.split(":"))
@@ -37,6 +38,7 @@ def main() -> int:
         _numbers(arguments.peers),
         _numbers(arguments.events),
         None if arguments.hostile is None else tuple(_names(arguments.hostile)),
+        () if arguments.without is None else tuple(_names(arguments.without)),
     )
     plan = part.of(draw(arguments.seed))
     if arguments.digest:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import trio
 
@@ -9,7 +10,7 @@ from peer.errors import ManyhandsError, StorageError
 from peer.ids import Address
 from peer.magnet import MagnetLink
 from peer.sim.files import SimFolder
-from peer.sim.world import DOWNLOADS, SimFetch, World
+from peer.sim.world import DOWNLOADS, PORT, SimFetch, World
 from peer.store.partial import remove_tree
 from tests.chaos.plan import PeerPlan
 from tests.chaos.violation import Violation
@@ -20,6 +21,24 @@ PACED_SHARE = 0.8
 
 AGAIN_S = 2.0
 """After an error of the disk the same command is given again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Rates that a node keeps to, in bytes a second: all of it, and the share."""
+
+    up: float | None = None
+    down: float | None = None
+    share_up: float | None = None
+    share_down: float | None = None
+
+    @property
+    def least_up(self) -> float | None:
+        return min((rate for rate in (self.up, self.share_up) if rate is not None), default=None)
+
+    @property
+    def least_down(self) -> float | None:
+        return min((rate for rate in (self.down, self.share_down) if rate is not None), default=None)
 
 
 class Citizen:
@@ -46,6 +65,14 @@ class Citizen:
         self.busy = trio.Lock()
         """Whoever switches it on or off holds this."""
         self.boots = 0
+        self.only: tuple[str, ...] = ()
+        """The files that are asked for; all for none."""
+        self.alias: Address | None = None
+        """Its second address."""
+        self.limits = self._limits_at_rest
+        self.relimited = 0
+        """How often they have changed, and when last, in virtual seconds."""
+        self.relimited_at = 0.0
         self._stopped = False
         self.machine = world.add_machine(self.name, up=plan.up, down=plan.down, latency=plan.latency)
         self._share = share
@@ -54,11 +81,11 @@ class Citizen:
         self._trackers = trackers
 
     @property
-    def limit(self) -> float | None:
-        """The rate that its node keeps to, in bytes a second: below its link's, so that it can be seen to."""
+    def _limits_at_rest(self) -> Limits:
+        """Up: below its link's rate, so that it can be seen to."""
         if self.plan.free_rider:
-            return 0.0
-        return PACED_SHARE * self.plan.up if self.plan.paced else None
+            return Limits(up=0.0)
+        return Limits(up=PACED_SHARE * self.plan.up if self.plan.paced else None)
 
     @property
     def must_complete(self) -> bool:
@@ -66,7 +93,8 @@ class Citizen:
 
     @property
     def complete(self) -> bool:
-        return self.running and self.fetch is not None and self.fetch.member.complete.is_set()
+        there = self.running and self.fetch is not None and self.fetch.member.complete.is_set()
+        return there and not self.only
 
     @property
     def has_leftovers(self) -> bool:
@@ -117,10 +145,34 @@ class Citizen:
                 await self.fetch.target.close()
             self.fetch = None
 
+    def limit(self, limits: Limits | None = None) -> None:
+        """Give its node these limits; those that it began with for None."""
+        self.limits = limits or self._limits_at_rest
+        self.relimited += 1
+        self.relimited_at = trio.current_time()
+        services, share = self.machine.node.services, self._share.manifest.share_id
+        services.up.set_rate(self.limits.up)
+        services.down.set_rate(self.limits.down)
+        services.up.set_share_rate(share, self.limits.share_up)
+        services.down.set_share_rate(share, self.limits.share_down)
+
+    def move(self) -> None:
+        """To another address."""
+        host = self.machine.host
+        host.network.move(host)
+        self.machine.address = Address(host.address, PORT)
+        if self.alias is not None:
+            self.alias = Address(host.network.add_address(host), PORT)
+
+    def addresses_for(self, number: int) -> list[Address]:
+        """What the peer of that number is told of."""
+        main = self.machine.address
+        if self.alias is None:
+            return [main]
+        return [[main], [self.alias], [main, self.alias]][(number + self.plan.number) % 3]
+
     def _on(self) -> None:
-        services = self.machine.node.services
-        if self.limit is not None:
-            services.up.set_rate(self.limit)
+        self.limit()
         self.boots += 1
         self.running = True
 
@@ -139,7 +191,7 @@ class Citizen:
     async def _get(self) -> None:
         while True:
             self.fetch = fetch = self.machine.fetch(
-                self._link, peers=self._known(self.plan), trackers=self._trackers_known()
+                self._link, peers=self._known(self.plan), trackers=self._trackers_known(), only=self.only
             )
             await fetch.ended.wait()
             if not isinstance(fetch.error, StorageError):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import trio
 
-from peer.ids import NodeId
+from peer.ids import FileIndex, NodeId
 from peer.member import Phase
 from peer.sim.world import SimFetch
 from peer.trace import Field
@@ -23,10 +23,10 @@ class Diary:
 
 @dataclass(frozen=True, slots=True)
 class Certain:
-    """What no kill and no power loss may take from a getter: that it was complete, or its durable pieces in
-    NAME.part."""
+    """What no kill and no power loss may take from a getter: the files that were complete, or its durable
+    pieces in NAME.part."""
 
-    complete: bool = False
+    files: frozenset[FileIndex] = frozenset()
     durable: tuple[int, ...] = ()
 
 
@@ -35,8 +35,8 @@ def certain_of(fetch: SimFetch | None) -> Certain:
     if fetch is None or fetch.error is not None:
         return Certain()
     store = fetch.target._store
-    if fetch.member.complete.is_set():
-        return Certain(complete=True)
+    if fetch.member.complete.is_set() and store is not None:
+        return Certain(files=store.wanted_files)
     if store is None or store._journal is None or fetch.member.phase is not Phase.FETCHING:
         return Certain()
     return Certain(durable=tuple(filter(store._in_partial, store._ledger.durable.indices())))

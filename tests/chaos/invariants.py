@@ -7,20 +7,35 @@
   ended the program;
 - a peer is told of every piece that another has had for a while;
 - no request waits for ever, no honest peer is banned, whoever sent bad bytes is, all books agree;
-- nobody sends faster than its limit, and no connection outlives its link;
+- nobody sends or takes faster than its limit, and no connection outlives its link;
+- each byte that came is counted once, as taken, under way or wasted;
+- no dial lasts for ever, and no address has more links than it may;
 - a machine that is switched off leaves no connection, file or buffer behind.
 """
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import trio
 
-from peer.ids import PieceIndex
-from peer.limits import LIMIT_CATCH_UP_S, LIMIT_QUANTUM_BYTES_MIN, NEWS_LATEST_S, REQUEST_TIMEOUT_S
+from peer.ids import Address, FileIndex, PieceIndex
+from peer.limits import (
+    BACKOFF_JITTER_SHARE,
+    BACKOFF_MAX_S,
+    DIAL_S,
+    LIMIT_CATCH_UP_S,
+    LIMIT_QUANTUM_BYTES_MIN,
+    LIMIT_QUANTUM_S,
+    LINKS_PER_HOST_MAX,
+    NEWS_LATEST_S,
+    OPENING_S,
+    REQUEST_TIMEOUT_S,
+)
 from peer.link import Link
-from peer.member import Member
+from peer.member import Member, Phase
+from peer.member_statistics import member_statistics
 from peer.sim.disk import SimDisk
 from peer.sim.medium import FileNode
 from peer.sim.network import Connection, SimNetwork
@@ -28,6 +43,7 @@ from peer.sim.pipe import CHUNK_BYTES, SEND_BYTES, WINDOW_MIN_BYTES
 from peer.sim.stream import SimStream
 from peer.sim.world import DOWNLOADS, SHARES
 from peer.store.filesystem import PathParts
+from peer.store.incoming import IncomingStore
 from peer.store.records import decode
 from tests.chaos.citizen import Citizen
 from tests.chaos.diary import Certain, Diary
@@ -61,6 +77,8 @@ class Invariants:
         network: SimNetwork,
         citizens: Mapping[int, Citizen],
         diaries: Mapping[str, Diary],
+        heard: Mapping[Member, int],
+        sure_of: Callable[[Citizen, frozenset[int]], None],
     ) -> None:
         self._share = share
         self._network = network
@@ -70,7 +88,12 @@ class Invariants:
         self._seen: dict[str, object] = {}
         self._held_since: dict[tuple[str, int, int], float] = {}
         self._diaries = diaries
-        self._lead: dict[tuple[str, int], float] = {}
+        self._heard = heard
+        self._sure_of = sure_of
+        self._landed_files: dict[str, set[FileIndex]] = {}
+        self._dialling_since: dict[tuple[str, Address, int], float] = {}
+        self._heard_lead: dict[tuple[str, int, int], float] = {}
+        self._lead: dict[tuple[str, int, int], float] = {}
         self._since: dict[tuple[str, int], float] = {}
         self._honest = frozenset(citizen.machine.node_id for citizen in citizens.values())
 
@@ -85,6 +108,9 @@ class Invariants:
             self._no_honest_banned(citizen, member)
             self._liars_are_banned(citizen, member)
             self._keeps_to_its_limit(citizen, member)
+            self._bytes_balance(citizen, member)
+            self._dials_end(citizen, member)
+            self._networks_have_their_limit(citizen, member)
             self._connections_are_links(citizen, member)
         self._haves_are_told(members, troubled_at)
         self._network.check_invariants()
@@ -134,9 +160,14 @@ class Invariants:
         if citizen.tainted:
             return
         files = disk.tree()
-        if certain.complete:
-            lost = [path for path, data in self._share.files.items() if not self._landed(files, path, data)]
-            demand(not lost, "lost", f"{citizen.name} was complete and has lost {lost}")
+        landed = self._landed_files.setdefault(citizen.name, set())
+        landed |= certain.files
+        lost = [
+            path
+            for path in (self._share.paths[file] for file in landed)
+            if not self._landed(files, path, self._share.files[path])
+        ]
+        demand(not lost, "lost", f"{citizen.name} was complete and has lost {lost}")
         node = files.get((*DOWNLOADS, NAME + ".part", "journal"))
         contents = decode(_content(node)) if node is not None else None
         durable = frozenset(contents.durable.indices()) if contents is not None else frozenset()
@@ -144,6 +175,12 @@ class Invariants:
         demand(not wrong, "durable", f"the journal of {citizen.name} lies about {wrong} after a power loss")
         forgotten = [piece for piece in certain.durable if piece not in durable]
         demand(not forgotten, "forgotten", f"the journal of {citizen.name} has forgotten {forgotten}")
+        whole = [
+            piece
+            for piece, segments in self._segments.items()
+            if all(part.file in landed for part in segments)
+        ]
+        self._sure_of(citizen, durable.union(whole))
 
     def _landed(self, files: Mapping[PathParts, FileNode | None], path: PathParts, data: bytes) -> bool:
         node = files.get((*DOWNLOADS, NAME, *path))
@@ -212,18 +249,93 @@ class Invariants:
         demand(not kept, "not-banned", f"{citizen.name} keeps its links with {kept}")
 
     def _keeps_to_its_limit(self, citizen: Citizen, member: Member) -> None:
-        """No span of time since the first look has more bytes in it than the limit lets through."""
-        rate = citizen.limit
-        if rate is None or member.outflow is None:
+        """No span of time since the first look under this limit has more bytes in it than it lets through."""
+        limits, key = citizen.limits, (citizen.name, id(member), citizen.relimited)
+        now = trio.current_time()
+        if now - citizen.relimited_at < LOOK_S:
+            return  # what the limit before has let through may be under way
+        if limits.least_up is not None and member.outflow is not None:
+            rate, sent = limits.least_up, member.outflow.statistics().sent_bytes
+            lead = sent - rate * now
+            least = self._lead[key] = min(lead, self._lead.get(key, lead))
+            demand(
+                lead - least <= rate * LIMIT_SLACK_S + bool(rate) * LIMIT_SLACK_BYTES,
+                "too-fast",
+                f"{citizen.name} has sent {lead - least:.0f} bytes more than {rate:.0f} a second",
+            )
+        if limits.least_down is not None:
+            rate = limits.least_down
+            lead = self._heard.get(member, 0) - rate * now
+            least = self._heard_lead[key] = min(lead, self._heard_lead.get(key, lead))
+            reads = len(member.links) * max(LIMIT_QUANTUM_BYTES_MIN, rate * LIMIT_QUANTUM_S)
+            demand(
+                lead - least <= rate * LIMIT_SLACK_S + LIMIT_SLACK_BYTES + reads,
+                "too-fast",
+                f"{citizen.name} has taken {lead - least:.0f} bytes more than {rate:.0f} a second",
+            )
+
+    def _bytes_balance(self, citizen: Citizen, member: Member) -> None:
+        """Each byte that came is of a piece taken, or under way, or wasted; once."""
+        intake = member.intake
+        if intake is None or member.holding is None:
             return
-        lead = member.outflow.statistics().sent_bytes - rate * trio.current_time()
-        key = (citizen.name, id(member))
-        least = self._lead[key] = min(lead, self._lead.get(key, lead))
+        download, layout = intake.download, self._share.layout
+        counts = download.statistics()
+        came = self._heard.get(member, 0)
         demand(
-            lead - least <= rate * LIMIT_SLACK_S + bool(rate) * LIMIT_SLACK_BYTES,
-            "too-fast",
-            f"{citizen.name} has sent {lead - least:.0f} bytes more than {rate:.0f} a second",
+            counts.received_bytes == came,
+            "balance",
+            f"{citizen.name} has counted {counts.received_bytes} of {came} bytes that came",
         )
+        asked = [asked for supplier in download._suppliers.values() for asked in supplier.asks.values()]
+        coming = sum(ask.received for ask in asked if ask.live) + sum(download._pieces._verifying.values())
+        taken = sum(intake.sources.values())
+        demand(
+            counts.received_bytes == taken + coming + counts.wasted_bytes,
+            "balance",
+            f"{citizen.name}: {counts.received_bytes} bytes came, {taken} were taken, {coming} are coming,"
+            f" {counts.wasted_bytes} were wasted",
+        )
+        statistics = member_statistics(member)
+        held = statistics.wanted_bytes
+        if member.phase is not Phase.SEEDING:  # after that pieces that were wanted may be here no longer
+            store = intake._store
+            assert isinstance(store, IncomingStore)
+            wanted = store.wanted
+            held = sum(layout.piece_length(PieceIndex(p)) for p in download.bits.indices() if p in wanted)
+        demand(
+            statistics.held_bytes == held,
+            "balance",
+            f"{citizen.name} holds {held} bytes and says {statistics.held_bytes}",
+        )
+
+    # --- who is where
+
+    def _dials_end(self, citizen: Citizen, member: Member) -> None:
+        """An address of which the book says that it is being dialled is dialled again at some time."""
+        now = trio.current_time()
+        since: dict[tuple[str, Address, int], float] = {}
+        for address, known in member.book._known._dialling.items():
+            key = (citizen.name, address, known.failures)
+            since[key] = self._dialling_since.get(key, now)
+            demand(
+                now - since[key] <= DIAL_S + OPENING_S + LOOK_S,
+                "dial",
+                f"{citizen.name} has been dialling {address} for {now - since[key]:.0f} s",
+            )
+        others = {key: at for key, at in self._dialling_since.items() if key[0] != citizen.name}
+        self._dialling_since = {**others, **since}
+        for known in member.book._known._table.values():
+            demand(
+                known.not_before - now <= BACKOFF_MAX_S * (1 + BACKOFF_JITTER_SHARE),
+                "dial",
+                f"{citizen.name} will not dial {known.address} for {known.not_before - now:.0f} s",
+            )
+
+    def _networks_have_their_limit(self, citizen: Citizen, member: Member) -> None:
+        accepted = Counter(link.host for link in member.links.values() if not link.dialled)
+        most = max(accepted.values(), default=0)
+        demand(most <= LINKS_PER_HOST_MAX, "crowd", f"{citizen.name} has {most} links with one address")
 
     def _connections_are_links(self, citizen: Citizen, member: Member) -> None:
         """What a node has not closed for long is a link's, or one with the tracker."""
@@ -232,7 +344,7 @@ class Invariants:
         since: dict[tuple[str, int], float] = {}
         for connection in self._network.connections(host):
             other = connection.client if connection.server is host else connection.server
-            loose = connection.number not in ours and other.name != TRACKER
+            loose = connection.number not in ours and not other.name.startswith(TRACKER)
             if loose and not _closed_by(connection, host is connection.server):
                 key = (citizen.name, connection.number)
                 since[key] = self._since.get(key, now)

@@ -56,12 +56,35 @@ class Fault(Enum):
     LATE_ERRORS = "late-errors"  # told when a file is closed, or of what was done all the same
     TOUCH = "touch"  # somebody's program gives files another time
     SLOW_JOBS = "slow-jobs"  # what runs on threads takes time, and is overtaken
+    ONLY = "only"  # the same share, other files of it (`--only`)
+    RELIMIT = "relimit"  # rate limits change while it runs
+    MOVE = "move"  # the machine is cut off without a word, and is back at another address
+    TWO_ADDRESSES = "two-addresses"  # machines with two; others are told of either
+    LYING_TRACKER = "lying-tracker"  # a second one, which makes things up
+    CLOCK_JUMPS = "clock-jumps"  # in between the writes of one job
+    GOSSIP = "gossip"  # tells of nobody, of everybody under wrong names, and of ourselves
+    CROWD = "crowd"  # one machine with many identities, which wants nothing and stays
+    BACKLOG = "backlog"  # hardly anybody may wait to be accepted
+    UNEVEN_DISKS = "uneven-disks"  # each machine's jobs take their own time
 
+
+NEWER: Final = (
+    Fault.ONLY, Fault.RELIMIT, Fault.MOVE, Fault.TWO_ADDRESSES, Fault.LYING_TRACKER, Fault.CLOCK_JUMPS,
+    Fault.GOSSIP, Fault.CROWD, Fault.BACKLOG, Fault.UNEVEN_DISKS,
+)  # fmt: skip
+"""Drawn apart: what the others do in a seed has stayed the same since before these came."""
 
 HOSTILE: Final = (
-    Fault.LIAR, Fault.SILENT, Fault.DRIBBLER, Fault.UNSOLICITED, Fault.FLOODER, Fault.GARBAGE,
+    Fault.LIAR, Fault.SILENT, Fault.DRIBBLER, Fault.UNSOLICITED, Fault.FLOODER, Fault.GARBAGE, Fault.GOSSIP,
+    Fault.CROWD,
 )  # fmt: skip
 """Whole hosts, there from the beginning."""
+
+THROUGHOUT: Final = (
+    Fault.ORIGIN_LEAVES, Fault.BUGGIFY, Fault.SLOW_JOBS, Fault.TWO_ADDRESSES, Fault.LYING_TRACKER,
+    Fault.BACKLOG, Fault.UNEVEN_DISKS,
+)  # fmt: skip
+"""How the world is, all the while."""
 
 NETWORK: Final = (Fault.PARTITION, Fault.CUT, Fault.VANISH, Fault.RESET, Fault.STALL, Fault.RESHAPE)
 
@@ -72,6 +95,7 @@ DISK: Final = (
 
 MACHINE: Final = (
     Fault.CRASH, Fault.POWER, Fault.RESTART, Fault.LEAVE, Fault.TRACKER_DEATH, Fault.CLOCK_SKEW, Fault.TOUCH,
+    Fault.ONLY, Fault.RELIMIT, Fault.MOVE, Fault.CLOCK_JUMPS,
 )  # fmt: skip
 
 
@@ -151,14 +175,20 @@ class FaultPlan:
 
 def draw(seed: int) -> FaultPlan:
     """The plan of a seed: the same one for ever, as long as this file stays as it is."""
-    rng = Random(seed)
+    rng, other = Random(seed), Random(f"newer {seed}")
     density = rng.choice((0.0, 0.12, 0.25, 0.4))
     chance = {Fault.BUGGIFY: 0.4, Fault.SLOW_JOBS: 0.3}
-    faults = frozenset(fault for fault in Fault if rng.random() < chance.get(fault, density))
+    older = [fault for fault in Fault if fault not in NEWER]
+    faults = frozenset(fault for fault in older if rng.random() < chance.get(fault, density))
     files = _files(rng)
     peers = _peers(rng, faults, sum(size for _, size in files))
-    hostile = tuple(fault for fault in HOSTILE if fault in faults)
-    return FaultPlan(seed, files, peers, hostile, _events(rng, faults, peers), faults)
+    events = _events(rng, faults, peers)
+    density = other.choice((0.0, 0.12, 0.25, 0.4))
+    newer = frozenset(fault for fault in NEWER if other.random() < density)
+    events += _events(other, newer, peers)
+    hostile = tuple(fault for fault in HOSTILE if fault in faults | newer)
+    in_order = tuple(sorted(events, key=lambda event: event.at))
+    return FaultPlan(seed, files, peers, hostile, in_order, faults | newer)
 
 
 def _files(rng: Random) -> tuple[tuple[tuple[str, ...], int], ...]:
@@ -221,4 +251,4 @@ def _events(rng: Random, faults: frozenset[Fault], peers: Sequence[PeerPlan]) ->
                     seed=rng.getrandbits(30),
                 )
             )
-    return tuple(sorted(events, key=lambda event: event.at))
+    return tuple(events)

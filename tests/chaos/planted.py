@@ -1,4 +1,4 @@
-"""Fourteen bugs, planted one at a time: the harness must find each within a thousand seeds. `make planted`.
+"""Bugs, planted one at a time: the harness must find each within a thousand seeds. `make planted`.
 
 python -m tests.chaos.planted               all of them, and at which seed each is found
 python -m tests.chaos.planted lost-have     this one
@@ -8,8 +8,8 @@ of a kind that a reviewer might let pass.
 """
 
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any
 from unittest.mock import patch
 
@@ -18,21 +18,31 @@ import trio
 import peer.intake
 from peer.bitfield import Bitfield
 from peer.connection import Connection, Ending, Handler
-from peer.ids import FileIndex, PieceIndex, RequestId
+from peer.errors import ByeCode, RejectCode
+from peer.ids import Address, FileIndex, LinkId, NodeId, PieceIndex, RequestId
 from peer.link import Link
 from peer.member import Member
 from peer.outflow import Outflow
 from peer.pacing import Pacer
-from peer.store.filesystem import PathParts
+from peer.store.filesystem import FileState, PathParts
 from peer.store.incoming import IncomingStore
 from peer.store.journal import Journal
+from peer.store.layout import Layout
+from peer.store.ledger import Ledger
 from peer.store.places import Places
-from peer.swarm.peerbook import PeerBook
+from peer.store.records import Contents
+from peer.store.resume import judge
+from peer.swarm.commands import Command
+from peer.swarm.download import Download
+from peer.swarm.known import Known, KnownAddresses
+from peer.swarm.peerbook import PeerBook, Turned, Welcome
 from peer.swarm.supplier import Supplier
+from peer.target import Target
 from peer.wire.messages import Choke
 from peer.wire.requests import Answer, OpenRequests
 from tests.chaos.plan import draw
 from tests.chaos.play import play
+from tests.store_kit import NAME
 
 SEEDS = 1000
 
@@ -180,6 +190,158 @@ def no_limit() -> AbstractContextManager[Any]:
     return patch.object(Pacer, "ask", lambda self, *asked, **more: True)
 
 
+def waste_twice() -> AbstractContextManager[Any]:
+    """What was received for a request that is withdrawn is counted again when the other side closes it."""
+    real = Download.rejected
+
+    def rejected(
+        self: Download, link: LinkId, piece: PieceIndex, code: RejectCode, now: float
+    ) -> list[Command]:
+        asked = self._asked(link, piece)
+        if asked is not None and asked.withdrawn:
+            self._endgame.duplicate_bytes += asked.received
+        return real(self, link, piece, code, now)
+
+    return patch.object(Download, "rejected", rejected)
+
+
+def waste_never() -> AbstractContextManager[Any]:
+    """Answers that break off with their link are forgotten."""
+    real = Download._drop
+
+    def drop(self: Download, supplier: Supplier, now: float, out: list[Command]) -> None:
+        before = self._received.partial
+        real(self, supplier, now, out)
+        self._received.partial = before
+
+    return patch.object(Download, "_drop", drop)
+
+
+def ask_in_pairs() -> AbstractContextManager[Any]:
+    """A link is given a late piece before it is looked whether there are others to ask for."""
+    real = Download._open_piece
+
+    def open_piece(self: Download, supplier: Supplier) -> PieceIndex | None:
+        late = self._late_piece(supplier, trio.current_time())
+        return late if late is not None else real(self, supplier)
+
+    return patch.object(Download, "_open_piece", open_piece)
+
+
+def forget_the_partial() -> AbstractContextManager[Any]:
+    """What the last run left in NAME.part is fetched again."""
+    return patch.object(Ledger, "recorded", lambda self, piece, *, sure: None)
+
+
+def dial_for_ever() -> AbstractContextManager[Any]:
+    """An address whose dial was too slow stays marked as being dialled."""
+    real = KnownAddresses.failed
+
+    def failed(self: KnownAddresses, address: Address, now: float) -> None:
+        known = self._dialling.get(address)
+        real(self, address, now)
+        if known is not None and known.failures == 1:
+            self._dialling[address] = known
+
+    return patch.object(KnownAddresses, "failed", failed)
+
+
+def dial_oneself() -> AbstractContextManager[Any]:
+    """Where a node meets itself it is dialled again."""
+
+    return patch.object(
+        PeerBook, "own_address", lambda self, address: self._known.failed(address, trio.current_time())
+    )
+
+
+def let_the_crowd_in() -> AbstractContextManager[Any]:
+    """An address may have as many links as there are."""
+    return patch.object(PeerBook, "_full", lambda self, host, dialled: len(self._links) >= self._links_max)
+
+
+def give_up_at_once() -> AbstractContextManager[Any]:
+    """An address that did not answer once is never dialled again, whoever named it."""
+    return patch.object(Known, "is_given_up", property(lambda self: self.failures > 0))
+
+
+def old_limit() -> AbstractContextManager[Any]:
+    """A node keeps to the highest rate that it was ever given."""
+    real = Pacer.set_rate
+
+    def set_rate(self: Pacer, rate: float | None) -> None:
+        before = self.limiter.rate
+        real(self, rate if before is None or rate is None else max(before, rate))
+
+    return patch.object(Pacer, "set_rate", set_rate)
+
+
+def share_limit_unheard() -> AbstractContextManager[Any]:
+    """The limit of a share is told to nobody."""
+    return patch.object(Pacer, "set_share_rate", lambda self, share, rate: None)
+
+
+def clean_up_too_much() -> AbstractContextManager[Any]:
+    """A run with other files (`--only`) removes those that it does not want."""
+    real = IncomingStore.complete
+
+    def complete(self: IncomingStore) -> Any:
+        completed = real(self)
+        for file in map(FileIndex, range(len(self._manifest.files))):
+            if file not in self.wanted_files:
+                with suppress(OSError):
+                    self._places.folder.remove((NAME, *self._manifest.files[file].path))
+        return completed
+
+    return patch.object(IncomingStore, "complete", complete)
+
+
+def trust_the_clock() -> AbstractContextManager[Any]:
+    """A file that is older than its journal says is thrown away."""
+
+    def judged(
+        ledger: Ledger,
+        layout: Layout,
+        contents: Contents | None,
+        states: Mapping[FileIndex, FileState],
+        good: Container[FileIndex],
+    ) -> None:
+        latest = max((state.mtime_ns for state in states.values()), default=0)
+        times = (contents.times_ns if contents is not None else None) or (latest,)
+        late = {file: state for file, state in states.items() if state.mtime_ns >= max(times) - 10**9}
+        judge(ledger, layout, contents, late, good)
+
+    return patch("peer.store.incoming.judge", judged)
+
+
+def keep_the_old_link() -> AbstractContextManager[Any]:
+    """Who is connected is not welcome again, and nobody looks whether the old link is dead."""
+    stack = ExitStack()
+    duplicate = Turned(ByeCode.DUPLICATE)
+
+    def against(self: PeerBook, node: NodeId, dialled: bool, now: float) -> Welcome | Turned:
+        return duplicate if self._by_node.get(node) else Welcome()
+
+    stack.enter_context(patch.object(PeerBook, "_against_existing", against))
+    stack.enter_context(patch.object(Connection, "tick", lambda self, now: None))
+    return stack
+
+
+def everybody_is_welcome() -> AbstractContextManager[Any]:
+    """A node that is connected already is connected once more."""
+    return patch.object(PeerBook, "_against_existing", lambda *arguments: Welcome())
+
+
+def offer_what_is_gone() -> AbstractContextManager[Any]:
+    """What the end of a download with `--only` takes away is offered all the same."""
+
+    async def complete(self: Target) -> tuple[PieceIndex, ...]:
+        await real(self)
+        return ()
+
+    real = Target.complete
+    return patch.object(Target, "complete", complete)
+
+
 BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "skip-verify": skip_verify,
     "record-before-sync": record_before_sync,
@@ -195,6 +357,21 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "names-never-synced": names_never_synced,
     "spare-the-liar": spare_the_liar,
     "no-limit": no_limit,
+    "waste-twice": waste_twice,
+    "waste-never": waste_never,
+    "ask-in-pairs": ask_in_pairs,
+    "forget-the-partial": forget_the_partial,
+    "dial-for-ever": dial_for_ever,
+    "dial-oneself": dial_oneself,
+    "let-the-crowd-in": let_the_crowd_in,
+    "give-up-at-once": give_up_at_once,
+    "old-limit": old_limit,
+    "share-limit-unheard": share_limit_unheard,
+    "clean-up-too-much": clean_up_too_much,
+    "trust-the-clock": trust_the_clock,
+    "keep-the-old-link": keep_the_old_link,
+    "everybody-is-welcome": everybody_is_welcome,
+    "offer-what-is-gone": offer_what_is_gone,
 }
 
 

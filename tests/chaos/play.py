@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from random import Random
 from typing import Final
 
@@ -11,9 +12,10 @@ import trio
 
 from peer.buggify import Point, armed
 from peer.greeting import Greeted
-from peer.ids import Address, NodeId, RequestId
+from peer.ids import Address, KnownPeer, NodeId, RequestId
 from peer.limits import PIECE_BYTES_MIN
 from peer.magnet import MagnetLink
+from peer.member import Member
 from peer.sim.run import run
 from peer.sim.stream import SimStream
 from peer.sim.trace import Trace
@@ -27,13 +29,15 @@ from tests.chaos.house import TrackerHouse
 from tests.chaos.invariants import LOOK_S, Invariants
 from tests.chaos.listening import listening, nothing_caught
 from tests.chaos.outcome import Outcome, outcome_of
-from tests.chaos.plan import LIVENESS_S, SAFETY_S, Fault, FaultPlan, PeerPlan
-from tests.chaos.strike import Striker
+from tests.chaos.plan import DISK, LIVENESS_S, SAFETY_S, Fault, FaultPlan, PeerPlan
+from tests.chaos.strangers import crowd, gossip, keep_lying_tracker
+from tests.chaos.strike import Striker, some_of
 from tests.chaos.violation import Violation, demand
 from tests.sim import hostile
 from tests.store_kit import NAME, random_share
 
 POLL_S: Final = 0.25
+UNEVEN_STALLS_S: Final = (0.0, 0.1, 1.0, 20.0)
 STALL_S: Final = 4.0
 """The longest that a job takes, by the plans in which jobs take time."""
 
@@ -46,7 +50,7 @@ def play(plan: FaultPlan) -> Outcome:
     game = _Game(plan)
 
     def go() -> None:
-        with listening(game.honest), nothing_caught(), game.rare_ways():
+        with listening(game.honest, game.heard, game.sure), nothing_caught(), game.rare_ways():
             run(plan.seed, game.main)
 
     return replace(outcome_of(game, go), fired=game.fired)
@@ -63,6 +67,10 @@ class _Game:
         self._citizens: dict[int, Citizen] = {}
         self._hostile: list[Address] = []
         self.honest: set[NodeId] = set()
+        self.heard: dict[Member, int] = {}
+        """Bytes of pieces that came in, for each member that has been."""
+        self.sure: dict[NodeId, frozenset[int]] = {}
+        """Pieces that each had for certain when it was switched on, and need not be fetched again."""
         self.diaries: dict[str, Diary] = {}
         self._tolerated: str | None = None
         self._origin_stays = Fault.ORIGIN_LEAVES not in plan.faults
@@ -96,45 +104,78 @@ class _Game:
         plan = self.plan
         house = TrackerHouse(world)
         await house.start()
+        trackers = [house.address]
+        if Fault.LYING_TRACKER in plan.faults:
+            trackers.append(await keep_lying_tracker(world, Random(plan.seed), self._everybody))
+        if Fault.BACKLOG in plan.faults:
+            world.network.backlog_max = 1
         for kind in plan.hostile:
+            if kind is Fault.CROWD:
+                await crowd(world, self._link, self._share.layout.piece_count, self._at_home)
+                continue
             host = await hostile.live(world, kind.value, self._link, self._behaviour(kind))
             self._hostile.append(Address(host.address, PORT))
         for peer in plan.peers:
             self._citizens[peer.number] = Citizen(
-                peer, world, self._share, self._link, self._known, (house.address,)
+                peer, world, self._share, self._link, self._known, trackers[:: (-1) ** peer.number]
             )
-            machine = self._citizens[peer.number].machine
-            self.honest.add(machine.node_id)
-            if Fault.SLOW_JOBS in plan.faults:
-                machine.workers = SlowWorkers(Random(plan.seed + peer.number), STALL_S)
-        self._invariants = Invariants(self._share, world.network, self._citizens, self.diaries)
+            self._equip(self._citizens[peer.number], world)
+        self._invariants = Invariants(
+            self._share, world.network, self._citizens, self.diaries, self.heard, self._sure_of
+        )
         self._striker = Striker(
             world.network,
             self._citizens,
             house,
+            self._share.paths,
             cut_short=self._invariants.cut_short,
             let_go=self._invariants.let_go,
         )
 
+    def _equip(self, citizen: Citizen, world: World) -> None:
+        """What is not in every world."""
+        plan, machine, number = self.plan, citizen.machine, citizen.plan.number
+        self.honest.add(machine.node_id)
+        rng = Random(plan.seed + number)
+        if Fault.UNEVEN_DISKS in plan.faults:
+            stall_s = Random(f"disk {plan.seed} {number}").choice(UNEVEN_STALLS_S)
+            machine.workers = SlowWorkers(rng, stall_s) if stall_s else machine.workers
+        elif Fault.SLOW_JOBS in plan.faults:
+            machine.workers = SlowWorkers(rng, STALL_S)
+        if Fault.TWO_ADDRESSES in plan.faults:
+            citizen.alias = Address(world.network.add_address(machine.host), PORT)
+        if Fault.ONLY in plan.faults and not citizen.plan.has_it:
+            citizen.only = some_of(self._share.paths, plan.seed + number)
+
+    def _sure_of(self, citizen: Citizen, pieces: frozenset[int]) -> None:
+        """The machine is off, and has these on its disk for certain, or seems to."""
+        if not self.plan.faults.intersection(DISK):
+            self.sure[citizen.machine.node_id] = pieces
+
     def _known(self, plan: PeerPlan) -> Iterable[Address]:
-        there = [self._citizens[number] for number in plan.knows]
-        return [citizen.machine.address for citizen in there] + self._hostile
+        there = [self._citizens[number].addresses_for(plan.number) for number in plan.knows]
+        return [*chain.from_iterable(there), *self._hostile]
+
+    def _everybody(self) -> list[KnownPeer]:
+        """Whom those who spread rumours know."""
+        machines = [citizen.machine for citizen in self._citizens.values()]
+        return [KnownPeer(machine.address, machine.node_id) for machine in machines]
+
+    def _at_home(self) -> list[Address]:
+        return [citizen.machine.address for citizen in self._citizens.values() if citizen.running]
 
     def _behaviour(self, kind: Fault) -> hostile.Behaviour:
-        count = self._share.layout.piece_count
-        match kind:
-            case Fault.LIAR:
-                return hostile.liar(count, PIECE_BYTES_MIN)
-            case Fault.SILENT:
-                return hostile.silent(count)
-            case Fault.DRIBBLER:
-                return hostile.dribble(count, PIECE_BYTES_MIN)
-            case Fault.UNSOLICITED:
-                return self._unsolicited
-            case Fault.FLOODER:
-                return hostile.flooder(count, every=0.2)
-            case _:
-                return hostile.raw(Random(self.plan.seed).randbytes(2000))
+        count, rng = self._share.layout.piece_count, Random(self.plan.seed)
+        behaviours = {
+            Fault.LIAR: hostile.liar(count, PIECE_BYTES_MIN),
+            Fault.SILENT: hostile.silent(count),
+            Fault.DRIBBLER: hostile.dribble(count, PIECE_BYTES_MIN),
+            Fault.UNSOLICITED: self._unsolicited,
+            Fault.FLOODER: hostile.flooder(count, every=0.2),
+            Fault.GOSSIP: gossip(count, rng, self._everybody),
+            Fault.GARBAGE: hostile.raw(Random(self.plan.seed).randbytes(2000)),
+        }
+        return behaviours[kind]
 
     async def _unsolicited(self, greeted: Greeted) -> None:
         """Sends what nobody asked for; the connection must not survive that."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from tests.chaos.plan import Fault, FaultPlan
+from tests.chaos.plan import THROUGHOUT, Fault, FaultPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,8 @@ class Part:
     peers: tuple[int, ...] | None = None
     events: tuple[int, ...] | None = None
     hostile: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    """Faults that are no events: left out."""
 
     def of(self, plan: FaultPlan) -> FaultPlan:
         """The plan with only this left in it."""
@@ -35,6 +37,7 @@ class Part:
             hostile=tuple(
                 fault for fault in plan.hostile if self.hostile is None or fault.value in self.hostile
             ),
+            faults=frozenset(fault for fault in plan.faults if fault.value not in self.without),
         )
 
     def options(self) -> str:
@@ -44,6 +47,8 @@ class Part:
             value = getattr(self, name)
             if value is not None:
                 texts.append(f"--{name} {','.join(map(str, value)) or 'none'}")
+        if self.without:
+            texts.append(f"--without {','.join(self.without)}")
         return " ".join(texts)
 
 
@@ -71,6 +76,11 @@ def _candidates(plan: FaultPlan, part: Part) -> Iterator[Part]:
     kinds = {plan.events[index].fault: None for index in events}
     for kind in kinds:
         yield replace(part, events=_without(events, _of_kind(plan, events, kind)))
+    for fault in THROUGHOUT:
+        if fault not in plan.faults:
+            continue
+        if fault.value not in part.without:
+            yield replace(part, without=tuple(sorted((*part.without, fault.value))))
     for name in hostile:
         yield replace(part, hostile=tuple(other for other in hostile if other != name))
     for number in peers[1:]:

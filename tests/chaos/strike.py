@@ -1,7 +1,7 @@
 """Carries out the faults of a plan, each at its time, and ends them when everything heals."""
 
 import errno
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -9,7 +9,8 @@ import trio
 
 from peer.sim.disk import HARMLESS, Done, Operation, SimDisk
 from peer.sim.network import Connection, SimHost, SimNetwork
-from tests.chaos.citizen import Citizen
+from peer.store.filesystem import PathParts
+from tests.chaos.citizen import Citizen, Limits
 from tests.chaos.diary import Certain, certain_of
 from tests.chaos.house import TrackerHouse
 from tests.chaos.plan import Event, Fault
@@ -29,14 +30,22 @@ _NAMING: Final = (Operation.CREATE, Operation.RENAME, Operation.REMOVE, Operatio
 _CHANGES: Final = (Operation.WRITE, Operation.ALLOCATE, Operation.TRUNCATE, *_NAMING)
 
 
+def some_of(paths: Sequence[PathParts], seed: int) -> tuple[str, ...]:
+    """Some files, as `--only` takes them; none where the share is a single file."""
+    rng = Random(seed)
+    return tuple("/".join(path) for path in paths if path and rng.random() < 0.5)
+
+
 class Striker:
-    """Does what events say. ``cut_short`` and ``let_go`` are told of machines that were switched off."""
+    """Does what events say. paths: of the share's files. ``cut_short`` and ``let_go`` are told of machines
+    that were switched off."""
 
     def __init__(
         self,
         network: SimNetwork,
         citizens: Mapping[int, Citizen],
         house: TrackerHouse,
+        paths: Sequence[PathParts],
         *,
         cut_short: Callable[[Citizen, SimDisk, Certain], None],
         let_go: Callable[[Citizen], None],
@@ -44,6 +53,7 @@ class Striker:
         self._network = network
         self._citizens = citizens
         self._house = house
+        self._paths = paths
         self._cut_short = cut_short
         self._let_go = let_go
         self._strikes: dict[Fault, Callable[[Citizen, Event], Awaitable[None]]] = {
@@ -68,6 +78,10 @@ class Striker:
             Fault.READ_ONLY: self._read_only,
             Fault.LATE_ERRORS: self._late_errors,
             Fault.TOUCH: self._touch,
+            Fault.ONLY: self._only,
+            Fault.RELIMIT: self._relimit,
+            Fault.MOVE: self._move,
+            Fault.CLOCK_JUMPS: self._clock_jumps,
         }
         self._active = 0
         self._troubled_at = 0.0
@@ -102,7 +116,13 @@ class Striker:
                     continue
                 citizen.machine.disk.heal()
                 citizen.machine.disk.capacity_bytes = CAPACITY_BYTES
-                if not citizen.running:
+                citizen.machine.disk.let_clock_jump(None)
+                if citizen.only and citizen.running:
+                    await self._stop(citizen)
+                citizen.only = ()
+                if citizen.running:
+                    citizen.limit()
+                else:
                     await citizen.come_back()
         self._troubled_at = trio.current_time()
 
@@ -111,12 +131,15 @@ class Striker:
     async def _crash(self, citizen: Citizen, event: Event) -> None:
         async with citizen.busy:
             if citizen.running:
-                certain = certain_of(citizen.fetch)
-                await citizen.crash()
-                await citizen.machine.off.wait()
-                self._let_go(citizen)
-                self._cut_short(citizen, citizen.machine.disk, certain)
+                await self._kill(citizen)
         await self._return(citizen, event)
+
+    async def _kill(self, citizen: Citizen) -> None:
+        certain = certain_of(citizen.fetch)
+        await citizen.crash()
+        await citizen.machine.off.wait()
+        self._let_go(citizen)
+        self._cut_short(citizen, citizen.machine.disk, certain)
 
     async def _power(self, citizen: Citizen, event: Event) -> None:
         """The power fails just after some storage operation; what the node did after it never was."""
@@ -158,9 +181,53 @@ class Striker:
         async with citizen.busy:
             if not citizen.running:
                 return
-            await citizen.stop()
-            self._let_go(citizen)
+            await self._stop(citizen)
         await self._return(citizen, event)
+
+    async def _stop(self, citizen: Citizen) -> None:
+        certain = certain_of(citizen.fetch)
+        await citizen.stop()
+        self._let_go(citizen)
+        self._cut_short(citizen, citizen.machine.disk, certain)
+
+    async def _only(self, citizen: Citizen, event: Event) -> None:
+        """The same share once more, other files of it."""
+        async with citizen.busy:
+            if not citizen.running or citizen.plan.has_it:
+                return
+            if event.amount < 0.5:
+                await self._stop(citizen)
+            else:
+                await self._kill(citizen)
+            citizen.only = some_of(self._paths, event.seed)
+            if event.seed % 2:
+                await citizen.come_back()
+        await self._return(citizen, event)
+
+    async def _relimit(self, citizen: Citizen, event: Event) -> None:
+        rng, boots = Random(event.seed), citizen.boots
+        rates = [None, *(factor * citizen.plan.up for factor in (0.1, 0.4, 0.8, 2.0))]
+        while trio.current_time() < event.until and citizen.running and citizen.boots == boots:
+            draw = rng.choice
+            citizen.limit(Limits(draw([0.0, *rates]), draw(rates), draw(rates), draw(rates)))
+            await trio.sleep(min(rng.uniform(0.2, 6.0), event.until - trio.current_time()))
+        if citizen.running and citizen.boots == boots:
+            citizen.limit()
+
+    async def _move(self, citizen: Citizen, event: Event) -> None:
+        """Another address, the same identity: the program goes on, or was killed. Others find peer0 by no
+        other way than where it is."""
+        if not citizen.plan.number:
+            return
+        async with citizen.busy:
+            if not citizen.running:
+                return
+            if event.amount < 0.5:
+                citizen.move()
+                return
+            await self._kill(citizen)
+            citizen.move()
+            await citizen.come_back()
 
     async def _return(self, citizen: Citizen, event: Event) -> None:
         await trio.sleep_until(event.until)
@@ -181,6 +248,12 @@ class Striker:
 
     async def _clock_skew(self, citizen: Citizen, event: Event) -> None:
         citizen.machine.disk.set_clock((event.amount - 0.5) * 2 * SKEW_S)
+
+    async def _clock_jumps(self, citizen: Citizen, event: Event) -> None:
+        disk = citizen.machine.disk
+        disk.let_clock_jump(Random(event.seed))
+        await trio.sleep_until(event.until)
+        disk.let_clock_jump(None)
 
     # --- network
 

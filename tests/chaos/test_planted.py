@@ -18,6 +18,17 @@ TAKES = {
     "journal-never-synced": {Fault.POWER},
     "names-never-synced": {Fault.POWER},
     "spare-the-liar": {Fault.LIAR},
+    "forget-the-partial": {Fault.CRASH},
+    "dial-for-ever": {Fault.PARTITION},
+    "dial-oneself": {Fault.GOSSIP},
+    "let-the-crowd-in": {Fault.CROWD},
+    "old-limit": {Fault.RELIMIT},
+    "share-limit-unheard": {Fault.RELIMIT},
+    "clean-up-too-much": {Fault.ONLY},
+    "trust-the-clock": {Fault.CLOCK_JUMPS, Fault.RESTART},
+    "keep-the-old-link": {Fault.MOVE},
+    "everybody-is-welcome": {Fault.TWO_ADDRESSES},
+    "offer-what-is-gone": {Fault.ONLY},
 }
 """Without these faults the bug does no harm."""
 

@@ -16,7 +16,9 @@ def demand(holds: bool, kind: str, text: str) -> None:
 
 
 def first_of(error: BaseException) -> BaseException:
-    """The first error in a group of groups: trio's nurseries wrap what comes out of them."""
+    """The first error in a group of groups: trio's nurseries wrap what comes out of them. A Violation before
+    what went wrong on the way out because of it."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return error
+    before = error if error.__context__ is None else first_of(error.__context__)
+    return before if isinstance(before, Violation) and not isinstance(error, Violation) else error
