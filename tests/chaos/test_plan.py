@@ -1,7 +1,8 @@
 """Plans are drawn from seeds, and made smaller."""
 
-from tests.chaos.plan import SAFETY_S, Fault, FaultPlan, draw
+from tests.chaos.plan import SAFETY_S, THROUGHOUT, Fault, FaultPlan, draw
 from tests.chaos.shrink import Part, shrink
+from tests.chaos.violation import Violation, first_of
 
 SEEDS = range(300)
 
@@ -47,6 +48,23 @@ def test_a_plan_shrinks_to_what_makes_it_fail() -> None:
     assert left.hostile == (Fault.LIAR,)
     assert fails(left)
     assert f"--events {plan.events.index(left.events[0])} --hostile liar" in part.options()
+
+
+def test_a_fault_that_is_no_event_is_left_out_where_it_does_not_matter() -> None:
+    plan = next(plan for plan in map(draw, SEEDS) if {Fault.BUGGIFY, Fault.TWO_ADDRESSES} <= plan.faults)
+    part = shrink(plan, lambda smaller: Fault.TWO_ADDRESSES in smaller.faults)
+    left = part.of(plan).faults.intersection(THROUGHOUT)
+    assert left == {Fault.TWO_ADDRESSES}
+    assert "--without " in part.options()
+    assert "buggify" in part.options()
+
+
+def test_a_violation_is_told_before_what_it_broke_on_the_way_out() -> None:
+    violation = Violation("kind", "text")
+    broken = ValueError("list.remove(x)")
+    broken.__context__ = ExceptionGroup("inner", [violation])
+    assert first_of(ExceptionGroup("outer", [broken])) is violation
+    assert first_of(ExceptionGroup("outer", [ValueError("alone")])).args == ("alone",)
 
 
 def test_a_whole_plan_is_itself() -> None:
