@@ -8,7 +8,7 @@ of a kind that a reviewer might let pass.
 """
 
 import sys
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any
 from unittest.mock import patch
@@ -24,14 +24,11 @@ from peer.link import Link
 from peer.member import Member
 from peer.outflow import Outflow
 from peer.pacing import Pacer
-from peer.store.filesystem import FileState, PathParts
+from peer.store.filesystem import PathParts
 from peer.store.incoming import IncomingStore
 from peer.store.journal import Journal
-from peer.store.layout import Layout
 from peer.store.ledger import Ledger
 from peer.store.places import Places
-from peer.store.records import Contents
-from peer.store.resume import judge
 from peer.swarm.commands import Command
 from peer.swarm.download import Download
 from peer.swarm.known import Known, KnownAddresses
@@ -295,24 +292,6 @@ def clean_up_too_much() -> AbstractContextManager[Any]:
     return patch.object(IncomingStore, "complete", complete)
 
 
-def trust_the_clock() -> AbstractContextManager[Any]:
-    """A file that is older than its journal says is thrown away."""
-
-    def judged(
-        ledger: Ledger,
-        layout: Layout,
-        contents: Contents | None,
-        states: Mapping[FileIndex, FileState],
-        good: Container[FileIndex],
-    ) -> None:
-        latest = max((state.mtime_ns for state in states.values()), default=0)
-        times = (contents.times_ns if contents is not None else None) or (latest,)
-        late = {file: state for file, state in states.items() if state.mtime_ns >= max(times) - 10**9}
-        judge(ledger, layout, contents, late, good)
-
-    return patch("peer.store.incoming.judge", judged)
-
-
 def keep_the_old_link() -> AbstractContextManager[Any]:
     """Who is connected is not welcome again, and nobody looks whether the old link is dead."""
     stack = ExitStack()
@@ -368,7 +347,6 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "old-limit": old_limit,
     "share-limit-unheard": share_limit_unheard,
     "clean-up-too-much": clean_up_too_much,
-    "trust-the-clock": trust_the_clock,
     "keep-the-old-link": keep_the_old_link,
     "everybody-is-welcome": everybody_is_welcome,
     "offer-what-is-gone": offer_what_is_gone,

@@ -25,7 +25,6 @@ TAKES = {
     "old-limit": {Fault.RELIMIT},
     "share-limit-unheard": {Fault.RELIMIT},
     "clean-up-too-much": {Fault.ONLY},
-    "trust-the-clock": {Fault.CLOCK_JUMPS, Fault.RESTART},
     "keep-the-old-link": {Fault.MOVE},
     "everybody-is-welcome": {Fault.TWO_ADDRESSES},
     "offer-what-is-gone": {Fault.ONLY},
