@@ -44,6 +44,8 @@ soak: setup  ## ten thousand swarms under faults, power loss, kill -9, hostile c
 	$(BIN)/python -m tests.chaos --seeds 0:$(or $(CHAOS),10000) --mark .chaos-mark
 	EXHAUSTIVE_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest -q tests/chaos/test_exhaustive.py
 	CRASH_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest -q tests/sim/test_store_faults.py
+	NUISANCE_SEEDS=$(or $(SEEDS),20) SEASON_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest -q \
+		tests/sim/test_nuisance.py tests/sim/test_mirror.py -k 'tenth_at_most or season_of_troubles'
 	$(BIN)/python -m tests.soak --kills $(or $(KILLS),200) --hostile $(or $(HOSTILE),10000) \
 		--memory $(or $(MEMORY),100) --mutations $(or $(MUTATIONS),100) --symlinks $(or $(SYMLINKS),60) --full $(or $(FULL),20)
 
@@ -79,6 +81,8 @@ bench: setup  ## all benchmarks, beside libtorrent, nginx and b3sum (many minute
 	$(BIN)/python -m benchmarks.large
 
 golden: setup  ## known results of the literature beside the large world's (ten minutes)
+	GOLDEN_SEEDS=3 $(BIN)/python -m pytest -q tests/pure/test_large_golden.py
+	GOLDEN_SEEDS=2 $(BIN)/python -m pytest -q tests/sim/test_policies.py -k alike_in_both
 	$(BIN)/python -m benchmarks.golden
 
 lab: setup  ## every experiment of the lab (seven minutes), reports in lab-out/index.html; QUICK=1 for half of it

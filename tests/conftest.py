@@ -5,6 +5,7 @@ tries the same examples, and none fails for being slow. Chance is left to `make 
 as `@example`s.
 """
 
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -21,6 +22,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 OURS = ("peer", "tracker", "lab")
 """Loggers."""
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are there for good, and need not be looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+
 
 settings.register_profile("steady", STEADY)
 settings.register_profile("explore", STEADY, derandomize=False, max_examples=2000, print_blob=True)

@@ -326,6 +326,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, report_multiple_bugs=False
-)
+TestMachine.settings = settings(report_multiple_bugs=False)

@@ -251,5 +251,5 @@ class Pair(RuleBasedStateMachine):
         assert self.pool.statistics().lent_bytes == 0
 
 
-Pair.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+Pair.TestCase.settings = settings(stateful_step_count=60)
 TestPair = Pair.TestCase

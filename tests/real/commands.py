@@ -1,16 +1,21 @@
 """Runs our programs as users do: real processes on loopback, each with a home of its own."""
 
 import json
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +67,54 @@ def run(program: str, *arguments: str | Path) -> Result:
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def ask(program: str, *arguments: str | Path) -> Result:
+    """As `run`, for what a program says of its arguments: in a process of its own, forked from this one
+    where all is loaded: to load Python and its modules is nearly all that such a command costs."""
+    with TemporaryFile() as out, TemporaryFile() as err:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which the child does not need
+            pid = os.fork()
+        if pid == 0:
+            code = 255
+            try:
+                code = _become(program, list(map(str, arguments)), out.fileno(), err.fileno())
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        said = []
+        for file in (out, err):
+            file.seek(0)
+            said.append(file.read().decode("utf-8"))
+    assert "Traceback" not in said[1], said[1]
+    return Result(os.waitstatus_to_exitcode(status), *said)
+
+
+def _become(program: str, arguments: list[str], out: int, err: int) -> int:
+    """Be that program to its end, in a forked process; its exit code."""
+    os.environ.clear()
+    os.environ.update(environment())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, file in enumerate((nothing, out, err)):
+        os.dup2(file, number)
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, closefd=False)  # noqa: SIM115 - until the process ends
+        for number, mode in enumerate("rww")
+    )
+    sys.argv[1:] = arguments
+    logging.getLogger().handlers.clear()  # those of the tests
+    try:
+        import_module(f"{program}.cli").main()
+    except SystemExit as exit:
+        return exit.code if isinstance(exit.code, int) else 1 if exit.code else 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
 
 
 def begin(program: str, *arguments: str | Path) -> subprocess.Popen[str]:

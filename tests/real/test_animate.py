@@ -8,6 +8,7 @@ import pytest
 
 from lab.cli import run
 from tests.browser import Browser, Page, find_browser
+from tests.sketches import sketched
 
 SCENARIO = """
 title = "Four peers, one of them twice"
@@ -32,7 +33,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("swarm")
     (folder / "scenario.toml").write_text(SCENARIO)
     arguments = [str(folder / "scenario.toml"), "--out", str(folder), "--trace", str(folder / "traces")]
-    assert run(["simulate", *arguments]) == 0
+    with sketched():
+        assert run(["simulate", *arguments]) == 0
     assert run(["animate", str(folder / "traces"), "--out", str(folder / "own.html"), "--title", "Ours"]) == 0
     return folder
 

@@ -17,7 +17,7 @@ from peer.cli import COMMANDS
 from peer.errors import ExitCode, StorageError
 from peer.ids import ShareId
 from peer.serials import FILE, serial_for
-from tests.real.commands import PATIENCE_S, begin, end, get, run, sharing, wait_until
+from tests.real.commands import PATIENCE_S, ask, begin, end, get, run, sharing, wait_until
 
 NOBODY = "ab" * 32
 
@@ -129,7 +129,7 @@ def test_published_searched_got_by_name_and_mirrored(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], code: ExitCode, reason: str, tmp_path: Path) -> None:
-    result = run("peer", *arguments, "--home", tmp_path)
+    result = ask("peer", *arguments, "--home", tmp_path)
     assert result.code == code, result.err
     assert reason in " ".join(result.err.split())
     assert result.out == ""

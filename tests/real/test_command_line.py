@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from tests.real.commands import begin, end, get, run, sharing
+from tests.real.commands import ask, begin, end, get, run, sharing
 
 NOBODY = "magnet:?xt=urn:blake3:" + "ab" * 32
 SLOW = "1MB"
@@ -101,7 +101,7 @@ def test_a_tracker_brings_peers_together(tmp_path: Path) -> None:
     ],
 )
 def test_a_link_that_cannot_be_read(link: str, what: str, tmp_path: Path) -> None:
-    result = get(link, tmp_path, tmp_path / "h")
+    result = ask("peer", "get", link, "-o", tmp_path, "--host", "127.0.0.1", "--home", tmp_path / "h")
     assert result.code == 2
     assert len(result.err.strip().splitlines()) == 1
     assert what in result.err
@@ -133,7 +133,7 @@ def test_a_link_that_cannot_be_read(link: str, what: str, tmp_path: Path) -> Non
     ],
 )
 def test_a_mistake_in_an_argument(arguments: list[str], what: str) -> None:
-    result = run("peer", *arguments)
+    result = ask("peer", *arguments)
     assert result.code == 2
     assert what in result.err
     (line,) = result.err.splitlines()
@@ -161,10 +161,16 @@ TOO_LONG = 300 * "x"
 )
 def test_a_place_that_cannot_be_used_is_one_line(arguments: list[str], code: int, what: str) -> None:
     """A traceback for a home that cannot be looked into; an internal error for a folder."""
-    result = run("peer", *arguments)
+    result = ask("peer", *arguments)
     assert result.code == code
     assert what in result.err
     assert len([line for line in result.err.splitlines() if not line.startswith("hashing")]) == 1
+
+
+def test_a_mistake_is_the_same_in_a_process_from_its_first_line_on() -> None:
+    """The others of these are asked of one that was forked."""
+    arguments = ("peer", "get", NOBODY, "--up", "fast")
+    assert run(*arguments) == ask(*arguments)
 
 
 def test_a_share_that_nobody_has(tmp_path: Path) -> None:

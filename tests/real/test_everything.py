@@ -7,6 +7,7 @@ import pytest
 
 from lab import everything
 from lab.cli import COMMANDS, run
+from tests.sketches import sketched
 
 
 def test_every_experiment_is_run_by_make_lab() -> None:
@@ -21,7 +22,8 @@ def test_the_index_links_what_is_there(
     broken = {"bounds": ("bounds", "--peers", "1-3"), "sockets": ("sockets", "--station", "99")}
     monkeypatch.setattr(everything, "EXPERIMENTS", broken)
     monkeypatch.setattr(everything, "QUICK", broken)
-    assert run(["simulate", "textbook", "--size", "128KiB", "--out", str(tmp_path / "own")]) == 0
+    with sketched():
+        assert run(["simulate", "textbook", "--size", "128KiB", "--out", str(tmp_path / "own")]) == 0
     assert everything.main([str(tmp_path), "--quick"]) == 1
     assert "failed: sockets" in capsys.readouterr().err
     page = (tmp_path / "index.html").read_text()

@@ -18,9 +18,13 @@ from tests.real.commands import PATIENCE_S, environment, wait_until
 TINY = ("--file", "64KiB", "--origin-up", "2mbit", "--peers", "1,2")
 
 
+BARE = "import sys; sys.modules['matplotlib'] = None; from lab.cli import main; main()"
+"""The lab without figures: they are not what these runs are about, and most of what they cost."""
+
+
 def begin(folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "lab", "scale", *TINY, "--json", "--out", str(folder)],
+        [sys.executable, "-c", BARE, "scale", *TINY, "--json", "--out", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

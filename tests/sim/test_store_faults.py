@@ -35,7 +35,7 @@ from tests.store_kit import (
     tree,
 )
 
-SEEDS = range(int(os.environ.get("CRASH_SEEDS", "3")))
+SEEDS = range(int(os.environ.get("CRASH_SEEDS", "2")))
 """Power losses tried after each operation."""
 
 SHARE = random_share(
