@@ -633,6 +633,10 @@ EXPELLED_MAX: Final = 256
 """Peers sent away that a member can still name: people look at the last few, and a wrong manifest of one byte
 is enough to be one."""
 
+SENT_AWAY_MAX: Final = 16
+"""Networks from which somebody sent us away, as the user is told: the first few say what is wrong
+here, and who only claims it cannot fill a screen."""
+
 BANS_MAX: Final = 1000
 """Remembered bans of each kind for one share; the oldest goes."""
 
@@ -970,6 +974,13 @@ LAN_PEERS_MAX: Final = 256
 """Addresses of one share taken from one local network, and its announcements that wait to be looked up:
 anybody there can announce anything."""
 
+LAN_PER_HOST_MAX: Final = 16
+"""Of these, at one host: all that an honest machine runs, and a sixteenth of what there is room for."""
+
+LAN_FULL_PAUSE_S: Final = 5.0
+"""After each look-up for a share whose LAN_PEERS_MAX are taken: newcomers take the place of the oldest then,
+and who announces ever new addresses has us dial as many in a minute as hearsay may, about a hundred."""
+
 LAN_LOOKUP_S: Final = 2.0
 """For the address of an announcement: multicast answers come within a tenth of it, or are lost."""
 
@@ -1117,6 +1128,11 @@ RELATIONS: tuple[tuple[bool, str], ...] = (
     (LAN_LOOK_S < LAN_PAUSE_S_MAX < LAN_CALM_S, "a start that fails for ever never counts as a first one"),
     (LAN_ADDRESSES_MAX < LAN_ANSWERS_MAX, "who answers with some of no use is still dialled"),
     (LAN_ADDRESSES_MAX < LAN_PEERS_MAX < LAN_NAMES_MAX, "one node or share leaves room for others"),
+    (LAN_ADDRESSES_MAX <= LAN_PER_HOST_MAX < LAN_PEERS_MAX, "one host is heard, and leaves room for others"),
+    (
+        60 / LAN_FULL_PAUSE_S * LAN_ADDRESSES_MAX <= NEW_DIALS_PER_MINUTE_MAX,
+        "a neighbour can have us dial no more than hearsay can",
+    ),
     (LINK_CHARS_MAX < CONTROL_TEXT_BYTES_MAX < CONTROL_REQUEST_BYTES_MAX, "every link must fit a request"),
     (SHARES_KNOWN_MAX * 1536 < CONTROL_REPLY_BYTES_MAX, "a list of all known shares must fit an answer"),
     (

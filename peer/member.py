@@ -6,7 +6,6 @@ files in their place, it seeds. A member that shares begins at the end. It decid
 peers itself: the policies do, and this hands them to each other.
 """
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from itertools import count
@@ -25,11 +24,12 @@ from peer.greeting import Greeted, window
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import EXPELLED_MAX, GOODBYE_GRACE_S, LINK_TICK_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
+from peer.limits import GOODBYE_GRACE_S, LINK_TICK_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
 from peer.link import LOST, Link
 from peer.manifest import Manifest
 from peer.news import News
 from peer.outflow import Outflow
+from peer.partings import Partings
 from peer.services import AGENT, Services
 from peer.swarm.availability import Availability
 from peer.swarm.download import Download
@@ -83,10 +83,7 @@ class Member:
         self.intake: Intake | None = None
         self.outflow: Outflow | None = None
         self.trackers: TrackerClient | None = None
-        self.expelled: deque[str] = deque(maxlen=EXPELLED_MAX)
-        """One line for each of the last peers that were sent away for bad bytes."""
-        self.broken_off: deque[str] = deque(maxlen=EXPELLED_MAX)
-        """And for what else was against the protocol."""
+        self.partings = Partings()
         self.unreadable: dict[str, None] = {}
         """One line for each trouble with what we share, once each, in order."""
         self.started_at = self.progressed_at = trio.current_time()
@@ -360,16 +357,16 @@ class Member:
         link.session.close()
 
     def _look_back(self, link: Link, ending: Ending) -> None:
+        self.partings.ended(link, ending)
         if ending.fault:
-            self.broken_off.append(f"{link}: {ending.reason}")
-            self.book.ban(link.node, link.host)
+            self.book.ban(link.node, link.host, ending.reason)
         elif ending.code in (ByeCode.USELESS, ByeCode.FULL):
             self.book.rest(link.address, trio.current_time(), for_now=ending.code is ByeCode.FULL)
         self.dialler.wake()
 
     def _expel(self, link: Link, reason: str) -> None:
-        self.expelled.append(f"{link}: {reason}")
-        self.book.ban(link.node, link.host)
+        self.partings.expels(link, reason)
+        self.book.ban(link.node, link.host, reason)
 
     def _is_short_of_links(self) -> bool:
         return not self.complete.is_set() and self._given is None and len(self.links) < LINKS_ENOUGH
@@ -441,7 +438,7 @@ class Member:
 
     def link_tells(self, link: Link, peers: tuple[KnownPeer, ...]) -> None:
         if self._exchange.heard(link, trio.current_time()):
-            self.dialler.learned(peers, Source.EXCHANGE, link.address.host)
+            self.dialler.learned(peers, Source.EXCHANGE, link.host)
 
     def link_outgoing(self, link: Link) -> Outgoing | None:
         return self.outflow.next_outgoing(link) if self.outflow is not None else None

@@ -80,5 +80,6 @@ def why_no_progress(member: Member) -> str:
         parts.append(member.dialler.last_error)
     if statistics.links and all(link.chokes_us for link in statistics.links):
         parts.append("all of them choke us")
-    parts += [*list(member.broken_off)[-2:], *list(member.expelled)[-2:]]
+    partings = member.partings
+    parts += [*list(partings.broken_off)[-2:], *list(partings.expelled)[-2:], *partings.sent_away[-2:]]
     return "; ".join(parts)

@@ -178,7 +178,7 @@ class Fetching:
         if statistics.paused:
             return StorageError(f"no progress for {waited}: {statistics.paused}")
         why = f"no progress for {waited}: {why_no_progress(member)}"
-        if member.expelled and not statistics.links:
+        if member.partings.expelled and not statistics.links:
             return ContentError(f"{why}. Everybody who answered sent bytes that do not verify")
         return NoSourceError(f"{why}. Check the link, or name a peer with --peer or a tracker with --tracker")
 

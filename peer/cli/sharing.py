@@ -142,6 +142,9 @@ class Sharing:
             for trouble in [text for text in member.unreadable if text not in told]:
                 told.add(trouble)
                 display.say(f"no longer shared: {trouble}")
+            for line in [line for line in member.partings.sent_away if line not in told]:
+                told.add(line)
+                display.say(line)
             for tracker in () if member.trackers is None else member.trackers.statistics():
                 text = f"tracker {tracker.tracker}: {tracker.error}"
                 if tracker.error and text not in told:

@@ -86,8 +86,13 @@ def _share_lines(row: dict[str, Any]) -> list[str]:
     if row.get("cells") and not row["complete"]:
         lines.append(f"  [{piece_map(row['cells'])}]")
     lines += [f"  {peer_line(link)}" for link in row.get("links", ())]
-    lines += [f"  {trouble}" for trouble in row.get("troubles", ())]
+    lines += [f"  {trouble}" for trouble in _troubles(row)]
     return lines
+
+
+def _troubles(row: Body) -> list[str]:
+    """What cannot be read here any more, and what others say of us."""
+    return [*row.get("troubles", ()), *row.get("sent_away", ())]
 
 
 async def live(look: Callable[[], Awaitable[Body | None]], stop: Stop, every_s: float) -> None:
@@ -150,6 +155,6 @@ def _share_block(row: dict[str, Any], peers_max: int) -> "list[RenderableType]":
     hidden = row["peers"] - len(row.get("links", ())[:peers_max])
     if hidden > 0 and row.get("links"):
         made.append(Text(f"  and {hidden} more peers", style="dim"))
-    for trouble in row.get("troubles", ())[:3]:
+    for trouble in _troubles(row)[:3]:
         made.append(Text(f"  {printable(trouble)}", style="yellow", no_wrap=True, overflow="ellipsis"))
     return made

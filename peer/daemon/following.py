@@ -90,7 +90,7 @@ def _check_progress(member: Member, timeout_s: float) -> None:
     if statistics.paused:
         raise StorageError(f"no progress for {waited}: {statistics.paused}; {GOES_ON}")
     why = f"no progress for {waited}: {why_no_progress(member)}"
-    if member.expelled and not statistics.links:
+    if member.partings.expelled and not statistics.links:
         raise ContentError(f"{why}. Everybody who answered sent bytes that do not verify; {GOES_ON}")
     raise NoSourceError(
         f"{why}. Check the link, or name a peer with --peer or a tracker with --tracker; {GOES_ON}"

@@ -60,6 +60,7 @@ def whole(resident: Resident, context: Context) -> Body:
         return row
     statistics = member_statistics(member)
     row["troubles"] = list(dict.fromkeys((*resident.troubles, *member.unreadable)))
+    row["sent_away"] = list(member.partings.sent_away)
     links = sorted(statistics.links, key=lambda link: -(link.rate_down + link.rate_up))
     row |= {
         "held": statistics.held_bytes,

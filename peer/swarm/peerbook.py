@@ -36,7 +36,10 @@ from peer.wire.messages import KnownPeer
 T = TypeVar("T")
 U = TypeVar("U")
 
-STILL_BANNED = "sent away before, for bad data or for breaking the protocol: not taken back in this run"
+STILL_BANNED = "not taken back in this run, sent away before"
+
+BAN_REASON_CHARS_MAX = 120
+"""Of why somebody was banned: a goodbye says STILL_BANNED before it, and carries 200 bytes."""
 
 OWN_ADDRESSES_MAX = 64
 """Addresses at which we met ourselves; a machine has fewer."""
@@ -110,6 +113,14 @@ class _Connected:
     superseded_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Ban:
+    """Where the node was met, and what it had done."""
+
+    host: str
+    why: str
+
+
 def keep_which(local: NodeId, remote: NodeId, existing_dialled_by_us: bool, new_dialled_by_us: bool) -> Keep:
     """Two connections between the same two nodes: which survives, so that both sides say the same.
 
@@ -152,8 +163,8 @@ class PeerBook:
         self._own: dict[Address, None] = {}
         self._turnover_at = 0.0
         self._arrivals = 0
-        self._banned_nodes: dict[NodeId, str] = {}  # and the host that it was met at
-        self._banned_hosts: dict[str, None] = {}
+        self._banned_nodes: dict[NodeId, _Ban] = {}
+        self._banned_hosts: dict[str, str] = {}  # and why the last node there was
 
     # --- learning
 
@@ -179,14 +190,15 @@ class PeerBook:
         _remember(self._own, canonical(address), None, OWN_ADDRESSES_MAX)
         self._known.drop(canonical(address))
 
-    def ban(self, node: NodeId, host: str) -> None:
-        """This node, met at this host, sent bad bytes: it is neither dialled nor welcome for this share."""
-        host = canonical_host(host)
-        _remember(self._banned_nodes, node, host, BANS_MAX)
+    def ban(self, node: NodeId, host: str, why: str = "") -> None:
+        """This node, met at this host, sent bad bytes: it is neither dialled nor welcome for this share. why:
+        what it is told when it comes back."""
+        host, why = canonical_host(host), why[:BAN_REASON_CHARS_MAX]
+        _remember(self._banned_nodes, node, _Ban(host, why), BANS_MAX)
         if not is_loopback(host):
-            count = sum(other == host for other in self._banned_nodes.values())
+            count = sum(ban.host == host for ban in self._banned_nodes.values())
             if count >= BANNED_NODES_PER_HOST_MAX:
-                _remember(self._banned_hosts, host, None, BANS_MAX)
+                _remember(self._banned_hosts, host, why, BANS_MAX)
         self._known.drop_if(lambda known: self._is_banned(known.node, known.address.host))
 
     # --- dialling
@@ -237,7 +249,9 @@ class PeerBook:
         if self._is_banned(node, host):
             if dialled is not None:
                 self._known.drop(canonical(dialled))
-            return Turned(ByeCode.CORRUPT, STILL_BANNED)
+            ban = self._banned_nodes.get(node)
+            why = self._banned_hosts[host] if ban is None else ban.why
+            return Turned(ByeCode.CORRUPT, f"{STILL_BANNED}: {why}" if why else STILL_BANNED)
         address = self._where(node, remote, dialled, listens, now)
         verdict = self._against_existing(node, dialled is not None, now)
         if isinstance(verdict, Welcome) and verdict.close is None and self._full(host, dialled is not None):

@@ -246,7 +246,8 @@ class Invariants:
         demand(
             not banned,
             "banned",
-            f"{citizen.name} has banned the honest {banned}: {[*member.expelled, *member.broken_off]}",
+            f"{citizen.name} has banned the honest {banned}: "
+            f"{[*member.partings.expelled, *member.partings.broken_off]}",
         )
 
     def _liars_are_banned(self, citizen: Citizen, member: Member) -> None:

@@ -31,6 +31,7 @@ ROW: dict[str, Any] = {
     "held": 250,
     "wanted": 1000,
     "troubles": ["a file was changed"],
+    "sent_away": ["192.0.2.9:7701 sent us away: piece 3 did not verify"],
     "rate_down": 1e6,
     "rate_up": 0.0,
     "known_peers": 3,
@@ -115,8 +116,19 @@ def test_the_view_fits_the_terminal(width: int, height: int) -> None:
 
 
 def test_a_name_cannot_draw_on_the_terminal() -> None:
-    evil = {**ROW, "name": "\x1b[2Jx", "error": "\x1b[31m", "troubles": ["\x1b[1m"], "cells": b""}
+    evil = {
+        **ROW,
+        "name": "\x1b[2Jx",
+        "error": "\x1b[31m",
+        "troubles": ["\x1b[1m"],
+        "sent_away": ["\x1b[1m"],
+        "cells": b"",
+    }
     assert "\x1b" not in "\n".join(as_lines({**BODY, "shares": [evil]}))
+
+
+def test_what_others_say_of_us_is_shown() -> None:
+    assert any("sent us away: piece 3" in line for line in as_lines(ROW))
 
 
 def test_a_state_says_how_far() -> None:

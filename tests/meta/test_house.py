@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
     (3.5, r"peer\.(store|net)(\..*)?"),
     (
         4,
-        r"peer\.(alarm|finding|news|greeting|connection|link|intake|outflow|dialler|choking|holding|target|throttle|services|member|member_statistics|diagnosis|pacing|trace|turnover|watching)",
+        r"peer\.(alarm|finding|news|greeting|connection|link|intake|outflow|dialler|choking|holding|target|throttle|services|member|member_statistics|diagnosis|pacing|partings|trace|turnover|watching)",
     ),
     (4, r"peer\.discovery(\..*)?"),
     (5, r"peer\.(node|mirror)"),

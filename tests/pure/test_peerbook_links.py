@@ -18,6 +18,7 @@ from peer.limits import (
     LINK_NEW_S,
     LINK_TRIAL_S,
     LINKS_PER_HOST_MAX,
+    REASON_BYTES_MAX,
     TURNOVER_S,
     TURNOVER_SHARE,
 )
@@ -61,6 +62,19 @@ def test_who_sent_bad_bytes_is_banned_wherever_it_comes_from() -> None:
     assert pages.add(at(77), Source.LINK, 0.0, node=node(1)) is Noted.BANNED
     elsewhere = pages.connected(LinkId(9), node(1), 0.0, remote=at(9), dialled=at(9))
     assert elsewhere == Turned(ByeCode.CORRUPT, STILL_BANNED)
+
+
+def test_who_comes_back_hears_what_it_was_sent_away_for() -> None:
+    pages = book()
+    pages.ban(node(1), at(1).host, "piece 3 did not verify")
+    back = arrive(pages, 1, 1)
+    assert back == Turned(ByeCode.CORRUPT, f"{STILL_BANNED}: piece 3 did not verify")
+    for number in range(2, 2 + BANNED_NODES_PER_HOST_MAX):
+        pages.ban(node(number), at(1).host, f"reason {number}" + 500 * "x")
+    last = pages.connected(LinkId(2), node(55), 0.0, remote=at(1))
+    assert isinstance(last, Turned)
+    assert last.reason.startswith(f"{STILL_BANNED}: reason {1 + BANNED_NODES_PER_HOST_MAX}")
+    assert len(last.reason) <= REASON_BYTES_MAX
 
 
 def test_a_host_is_banned_when_several_of_its_nodes_were() -> None:

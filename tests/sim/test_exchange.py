@@ -1,6 +1,7 @@
 """Discovery without a tracker: peers tell each other whom they know, and nobody can abuse it."""
 
 from random import Random
+from typing import Any
 
 import pytest
 import trio
@@ -11,6 +12,8 @@ from peer.ids import Address, KnownPeer
 from peer.limits import EXCHANGE_EARLY_MAX, EXCHANGE_INTERVAL_S, IDLE_S
 from peer.sim.network import mbit
 from peer.sim.world import PORT, SimFetch, open_world
+from peer.swarm.known import Source
+from peer.swarm.peerbook import Noted
 from peer.wire.messages import Peers
 from tests.sim import hostile
 
@@ -122,7 +125,7 @@ async def test_whose_tellings_a_network_held_up_is_closed_by_nobody(
             await trio.sleep(0.9 * IDLE_S)
             connection.resume()
             await trio.sleep(EXCHANGE_INTERVAL_S)
-            assert not fetch.member.broken_off
+            assert not fetch.member.partings.broken_off
             told = 5 * int(number * 0.9 * IDLE_S / EXCHANGE_INTERVAL_S)
             assert fetch.member.book.statistics().known > told, "late is not too often"
 
@@ -145,7 +148,7 @@ async def test_what_a_network_held_up_is_not_telling_too_often(autojump_clock: M
         host = await hostile.live(world, "held-up", link, held_up)
         fetch = getter.fetch(link, peers=[origin.address, Address(host.address, PORT)])
         await trio.sleep(7 * EXCHANGE_EARLY_MAX * EXCHANGE_INTERVAL_S)
-        assert not fetch.member.broken_off
+        assert not fetch.member.partings.broken_off
         assert len(fetch.member.links) == 2
 
 
@@ -162,3 +165,26 @@ async def test_a_host_name_that_cannot_travel_is_told_to_nobody(autojump_clock: 
         with trio.fail_after(PATIENCE_S):
             await fetch.wait()
         assert fetch.read() == DATA
+
+
+async def test_who_was_dialled_by_name_tells_as_the_host_that_it_is(autojump_clock: MockClock) -> None:
+    """Its name was taken for its network, and what it may tell was judged by that."""
+    informants: set[str] = set()
+    async with open_world(1) as world:
+        origin = await world.add_peer("origin", up=mbit(1))
+        link = await origin.share("file", {(): DATA})
+        others = [await world.add_peer(name) for name in ("one", "two")]
+        for other in others:
+            other.fetch(link, peers=[origin.address])
+        getter = await world.add_peer("getter")
+        fetch = getter.fetch(link, peers=[Address("origin", origin.address.port)])
+        add = fetch.member.book.add
+
+        def listening(address: Address, source: Source, now: float, **more: Any) -> Noted:
+            informants.update([more.get("informant", "")] if source is Source.EXCHANGE else [])
+            return add(address, source, now, **more)
+
+        fetch.member.book.add = listening  # type: ignore[method-assign]
+        await trio.sleep(120)
+        assert origin.host.address in informants
+        assert "origin" not in informants

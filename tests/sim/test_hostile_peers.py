@@ -70,10 +70,10 @@ async def test_one_bad_peer_beside_an_honest_one(name: str, autojump_clock: Mock
 async def test_of_the_liars_the_last_are_remembered_by_name(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peer.member.EXPELLED_MAX", 3)
+    monkeypatch.setattr("peer.partings.EXPELLED_MAX", 3)
     async with open_world(2) as world:
         fetch = await fetch_with(world, 5, hostile.liar(PIECES, PIECE))
-        assert len(fetch.member.expelled) == 3
+        assert len(fetch.member.partings.expelled) == 3
         assert fetch.member.book.statistics().banned == 5
 
 
@@ -105,7 +105,7 @@ async def test_who_breaks_the_protocol_is_named_where_nobody_else_is_left(autoju
     """The only peer was banned, and all that was said was that nobody is known."""
     async with open_world(1) as world:
         fetch = await fetch_with(world, 1, BEHAVIOURS["oversize frame"])
-        (line,) = fetch.member.broken_off
+        (line,) = fetch.member.partings.broken_off
         assert line in why_no_progress(fetch.member)
         assert "(686f7374696c): " in line, "its id in hex"
 
@@ -139,8 +139,8 @@ async def test_liars_are_sent_away_after_one_piece_each(autojump_clock: MockCloc
         fetch = await fetch_with(world, liars, hostile.liar(PIECES, PIECE))
         statistics = member_statistics(fetch.member)
         wrong_manifests = fetch.member.quest.liars
-        assert len(fetch.member.expelled) == liars
-        assert not any("origin" in line for line in fetch.member.expelled)
+        assert len(fetch.member.partings.expelled) == liars
+        assert not any("origin" in line for line in fetch.member.partings.expelled)
         # What was in flight to us when a liar was found out may still arrive, and is dropped.
         assert statistics.wasted_bytes <= 2 * PIECE * liars
         assert wrong_manifests <= liars
@@ -182,7 +182,7 @@ async def test_a_liar_that_is_gone_before_its_piece_is_looked_at_is_not_let_in_a
         fetch = getter.fetch(link, peers=[origin.address, Address(host.address, PORT)])
         await trio.sleep(120)
         assert 1 <= len(lies) <= (6 if returns else 1)
-        assert any(b"hit-an".hex() in line for line in fetch.member.expelled)
+        assert any(b"hit-an".hex() in line for line in fetch.member.partings.expelled)
         assert all(link.node == origin.node_id for link in fetch.member.links.values())
 
 
@@ -253,7 +253,9 @@ async def test_half_of_the_peers_lie(autojump_clock: MockClock) -> None:
             assert fetch.read() == DATA
             honest = {origin.node_id, *(getter.node_id for getter in getters)}
             assert set(member_statistics(fetch.member).sources) <= honest
-            assert all("6c696172" in line for line in fetch.member.expelled), "only liars (their id in hex)"
+            assert all("6c696172" in line for line in fetch.member.partings.expelled), (
+                "only liars (their id in hex)"
+            )
             assert fetch.member.intake is not None
             corrupt_bytes = fetch.member.intake.statistics().download.corrupt_bytes
             assert corrupt_bytes <= PIECE * count, "one piece wasted for each liar at most"

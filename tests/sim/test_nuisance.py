@@ -73,7 +73,7 @@ async def last_honest(behaviour: hostile.Behaviour | None) -> tuple[float, list[
         members = [fetch.member for fetch in fetches]
         for member in members:
             assert member.book.statistics().known <= KNOWN_PEERS_MAX
-            assert not any("getter" in line or "origin" in line for line in member.expelled)
+            assert not any("getter" in line or "origin" in line for line in member.partings.expelled)
             for statistics in member_statistics(member).links:
                 assert statistics.requests_open <= 256
             assert all(link.connection._outbox_bytes <= OUTBOX_BYTES_MAX for link in member.links.values())

@@ -115,7 +115,7 @@ async def test_what_is_withdrawn_comes_from_others(autojump_clock: MockClock) ->
             await fetch.wait()
         for path, data in FILES.items():
             assert fetch.read(*path) == data
-        assert len(fetch.member.expelled) <= 1, "at most for the piece that was on its way"
+        assert len(fetch.member.partings.expelled) <= 1, "at most for the piece that was on its way"
 
 
 async def test_a_large_share_is_looked_through_in_parts(autojump_clock: MockClock) -> None:
