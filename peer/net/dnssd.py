@@ -12,6 +12,7 @@ a later one.
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
@@ -25,10 +26,12 @@ from peer.ids import Address, NodeId, ShareId
 from peer.limits import (
     LAN_ADDRESSES_MAX,
     LAN_ANSWERS_MAX,
+    LAN_FULL_PAUSE_S,
     LAN_LOOKUP_PAUSE_S,
     LAN_LOOKUPS_MAX,
     LAN_NAMES_MAX,
     LAN_PEERS_MAX,
+    LAN_PER_HOST_MAX,
 )
 from peer.net import mdns
 from peer.net.lan import lan_key
@@ -126,7 +129,11 @@ class _Era:
 
 
 class _Part:
-    """Somebody's part in one share."""
+    """Somebody's part in one share.
+
+    Anybody may announce anything, under any addresses. So one host has few places; where all are taken, the
+    oldest make room, but slowly (`pause_s`); and a goodbye frees none: its addresses may be told again.
+    """
 
     def __init__(self, port: int, found: Callable[[Address], None]) -> None:
         self.port = port
@@ -134,13 +141,18 @@ class _Part:
         """Instances to be looked up."""
         self.woken = trio.Event()
         self._found = found
-        self._told: set[Address] = set()
+        self._told: dict[Address, bool] = {}
+        """In order, and whether they are still there."""
+        self._hosts: Counter[str] = Counter()
         self._by: dict[str, list[Address]] = {}
         """And by which instance."""
 
+    @property
+    def pause_s(self) -> float:
+        """After a look-up."""
+        return LAN_FULL_PAUSE_S if len(self._told) >= LAN_PEERS_MAX else LAN_LOOKUP_PAUSE_S
+
     def heard(self, name: str) -> None:
-        if len(self._told) >= LAN_PEERS_MAX:
-            return
         if name in self.waiting or len(self.waiting) < LAN_PEERS_MAX:
             self.waiting[name] = None
             self.woken.set()
@@ -148,21 +160,44 @@ class _Part:
     def gone(self, name: str) -> None:
         """Once it is back its addresses are worth telling again."""
         self.waiting.pop(name, None)
-        self._told.difference_update(self._by.pop(name, ()))
+        for address in self._by.pop(name, ()):
+            self._told[address] = False
 
     def tell(self, name: str, addresses: Iterable[Address]) -> None:
         for address in addresses:
-            if address not in self._told and len(self._told) < LAN_PEERS_MAX:
-                self._told.add(address)
-                self._by.setdefault(name, []).append(address)
-                self._found(address)
+            if self._told.get(address) or not self._has_room(address):
+                continue
+            self._told[address] = True
+            self._by.setdefault(name, []).append(address)
+            self._found(address)
 
     def moved(self) -> None:
         """Another network. Who was told in the one before is not told again, unless they fill the list."""
         self.waiting.clear()
         if len(self._told) >= LAN_PEERS_MAX:
             self._told.clear()
+            self._hosts.clear()
             self._by.clear()
+
+    def _has_room(self, address: Address) -> bool:
+        """Whether it may be told; an address that was not told before has a place then."""
+        if address in self._told:
+            return True
+        if self._hosts[address.host] >= LAN_PER_HOST_MAX:
+            return False
+        if len(self._told) >= LAN_PEERS_MAX:
+            self._forget(next(iter(self._told)))
+        self._hosts[address.host] += 1
+        return True
+
+    def _forget(self, oldest: Address) -> None:
+        del self._told[oldest]
+        self._hosts -= Counter((oldest.host,))
+        for name, addresses in list(self._by.items()):
+            if oldest in addresses:
+                addresses.remove(oldest)
+                if not addresses:
+                    del self._by[name]
 
 
 class DnsSd:
@@ -376,4 +411,4 @@ class DnsSd:
                     part.tell(name, usable_addresses(hosts, port))
                 finally:
                     era.lookups.discard(scope)
-            await trio.sleep(LAN_LOOKUP_PAUSE_S)
+            await trio.sleep(part.pause_s)

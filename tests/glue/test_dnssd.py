@@ -10,12 +10,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from peer.ids import Address, NodeId, ShareId
 from peer.limits import (
+    LAN_ADDRESSES_MAX,
+    LAN_FULL_PAUSE_S,
     LAN_LINGER_S,
     LAN_LOOK_S,
     LAN_LOOKUP_PAUSE_S,
     LAN_NAMES_MAX,
     LAN_PEERS_MAX,
+    LAN_PER_HOST_MAX,
     LAN_SEARCH_S,
+    NEW_DIALS_PER_MINUTE_MAX,
 )
 from peer.net.dnssd import DnsSd, _Mail, instance_name
 from peer.net.lan import lan_key
@@ -411,6 +415,72 @@ async def test_a_flood_costs_little(autojump_clock: MockClock) -> None:
         await trio.sleep(30)
         assert len(found) <= LAN_PEERS_MAX
         assert 0 < len(responder.resolved) <= LAN_PEERS_MAX
+
+
+async def test_one_host_has_few_places(autojump_clock: MockClock) -> None:
+    """It could take all of a share's with names of its own, and who came later was not found."""
+    machine = Machine()
+    async with lan_of(machine) as (lan, nursery):
+        found = list[Address]()
+        nursery.start_soon(part, lan, trio.CancelScope(), found.append)
+        await trio.sleep(5)
+        for number in range(LAN_PEERS_MAX):
+            name = f"{lan_key(SHARE)}-{number:012x}.{SERVICE_TYPE}"
+            machine.others[name] = (["10.0.0.66"], 2000 + number)
+            machine.now.heard(name, True)
+        await trio.sleep(30)
+        assert len(found) == LAN_PER_HOST_MAX
+        machine.others[THEIRS] = (["10.0.0.2"], 7701)
+        machine.now.heard(THEIRS, True)
+        await trio.sleep(1)
+        assert found[LAN_PER_HOST_MAX:] == [Address("10.0.0.2", 7701)]
+
+
+async def test_where_all_places_are_taken_the_oldest_make_room_slowly(autojump_clock: MockClock) -> None:
+    """Nobody else was found, for as long as the machine stayed in that network."""
+    machine = Machine()
+    async with lan_of(machine) as (lan, nursery):
+        found = list[Address]()
+        nursery.start_soon(part, lan, trio.CancelScope(), found.append)
+        await trio.sleep(5)
+        for number in range(LAN_PEERS_MAX):
+            name = f"{lan_key(SHARE)}-{number:012x}.{SERVICE_TYPE}"
+            machine.others[name] = ([f"10.0.7.{number}"], 7701)
+            machine.now.heard(name, True)
+        await trio.sleep(30)
+        assert len(found) == LAN_PEERS_MAX
+        machine.others[THEIRS] = (["10.0.0.2"], 7701)
+        machine.now.heard(THEIRS, True)
+        await trio.sleep(LAN_FULL_PAUSE_S)
+        assert found[LAN_PEERS_MAX:] == [Address("10.0.0.2", 7701)]
+        machine.now.heard(name, False)
+        await trio.sleep(1)
+        machine.now.heard(name, True)  # who is back is told anew, and so is who was pushed out
+        oldest = f"{lan_key(SHARE)}-{0:012x}.{SERVICE_TYPE}"
+        machine.now.heard(oldest, True)
+        await trio.sleep(3 * LAN_FULL_PAUSE_S)
+        assert sorted(found[LAN_PEERS_MAX + 1 :]) == [Address("10.0.7.0", 7701), Address("10.0.7.255", 7701)]
+
+
+async def test_who_comes_and_goes_under_ever_new_addresses_is_heard_as_hearsay_is(
+    autojump_clock: MockClock,
+) -> None:
+    """Each goodbye freed its places: a hundred and sixty new addresses a second were dialled, for ever."""
+    machine = Machine()
+    async with lan_of(machine) as (lan, nursery):
+        found = list[Address]()
+        nursery.start_soon(part, lan, trio.CancelScope(), found.append)
+        await trio.sleep(5)
+        for number in range(10_000):
+            first = number * LAN_ADDRESSES_MAX
+            hosts = [
+                f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(first, first + LAN_ADDRESSES_MAX)
+            ]
+            machine.others[THEIRS] = (hosts, 7701)
+            machine.now.heard(THEIRS, True)
+            await trio.sleep(0.06)
+            machine.now.heard(THEIRS, False)
+        assert LAN_PEERS_MAX < len(found) <= LAN_PEERS_MAX + 10 * NEW_DIALS_PER_MINUTE_MAX + LAN_ADDRESSES_MAX
 
 
 async def test_who_changes_all_the_time_is_looked_up_at_times(autojump_clock: MockClock) -> None:
