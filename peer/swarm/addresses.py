@@ -96,4 +96,4 @@ def may_tell(informant: str, address: Address) -> bool:
     if reach is _Reach.NAMED or reach is _Reach.NOWHERE:
         return False  # a name would make us ask a name server of the informant's choice
     teller = _reach_of(informant)
-    return teller is _Reach.LOOPBACK or (reach is _Reach.LINK_LOCAL and teller is _Reach.LINK_LOCAL)
+    return is_loopback(informant) or (reach is _Reach.LINK_LOCAL and teller is _Reach.LINK_LOCAL)

@@ -52,6 +52,8 @@ def test_where_nobody_can_listen(host: str) -> None:
         ("127.0.0.1", "127.0.0.1", True),
         ("::1", "127.0.0.1", True),
         ("::ffff:127.0.0.1", "127.3.2.1", True),
+        ("localhost", "127.0.0.1", True),  # as a tracker is named on the command line
+        ("localhost", "fe80::1", True),
         ("127.0.0.1", "10.0.0.9", True),
         ("127.0.0.1", "fe80::1", True),
         ("169.254.1.1", "169.254.1.2", True),
