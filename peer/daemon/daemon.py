@@ -244,7 +244,7 @@ class Daemon:
             hashed = await hash_source(self.context, request, note)
             nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):  # here and below: who asked may hang up, and nothing is half done
-            resident, known = await self._admit(hashed.record, hashed)
+            resident, known = await self._admit(hashed.record, hashed, request)
         logger.info(
             "shares %s", hashed.record.name, extra={"share": hashed.record.share.hex(), "path": request.path}
         )
@@ -284,7 +284,7 @@ class Daemon:
             piece_order=request.order,
         ).with_limits(request.up, request.down)
         with trio.CancelScope(shield=True):  # what is known is fetched, whoever has hung up
-            resident, _ = await self._admit(record, None)
+            resident, _ = await self._admit(record, None, request)
             if resident.record.complete and await self._is_changed(resident):
                 async with resident.kept_closed():
                     await resident.amend(lambda known: replace(known, complete=False))
@@ -317,7 +317,9 @@ class Daemon:
         except StorageError:
             return True
 
-    async def _admit(self, record: ShareRecord, hashed: Hashed | None) -> tuple[Resident, bool]:
+    async def _admit(
+        self, record: ShareRecord, hashed: Hashed | None, request: protocol.Share | protocol.Get
+    ) -> tuple[Resident, bool]:
         """Keep a share that a command brings."""
         context = self.context
         async with self._admitting:
@@ -337,7 +339,8 @@ class Daemon:
                 async with resident.kept_closed() if admission.restart else nullcontext():
                     await self._put_content(hashed)
                     # By the record as it is now: the share may have become complete meanwhile.
-                    await resident.amend(lambda known: rejoin(known, record).record)
+                    up, down = request.up, request.down  # in a record, no limit is one that was not named
+                    await resident.amend(lambda known: rejoin(known, record).record.with_limits(up, down))
                     resident.error = None  # not before: with its error it is known to be resumed
                     resident.troubles.clear()
             for share in admission.replaces:  # last: whatever fails before leaves what was known

@@ -66,6 +66,24 @@ async def test_a_flood_of_slow_requests_is_refused_beyond_its_limit(autojump_clo
             nursery.cancel_scope.cancel()
 
 
+async def test_a_known_shares_limit_goes_when_none_is_asked_for(
+    autojump_clock: MockClock,
+) -> None:
+    """It stayed: in the record, no limit looked like one that was not named."""
+    async with machines("a") as (_, [a]):
+        write_file(a.files, ("data", "film.bin"), DATA)
+
+        async def limits(up: float | None = None, down: float | None = None) -> tuple[object, object]:
+            await a.ask(Share("/data/film.bin", up=up, down=down))
+            (row,) = (await a.ask(List()))["shares"]
+            return row["up"], row["down"]
+
+        assert await limits(up=1000.0, down=2000.0) == (1000.0, 2000.0)
+        assert await limits() == (1000.0, 2000.0)
+        assert await limits(up=math.inf) == (None, 2000.0)
+        assert await limits(down=math.inf) == (None, None)
+
+
 async def test_a_share_with_an_address_that_is_none_is_refused(autojump_clock: MockClock) -> None:
     """It was kept, and from then on no list of the shares could be made."""
     async with machines("a") as (_, [a]):
