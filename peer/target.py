@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
+from unicodedata import normalize
 
 import trio
 
@@ -81,7 +82,7 @@ class Target:
         self._check_size(manifest)
         self._manifest = manifest
         layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
-        wanted_files = select(manifest, self._only, self._name)
+        wanted_files = await self._workers.run(Lane.COMPUTE, select, manifest, self._only, self._name)
         good = await self._find_good_files(manifest)
         store = await self._workers.run(
             Lane.DISK,
@@ -201,14 +202,17 @@ def select(manifest: Manifest, only: Sequence[str], name: str) -> frozenset[File
 
     A pattern is matched, with upper and lower case apart, against the path below the share, against the last
     component if it has no slash, and against the folders that hold the file: ``docs`` selects all below docs.
-    Raises UsageError if nothing matches.
+    Both are compared in Unicode form NFC: a Mac's shell completes names decomposed. Blocking: a hundred
+    thousand files take a second. Raises UsageError if nothing matches.
     """
     if not only:
         return frozenset(map(FileIndex, range(len(manifest.files))))
+    patterns = [normalize("NFC", pattern).rstrip("/") for pattern in only]
+    folders: dict[tuple[str, ...], bool] = {}
     chosen = frozenset(
         FileIndex(number)
         for number, file in enumerate(manifest.files)
-        if any(_matches(file.path or (name,), pattern) for pattern in only)
+        if _is_chosen(file.path or (name,), patterns, folders)
     )
     if not chosen:
         shown = ", ".join(printable(pattern) for pattern in only)
@@ -216,8 +220,15 @@ def select(manifest: Manifest, only: Sequence[str], name: str) -> frozenset[File
     return chosen
 
 
-def _matches(path: tuple[str, ...], pattern: str) -> bool:
-    pattern = pattern.rstrip("/")
-    if "/" not in pattern and fnmatchcase(path[-1], pattern):
+def _is_chosen(path: PathParts, patterns: Sequence[str], folders: dict[PathParts, bool]) -> bool:
+    """folders: what is known of folders, of which many files share one."""
+    last = path[-1]
+    if any("/" not in pattern and fnmatchcase(last, pattern) for pattern in patterns):
         return True
-    return any(fnmatchcase("/".join(path[:depth]), pattern) for depth in range(1, len(path) + 1))
+    above, there = path[:-1], "/".join(path)
+    if above and above not in folders:
+        paths = ["/".join(above[:depth]) for depth in range(1, len(path))]
+        folders[above] = any(fnmatchcase(folder, pattern) for folder in paths for pattern in patterns)
+    if above and folders[above]:
+        return True
+    return any("/" in pattern and fnmatchcase(there, pattern) for pattern in patterns)
