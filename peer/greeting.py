@@ -5,6 +5,7 @@ Both sides check the same things about the other's hello: that it is not ourselv
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
@@ -106,6 +107,7 @@ async def _their_hello(stream: Stream, session: Session) -> tuple[Hello, tuple[E
 
 
 async def _refusal(stream: Stream, session: Session, code: ByeCode, reason: str) -> Refused:
-    with trio.move_on_after(GOODBYE_GRACE_S):
+    """Say so, if anybody still listens: why we refuse is what people are told, not that it hung up first."""
+    with trio.move_on_after(GOODBYE_GRACE_S), suppress(trio.BrokenResourceError, ConnectionLost):
         await stream.send_all(session.send(Bye(code, reason)))
     return Refused(code, reason, ours=True)

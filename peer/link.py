@@ -288,12 +288,14 @@ class Link:
             return bool(fresh) and not again
         if self._bits is None:
             raise RemoteProtocolError("have before the bitfield")
-        before = bytes(self._bits)
-        for piece in pieces:
-            if piece >= 8 * len(self._bits):
+        bits, is_news = self._bits, False
+        for piece in pieces:  # one by one: to compare all would cost 60 KiB for each message
+            if piece >= 8 * len(bits):
                 raise RemoteProtocolError("have of a piece beyond the bitfield")
-            self._bits[piece >> 3] |= 0x80 >> (piece & 7)
-        return self._bits != before
+            bit = 0x80 >> (piece & 7)
+            is_news = is_news or not bits[piece >> 3] & bit
+            bits[piece >> 3] |= bit
+        return is_news
 
     def _believed(self, pieces: tuple[PieceIndex, ...]) -> list[PieceIndex]:
         """Without those that it loses again and again: a few such links would pass the last pieces round

@@ -101,6 +101,19 @@ async def test_a_bitfield_is_no_longer_than_the_largest_shares() -> None:
     assert owner.heard == ["link_offers"]
 
 
+async def test_haves_of_no_use_are_charged_before_the_manifest_is_known_too(
+    autojump_clock: MockClock,
+) -> None:
+    link, _, _ = open_link()
+    link.handle(BitfieldReceived(bytes(TALK_BURST // 4)))
+    for piece in range(TALK_BURST + 100):  # news, if only of one of them, is free
+        link.handle(haves(0, piece))
+    for piece in range(TALK_BURST):
+        link.handle(haves(0, piece))
+    with pytest.raises(RemoteProtocolError):
+        link.handle(haves(0))
+
+
 async def test_haves_count_before_the_manifest_is_known() -> None:
     link, _, owner = open_link()
     with pytest.raises(RemoteProtocolError, match="before the bitfield"):
