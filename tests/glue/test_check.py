@@ -3,6 +3,7 @@
 import errno
 import os
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from peer.sim.workers import InlineWorkers
 from peer.store import hashing
 from peer.store.check import Check, Spellings, Verdict, check
 from peer.store.files import open_folder
-from peer.store.filesystem import File, PathParts
+from peer.store.filesystem import Entry, File, Kind, PathParts
 from peer.store.layout import Layout
 from peer.store.scan import scan
 from peer.workers import ThreadWorkers, Workers
@@ -233,6 +234,123 @@ async def test_a_file_that_changes_meanwhile_proves_nothing(tmp_path: Path, work
     assert not any(piece in found.pieces for piece in range(8))
 
 
+class Watched(TroubledFolder):
+    """What is done with the file ``victim`` is the test's; whatever is opened is counted."""
+
+    def __init__(self, path: Path, victim: str, wrap: Callable[[File], object]) -> None:
+        super().__init__(open_folder(str(path)), lambda what, path: None)
+        self.open_files = 0
+        self._victim = tuple(victim.split("/"))
+        self._wrap = wrap
+
+    def open(self, path: PathParts) -> File:
+        opened = super().open(path)
+        self.open_files += 1
+        made = self._wrap(opened) if path == self._victim else Wrapped(opened, opened.read_into)
+        assert isinstance(made, Wrapped)
+        made.close = lambda: self._closed(opened)  # type: ignore[method-assign]
+        return made  # type: ignore[return-value]
+
+    def _closed(self, opened: File) -> None:
+        self.open_files -= 1
+        opened.close()
+
+
+async def check_watched(root: Watched, manifest: Manifest, workers: Workers) -> Check:
+    return await check(root, [file.path for file in manifest.files], manifest, workers)  # type: ignore[arg-type]
+
+
+async def test_a_small_file_that_was_touched_meanwhile_proves_nothing(
+    tmp_path: Path, workers: Workers
+) -> None:
+    """Its bytes were right when they were read; what they are now nobody knows."""
+    write(tmp_path, TREE)
+    manifest = await manifest_of(tmp_path)
+
+    def wrap(opened: File) -> object:
+        def read_into(buffer: memoryview, offset: int) -> int:
+            count = opened.read_into(buffer, offset)
+            os.utime(tmp_path / "a", (1, 1))
+            return count
+
+        return Wrapped(opened, read_into)
+
+    root = Watched(tmp_path, "a", wrap)
+    found = await check_watched(root, manifest, workers)
+    assert by_name(found) == dict.fromkeys(NAMES, Verdict.GOOD) | {"a": Verdict.BAD}
+    assert root.open_files == 0
+
+
+async def test_a_small_file_that_gives_less_than_its_size_is_bad(tmp_path: Path, workers: Workers) -> None:
+    write(tmp_path, TREE)
+    manifest = await manifest_of(tmp_path)
+    root = Watched(tmp_path, "a", lambda opened: Wrapped(opened, lambda buffer, offset: 0))
+    found = await check_watched(root, manifest, workers)
+    assert by_name(found) == dict.fromkeys(NAMES, Verdict.GOOD) | {"a": Verdict.BAD}
+
+
+class Fading(Wrapped):
+    """Says what it is when it is opened, and not any more when it is closed."""
+
+    def __init__(self, opened: File, code: int) -> None:
+        super().__init__(opened, opened.read_into)
+        self._codes = iter((None, code))
+
+    def state(self) -> object:
+        if code := next(self._codes):
+            raise OSError(code, "no")
+        return super().state()
+
+
+@pytest.mark.parametrize("victim", ["a", "b"])
+async def test_a_file_that_cannot_be_looked_at_in_the_end_proves_nothing(
+    tmp_path: Path, workers: Workers, victim: str
+) -> None:
+    write(tmp_path, TREE)
+    manifest = await manifest_of(tmp_path)
+    layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
+    root = Watched(tmp_path, victim, lambda opened: Fading(opened, errno.EIO))
+    found = await check_watched(root, manifest, workers)
+    assert by_name(found) == dict.fromkeys(NAMES, Verdict.GOOD) | {victim: Verdict.UNREADABLE}
+    assert set(found.pieces.missing()) == set(layout.pieces_of(FileIndex(NAMES.index(victim))))
+    assert root.open_files == 0
+
+
+async def test_a_shortage_in_the_end_is_no_verdict_and_leaves_no_file_open(
+    tmp_path: Path, workers: Workers
+) -> None:
+    write(tmp_path, TREE)
+    manifest = await manifest_of(tmp_path)
+    root = Watched(tmp_path, "a", lambda opened: Fading(opened, errno.ENFILE))
+    with pytest.raises(StorageError, match="too many"):
+        await check_watched(root, manifest, workers)
+    assert root.open_files == 0
+
+
+@pytest.mark.parametrize("composed_last", [False, True])
+def test_of_two_spellings_the_manifests_wins_in_whatever_order_they_are_listed(composed_last: bool) -> None:
+    apart = unicodedata.normalize("NFD", "é")
+    names = [apart, "é"] if composed_last else ["é", apart]
+
+    class Both:
+        def kind(self, path: PathParts) -> None:
+            return None
+
+        def entries(self, path: PathParts) -> list[Entry]:
+            return [Entry(name, Kind.FOLDER) for name in names]
+
+    assert Spellings(Both()).found([("é", "x")]) == [("é", "x")]  # type: ignore[arg-type]
+
+
+async def test_good_files_whose_pieces_are_said_to_be_others_are_not_complete(tmp_path: Path) -> None:
+    write(tmp_path, {"x": b"abc", "y": b"def"})
+    true = await manifest_of(tmp_path)
+    lying = Manifest(PIECE, true.files, (), bytes(32))
+    found = await check_path(tmp_path, lying, InlineWorkers())
+    assert set(found.verdicts) == {Verdict.GOOD}
+    assert not found.is_complete
+
+
 async def test_zeros_in_a_manifest_do_not_make_a_missing_piece_good(tmp_path: Path) -> None:
     manifest = Manifest(PIECE, (FileEntry(("x",), 3, bytes(32)),), (), bytes(32))
     found = await check_path(tmp_path, manifest, InlineWorkers())
@@ -244,6 +362,9 @@ async def test_a_manifest_whose_file_hash_is_another_is_found_out(tmp_path: Path
     true = await manifest_of(tmp_path)
     lying = Manifest(PIECE, (FileEntry(("x",), 3 * PIECE, bytes(32)),), (), true.pieces)
     assert (await check_path(tmp_path, lying, workers)).is_complete
+    root = open_folder(str(tmp_path))
+    assert (await check(root, [("x",)], lying, workers)).is_complete, "long files are not hashed unasked"
+    root.close()
     assert not (await check_path(tmp_path, lying, workers, whole_files=True)).is_complete
 
 

@@ -59,6 +59,97 @@ def test_a_clock_that_steps_back_does_no_harm() -> None:
     assert meter.rate(5.0) == meter.rate(6.0) > 0
 
 
+def test_late_news_counts_as_what_it_is() -> None:
+    late, ordered = RateMeter(0.0), RateMeter(0.0)
+    for when, count in ((1.0, 500), (3.0, 1000), (4.0, 200)):
+        ordered.add(count, when)
+    for when, count in ((3.0, 1000), (1.0, 500), (4.0, 200)):
+        late.add(count, when)
+    assert late.rate(4.0) == pytest.approx(ordered.rate(4.0))
+    assert late.total_bytes == 1700
+
+
+def test_what_flowed_in_before_a_change_came_at_the_rate_of_then() -> None:
+    limiter = RateLimiter(1000, 0.0)
+    assert not limiter.ask("flow", 100_000, 0.0)
+    assert limiter.next_wake(0.0) == pytest.approx(LIMIT_QUANTUM_S)
+    limiter.set_rate(1_000_000, 0.01)
+    assert limiter.grants(0.01) == []
+    assert limiter.next_wake(0.01) == pytest.approx(0.01 + LIMIT_QUANTUM_S, rel=0.01)
+
+
+def test_a_group_may_have_the_only_limit() -> None:
+    limiter = RateLimiter()
+    assert limiter.group_rate("share") is None
+    assert limiter.quantum_bytes("share") is None
+    limiter.set_group_rate("share", 10 * MBIT, 0.0)
+    assert limiter.group_rate("share") == 10 * MBIT
+    assert limiter.quantum_bytes("share") == int(10 * MBIT * LIMIT_QUANTUM_S)
+    assert limiter.quantum_bytes("other") is None
+
+
+def test_what_was_saved_while_nobody_asked_is_there_when_somebody_does() -> None:
+    limiter = RateLimiter(MBIT, 0.0)
+    assert limiter.ask("flow", int(MBIT * LIMIT_BURST_S), 10.0)
+    assert not limiter.ask("flow", 10, 10.0)
+
+
+def test_the_wait_is_counted_from_now() -> None:
+    limiter = RateLimiter(1000, 0.0)
+    assert not limiter.ask("flow", 100_000, 0.0)
+    assert limiter.next_wake(LIMIT_QUANTUM_S / 2) == pytest.approx(LIMIT_QUANTUM_S)
+
+
+def test_a_group_that_waits_for_its_own_limit_keeps_nobody_from_waking() -> None:
+    limiter = RateLimiter(1000, 0.0)
+    limiter.set_group_rate("slow", 1, 0.0)
+    assert not limiter.ask("first", 100, 0.0, "slow")
+    assert limiter.grants(1.0) == ["first"], "and has a debt of a hundred seconds"
+    assert not limiter.ask("first", 100, 1.0, "slow")
+    while limiter.ask("second", 100, 1.0, "fast"):
+        pass
+    wake = limiter.next_wake(1.0)
+    assert wake is not None
+    assert wake == pytest.approx(1.0 + LIMIT_QUANTUM_S, abs=LIMIT_QUANTUM_S)
+    assert limiter.grants(wake + 0.001) == ["second"]
+
+
+def test_who_waits_behind_a_large_question_does_not_wake_before_it() -> None:
+    limiter = RateLimiter(1000, 0.0)
+    assert not limiter.ask("large", 1000, 0.0, "one")
+    assert not limiter.ask("small", 1, 0.0, "two")
+    assert limiter.next_wake(0.0) == pytest.approx(LIMIT_QUANTUM_S)
+
+
+def test_what_is_given_back_was_never_used() -> None:
+    """Who is granted ten times as much as it sends is asked back as often as its bytes are worth."""
+    limiter, sent = RateLimiter(100_000, 0.0), Counter[str]()
+
+    def use(flow: str, now: float) -> None:
+        used = 100 if flow == "frugal" else 1000
+        limiter.refund(flow, 1000 - used)
+        sent[flow] += used
+
+    for flow in ("frugal", "greedy"):
+        limiter.ask(flow, 1000, 0.0)
+    for step in range(1, 2001):
+        for granted in limiter.grants(step / 100):
+            assert isinstance(granted, str)
+            use(granted, step / 100)
+            while limiter.ask(granted, 1000, step / 100):
+                use(granted, step / 100)
+    assert sent["frugal"] == pytest.approx(sent["greedy"], rel=0.05)
+    assert sum(sent.values()) == pytest.approx(20 * 100_000, rel=0.02)
+
+
+def test_a_refund_of_who_has_left_is_no_trouble() -> None:
+    limiter = RateLimiter(1000, 0.0)
+    limiter.ask("a", 100, 5.0)
+    limiter.withdraw("a")
+    limiter.refund("a", 100)
+    assert limiter.ask("b", int(1000 * LIMIT_BURST_S), 5.0)
+
+
 class Crowd:
     """Flows that ask again as soon as they are granted, and a timer that is a little late."""
 
