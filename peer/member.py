@@ -294,7 +294,10 @@ class Member:
         link = Link(number, self, connection, node=hello.node, address=address, dialled=dialled is not None)
         if isinstance(verdict, Turned):
             link.close(verdict.code, verdict.reason)
-            await link.run()
+            try:
+                await link.run()
+            finally:
+                self._throttle.left(number)  # for what it said before it heard that
             return
         if verdict.close is not None and verdict.close in self.links:
             self.links[verdict.close].close(ByeCode.DUPLICATE)

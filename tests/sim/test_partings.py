@@ -7,6 +7,7 @@ from typing import cast
 import trio
 from trio.testing import MockClock
 
+from peer.buffers import BufferPool
 from peer.connection import Ending
 from peer.errors import ByeCode
 from peer.greeting import Greeted
@@ -14,11 +15,15 @@ from peer.ids import Address, KnownPeer
 from peer.limits import EXPELLED_MAX, SENT_AWAY_MAX
 from peer.link import Link
 from peer.member_statistics import why_no_progress
+from peer.net.transport import Stream
 from peer.partings import Partings
 from peer.sim.network import mbit
 from peer.sim.world import PORT, open_world
 from peer.swarm.known import Source
-from peer.wire.messages import Bye
+from peer.wire.codec import encode
+from peer.wire.messages import Bye, Interested
+from peer.wire.session import Session
+from tests.pure.wire_helpers import make_hello
 from tests.sim import hostile
 
 PIECE = 16 * 1024
@@ -106,3 +111,48 @@ async def test_a_liar_is_named_once(autojump_clock: MockClock) -> None:
         await trio.sleep(5)
         (line,) = fetch.member.partings.expelled
         assert why_no_progress(fetch.member).count(line) == 1
+
+
+class Talker:
+    """A stream on which more has come by the time that its greeting is over, and that takes its time."""
+
+    remote = Address("192.0.2.1", 50_000)
+    peer = None
+
+    def __init__(self) -> None:
+        self._said = [encode(Interested(True))]
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        await trio.lowlevel.checkpoint()
+        if not self._said:
+            await trio.sleep_forever()
+        data = self._said.pop()
+        buffer[: len(data)] = data
+        return len(data)
+
+    async def send_frames(self, data: bytes) -> None:
+        await trio.sleep(0.1)
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_who_is_turned_away_leaves_nothing_behind_under_a_limit(autojump_clock: MockClock) -> None:
+    """What it had said waited to be paid for: where nothing may come in, for ever, and more each time."""
+    theirs = make_hello()
+    async with open_world(1) as world:
+        origin = await world.add_peer("origin", up=mbit(4))
+        link = await origin.share("file.bin", {(): DATA})
+        getter = await world.add_peer("getter")
+        member = getter.fetch(link).member
+        await trio.sleep(1)
+        member.book.ban(theirs.node, "192.0.2.1")
+        down = member.services.down
+        down.set_rate(0)
+        session = member.session()
+        session.greet(member.hello())
+        frame = Session(buffers=BufferPool()).greet(theirs)
+        session.get_buffer()[: len(frame)] = frame
+        session.buffer_updated(len(frame))
+        await member.serve(Greeted(cast("Stream", Talker()), session, theirs, ()), None)
+        assert down.limiter.statistics().waiting == 0
