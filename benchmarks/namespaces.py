@@ -41,6 +41,14 @@ def inside(namespace: str, command: Sequence[str]) -> list[str]:
     return ["ip", "netns", "exec", namespace, *command]
 
 
+def tcp_counters(namespace: str) -> dict[str, int]:
+    """What the kernel has counted there of TCP (`TcpExt` of /proc/net/netstat), by the counters' names."""
+    command = inside(namespace, ["cat", "/proc/net/netstat"])
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    names, values = (line.split()[1:] for line in lines if line.startswith("TcpExt:"))
+    return dict(zip(names, map(int, values), strict=True))
+
+
 def _run(*command: str, check: bool = True) -> None:
     subprocess.run(command, check=check, capture_output=not check)
 

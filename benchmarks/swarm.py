@@ -83,11 +83,15 @@ SCENARIOS = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Seconds until each getter was done; what the origin sent and the worst waste, as shares of the file."""
+    """Seconds until each getter was done; what the origin sent and the worst waste, as shares of the file.
+
+    packets_per_ack: data packets that the origin sent for each bare acknowledgement it got; 0: not known.
+    """
 
     seconds: tuple[float, ...]
     origin_share: float = 0.0
     wasted_max: float = 0.0
+    packets_per_ack: float = 0.0
 
     @property
     def last(self) -> float:
@@ -120,13 +124,14 @@ class Ours:
             origin = self._start_origin(tracker)
             begun = self._await_origin(origin)
             self._follow(begun, origin, link, tracker)
+            seldom = packets_per_ack() if self._shaped else 0.0
         size = self._source.stat().st_size
         server = node_id(self._home(0))
         results = [getter.result for getter in self._getters]
         origin_bytes = sum(result["sources"].get(server, 0) for result in results)
         wasted = max(result["wasted_bytes"] for result in results) / size
         seconds = tuple(getter.done_at - begun for getter in self._getters if getter.done_at is not None)
-        return Outcome(seconds, origin_bytes / size, wasted)
+        return Outcome(seconds, origin_bytes / size, wasted, seldom)
 
     def _await_getters(self) -> None:
         """Until every getter is up, they have met each other, and there is nothing more for them to do."""
@@ -207,6 +212,12 @@ class Ours:
         )
 
 
+def packets_per_ack() -> float:
+    """How seldom the getters have acknowledged what the origin sent, since its namespace was made."""
+    counted = namespaces.tcp_counters(namespaces.name(0))
+    return counted["TCPOrigDataSent"] / max(1, counted["TCPPureAcks"])
+
+
 def libtorrent_swarm(scenario: Scenario, source: Path, work: Path) -> Outcome:
     """The same with libtorrent, in the namespaces."""
     torrent = work / "swarm.torrent"
@@ -225,6 +236,11 @@ def libtorrent_swarm(scenario: Scenario, source: Path, work: Path) -> Outcome:
             assert process.stdout is not None
             seconds.append(float(process.stdout.readline()))
     return Outcome(tuple(seconds))
+
+
+def acks(outcome: Outcome) -> str:
+    """For people, where it is known."""
+    return f"  {outcome.packets_per_ack:.1f} packets an ack" if outcome.packets_per_ack else ""
 
 
 def measure(scenario: Scenario, arguments: argparse.Namespace) -> None:
@@ -250,9 +266,9 @@ def measure(scenario: Scenario, arguments: argparse.Namespace) -> None:
                 line = (
                     f"  manyhands  last {outcome.last:6.2f} s  ratio {outcome.last / bound:.3f}  first "
                     f"{min(outcome.seconds):.2f} s  origin sent {outcome.origin_share:.2f} F (fluid "
-                    f"{fluid_share:.2f})  wasted at most {100 * outcome.wasted_max:.2f} %  {before.since()}"
+                    f"{fluid_share:.2f})  wasted at most {100 * outcome.wasted_max:.2f} %"
                 )
-                print(line, flush=True)
+                print(f"{line}{acks(outcome)}  {before.since()}", flush=True)
                 if shaped and not arguments.no_libtorrent:
                     before = Processors.now()
                     other = libtorrent_swarm(scenario, source, work)

@@ -239,6 +239,9 @@ LINK_TICK_S: Final = 2.0
 LINKS_ENOUGH: Final = 8
 """A getter with fewer connected peers asks its trackers for more before the interval is over."""
 
+NAP_STEP_S: Final = 0.025
+"""Bytes on slow links are left to gather for so long: each look is answered by an acknowledgement."""
+
 NEWS_DELAY_S: Final = 0.2
 """Haves are gathered this long: each message costs a packet on every link. In whole simulated nodes 0.5 s,
 together with 5 s for NEWS_WAITING_S, costs 0.6 % of the time to the last with 12 peers of 4 Mbit/s or 25

@@ -32,6 +32,7 @@ from peer.ids import Address, NodeId
 from peer.limits import CLOSE_NOTIFY_S, COPY_BYTES, FRAME_READ_BYTES, TURN_BYTES
 from peer.net.callwatch import CallWatch
 from peer.net.cork import corked
+from peer.net.naps import Naps
 from peer.net.recordgate import RecordGate
 from peer.net.sendqueue import SendQueue
 from peer.net.sharedwait import SharedWait
@@ -62,8 +63,10 @@ class TlsStream(Stream):
         buffers: "list[bytearray]",
         watch: CallWatch,
         shunned: Shunned,
+        naps: Naps,
     ) -> None:
         self._socket = sock
+        self._naps = naps
         self._watch = watch
         self._shunned = shunned
         watch.opened()
@@ -143,6 +146,20 @@ class TlsStream(Stream):
             await self._readable()
         self._gate.waited()
 
+    def _now(self) -> float:
+        return trio.current_time() if self._gate.slow else 0.0  # an open gate does not look at it
+
+    async def _wait_for_enough(self) -> None:
+        """As the gate has it."""
+        if self._gate.nap:
+            with self._receiving:
+                await self._naps.sleep(self._gate.nap)
+            if self._closed:
+                raise trio.ClosedResourceError("this connection was closed here")
+        else:
+            await self._wait_readable()
+        self._turn.waited()
+
     async def _wait_writable(self) -> None:
         await self._writable()
         if self._closed:  # while it slept beside another
@@ -162,15 +179,14 @@ class TlsStream(Stream):
     async def receive_into(self, buffer: memoryview) -> int:
         await self._turn.yield_if_over()
         sure = len(buffer) if len(buffer) > FRAME_READ_BYTES else 0
-        while not self._gate.is_open(sure):
-            await self._wait_readable()
-            self._turn.waited()
+        while not self._gate.is_open(sure, self._now()):
+            await self._wait_for_enough()
         filled = await self._receive(buffer)
         if filled:
             # Trouble here comes again at the next call: first what has been decrypted.
             try:
                 with suppress(OSError), buffer[:TURN_BYTES] as room:
-                    while filled < len(room) and self._gate.is_open(sure and sure - filled):
+                    while filled < len(room) and self._gate.is_open(sure and sure - filled, self._now()):
                         self._watch.begin(self._socket)  # each is a call of its own, fed by a record
                         if not (count := self._read(room[filled:])):
                             break
@@ -342,6 +358,7 @@ class TlsTransport:
         self._buffers: list[bytearray] = []
         self._watch = CallWatch()
         self._shunned = Shunned()
+        self._naps = Naps()
         certificate = authority.issue(identity)
         self._server = context_for(ssl.PROTOCOL_TLS_SERVER, identity, certificate, authority)
         self._client = context_for(ssl.PROTOCOL_TLS_CLIENT, identity, certificate, authority)
@@ -379,7 +396,7 @@ class TlsTransport:
             wrapped = _wrap(stream.detach(), context)
         except OSError as error:
             raise HandshakeError(error.strerror or str(error)) from error
-        secure = TlsStream(wrapped, remote, self._buffers, self._watch, self._shunned)
+        secure = TlsStream(wrapped, remote, self._buffers, self._watch, self._shunned, self._naps)
         try:
             await secure.handshake()
         except BaseException:

@@ -9,15 +9,16 @@ import os
 import socket
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
 
 from peer.ids import Address
-from peer.limits import FRAME_READ_BYTES
-from peer.net.recordgate import QUICK_RECORDS
+from peer.limits import FRAME_READ_BYTES, NAP_STEP_S
+from peer.net.naps import Naps
+from peer.net.recordgate import NAP_BYTES, NAP_S_MAX, QUICK_RECORDS, RECORD_BYTES_MIN, RecordGate
 from peer.net.tls import TlsStream
 from tests.real.tls_ends import ACCEPTING, DIALLING
 
@@ -239,3 +240,142 @@ async def test_a_pause_in_the_middle_of_a_header_is_waited_out() -> None:
                 nursery.start_soon(sender.send_all, message)
                 data, _ = await receive(receiver, len(message))
             assert data == message
+
+
+# --- naps: the gate on a socket of its own, and a clock that the test turns
+
+
+class Wire:
+    """A gate that knows its link to be slow, over two ends of a connection."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.far = socket.create_connection(listener.getsockname())
+            self.near, _ = listener.accept()
+        self.near.setblocking(False)
+        self.gate = RecordGate(self.near)
+        self.gate.slow = True
+        self.gate.took(lambda: 0)
+
+    def send(self, data: bytes) -> None:
+        there = arrived(self.near)
+        self.far.sendall(data)
+        while arrived(self.near) < there + len(data):  # loopback: it is there when this thread looks, or soon
+            pass
+
+    def read(self, count: int) -> None:
+        self.near.recv(count)
+        self.gate.took(lambda: 0)
+
+    def teach(self, *, bytes_per_s: float, now: float) -> float:
+        """Have one record come at this rate. When it was whole."""
+        self.send(HEADER + bytes(RECORD // 2))
+        assert not self.gate.is_open(0, now)
+        assert self.gate.nap == 0, "of a link whose rate is not known nobody knows how long to sleep"
+        assert wanted(self.near) == len(HEADER) + RECORD, "the kernel calls when all is there"
+        self.send(bytes(RECORD // 2))
+        now += RECORD / 2 / bytes_per_s
+        self.gate.waited()
+        assert self.gate.is_open(0, now)
+        self.read(len(HEADER) + RECORD)
+        return now
+
+
+HEADER = b"\x17\x03\x03" + RECORD.to_bytes(2, "big")
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    wire = Wire()
+    with wire.far, wire.near:
+        yield wire
+
+
+@pytest.mark.parametrize("rate", [20e3, 200e3, 1.4e6])
+def test_on_a_link_of_known_rate_bytes_gather_and_the_kernel_is_not_asked_to_call(
+    wire: Wire, rate: float
+) -> None:
+    """Linux acknowledges every second packet while SO_RCVLOWAT is not reached."""
+    now = wire.teach(bytes_per_s=rate, now=1.0)
+    wire.send(HEADER + bytes(RECORD // 4))
+    assert not wire.gate.is_open(0, now)
+    assert wire.gate.nap == pytest.approx(min(max(RECORD * 3 / 4 / rate, NAP_STEP_S), NAP_S_MAX))
+    assert wire.gate.nap * rate <= NAP_BYTES, "no more comes than a receive window holds"
+    assert wanted(wire.near) <= RECORD_BYTES_MIN
+    wire.send(bytes(RECORD * 3 // 4))
+    assert wire.gate.is_open(0, now + wire.gate.nap)
+
+
+def test_on_a_fast_link_nobody_naps(wire: Wire) -> None:
+    now = wire.teach(bytes_per_s=1e8, now=1.0)
+    wire.send(HEADER + bytes(RECORD // 4))
+    assert not wire.gate.is_open(0, now)
+    assert wire.gate.nap == 0
+
+
+def test_when_nothing_has_come_in_a_nap_the_next_byte_wakes_and_the_end_is_seen(wire: Wire) -> None:
+    now = wire.teach(bytes_per_s=100e3, now=1.0)
+    wire.send(HEADER + bytes(100))
+    assert not wire.gate.is_open(0, now)
+    assert not wire.gate.is_open(0, now), "asked again at once: the nap is not over"
+    assert wire.gate.nap
+    now += wire.gate.nap
+    assert not wire.gate.is_open(0, now)
+    assert wire.gate.nap == 0
+    assert wanted(wire.near) == len(HEADER) + 101
+    wire.send(b"x")
+    wire.gate.waited()
+    assert not wire.gate.is_open(0, now + 5)
+    assert wire.gate.nap, "it goes on: sleep until the rest should be there"
+    assert not wire.gate.is_open(0, now + 6)
+    wire.far.close()
+    wire.gate.waited()  # woken with less than was asked for
+    assert wire.gate.is_open(0, now + 7)
+
+
+def test_a_pause_does_not_count_into_the_rate(wire: Wire) -> None:
+    """Or the first record after it would be slept for as if it came as slowly."""
+    now = wire.teach(bytes_per_s=1e6, now=1.0)
+    wire.send(HEADER + bytes(100))
+    assert not wire.gate.is_open(0, now)
+    now += wire.gate.nap
+    assert not wire.gate.is_open(0, now)
+    now += 60
+    wire.send(bytes(1400))
+    wire.gate.waited()
+    assert not wire.gate.is_open(0, now)
+    assert wire.gate.nap <= 2 * NAP_STEP_S
+
+
+def test_a_small_message_is_not_slept_for(wire: Wire) -> None:
+    now = wire.teach(bytes_per_s=20e3, now=1.0)
+    assert not wire.gate.is_open(0, now)
+    assert wire.gate.nap == 0
+    wire.send(b"\x17\x03\x03\x00\x30" + bytes(0x30))
+    wire.gate.waited()
+    assert wire.gate.is_open(0, now + 1)
+
+
+class Wakeful(Naps):
+    """Nobody sleeps, but who would have is counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.count += 1
+        await trio.lowlevel.checkpoint()
+
+
+async def test_the_stream_naps_when_its_gate_says_so_and_loses_nothing() -> None:
+    payload = os.urandom(RECORD * 3)
+    async with known_slow_pair() as (sender, receiver, link):
+        receiver._gate._rate = 100e3
+        receiver._naps = naps = Wakeful()
+        link.piece = RECORD // 2
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, payload)
+            data, _ = await receive(receiver, len(payload))
+        assert data == payload
+        assert naps.count
