@@ -1,5 +1,6 @@
 """Connects a member to the peers that its book names: one task that looks, one short task for each dial."""
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 import trio
@@ -14,6 +15,8 @@ from peer.swarm.known import Dial, Source
 from peer.swarm.peerbook import PeerBook
 from peer.wire.messages import Hello, KnownPeer
 from peer.wire.session import Session
+
+logger = logging.getLogger(__name__)
 
 NOT_NOW = frozenset({ByeCode.FULL, ByeCode.UNKNOWN_SHARE})
 """Refusals after which dialling again at once would only be a nuisance."""
@@ -84,6 +87,10 @@ class Dialler:
         except (ConnectionLost, RemoteProtocolError, trio.BrokenResourceError, trio.TooSlowError) as error:
             text = str(error) or "no answer in time"
             self.last_error = text if str(dial.address) in text else f"{dial.address}: {text}"
+            self._book.failed(dial.address, trio.current_time())
+        except Exception:  # a bug of ours, or of a library that reads what strangers send
+            logger.exception("dialling %s failed in a way that it should not", dial.address)
+            self.last_error = f"{dial.address}: an internal error, see the log"
             self._book.failed(dial.address, trio.current_time())
         except BaseException:  # cancelled in the middle of a greeting: nobody else knows of this stream
             if stream is not None:

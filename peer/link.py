@@ -164,9 +164,11 @@ class Link:
 
     def ended_well(self, ending: Ending) -> bool:
         """Whether nothing speaks against coming back at once. Who greets us only to send us away (it may have
-        banned us) would else be dialled every second, for ever."""
-        moved = self.received_bytes or self.sent_bytes
-        return ending.code is ByeCode.DUPLICATE or (ending.code is not None and bool(moved))
+        banned us) would else be dialled every second, for ever; also who calls us a duplicate of a link that
+        we have not got: it needs the time to see that."""
+        if ending.code is ByeCode.DUPLICATE and ending.ours:
+            return True
+        return ending.code is not None and bool(self.received_bytes or self.sent_bytes)
 
     def snubs(self, now: float) -> bool:
         """Whether we wait for data and nothing has come for long."""

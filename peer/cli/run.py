@@ -1,6 +1,7 @@
 """Runs a command: turns errors into one line and an exit code, and Ctrl-C into a clean stop."""
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -60,8 +61,29 @@ def fail(text: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+class OneLine(logging.Handler):
+    """What is logged while a command runs, for people: a line each, for a bug of ours too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        why = (
+            ""
+            if error is None
+            else f": {type(error).__name__}: {error} (a bug; {DEBUG_VARIABLE}=1 shows where)"
+        )
+        say(f"peer: {record.getMessage()}{why}")
+
+
+def log_to_people() -> None:
+    """Have warnings of the library shown as lines. A daemon sets up its own log afterwards."""
+    root = logging.getLogger("peer")
+    if not root.handlers and DEBUG_VARIABLE not in os.environ:
+        root.addHandler(OneLine(logging.WARNING))
+
+
 def run(command: Callable[[Stop], Awaitable[int]]) -> NoReturn:
     """Run an async command to its exit code. Never shows a traceback, unless asked for one."""
+    log_to_people()
     sys.exit(_guarded(lambda: trio.run(_with_stop, command)))
 
 

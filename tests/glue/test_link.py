@@ -316,18 +316,20 @@ async def test_the_manifest_is_asked_for_where_there_is_room(autojump_clock: Moc
 
 
 @pytest.mark.parametrize(
-    ("code", "received", "sent", "well"),
+    ("code", "ours", "received", "sent", "well"),
     [
-        (None, 1, 1, False),
-        (ByeCode.GOODBYE, 0, 0, False),
-        (ByeCode.GOODBYE, 1, 0, True),
-        (ByeCode.GOODBYE, 0, 1, True),
-        (ByeCode.DUPLICATE, 0, 0, True),
+        (None, False, 1, 1, False),
+        (ByeCode.GOODBYE, False, 0, 0, False),
+        (ByeCode.GOODBYE, False, 1, 0, True),
+        (ByeCode.GOODBYE, False, 0, 1, True),
+        (ByeCode.DUPLICATE, True, 0, 0, True),
+        (ByeCode.DUPLICATE, False, 0, 0, False),
+        (ByeCode.DUPLICATE, False, 1, 0, True),
     ],
 )
 async def test_who_sends_us_away_with_nothing_moved_has_not_ended_well(
-    code: ByeCode | None, received: int, sent: int, well: bool
+    code: ByeCode | None, ours: bool, received: int, sent: int, well: bool
 ) -> None:
     link, _, _ = open_link()
     link.received_bytes, link.sent_bytes = received, sent
-    assert link.ended_well(Ending("", code)) is well
+    assert link.ended_well(Ending("", code, ours=ours)) is well

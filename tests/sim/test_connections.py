@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import pytest
 import trio
@@ -10,7 +11,7 @@ from trio.testing import MockClock
 
 from peer.bitfield import Bitfield
 from peer.errors import ByeCode, RejectCode
-from peer.greeting import Greeted
+from peer.greeting import Greeted, greet
 from peer.ids import Address, KnownPeer, NodeId, PieceIndex, RequestId
 from peer.limits import (
     BACKOFF_NAMED_MAX_S,
@@ -235,7 +236,7 @@ async def test_a_named_peer_that_says_it_is_full_after_its_hello_is_soon_asked_a
     assert min(gaps) >= BACKOFF_NAMED_MAX_S
 
 
-@pytest.mark.parametrize("code", [ByeCode.CORRUPT, ByeCode.PROTOCOL, ByeCode.GOODBYE])
+@pytest.mark.parametrize("code", [ByeCode.CORRUPT, ByeCode.PROTOCOL, ByeCode.GOODBYE, ByeCode.DUPLICATE])
 async def test_who_greets_us_only_to_send_us_away_is_dialled_ever_more_seldom(
     code: ByeCode, autojump_clock: MockClock
 ) -> None:
@@ -244,6 +245,31 @@ async def test_who_greets_us_only_to_send_us_away_is_dialled_ever_more_seldom(
     assert gaps[0] < 2
     assert gaps[-1] >= BACKOFF_NAMED_MAX_S
     assert 3 <= len(gaps) <= 8
+
+
+@pytest.mark.makes_a_bug
+async def test_an_error_that_nobody_foresaw_ends_one_dial_and_not_the_download(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who accepts had such a net; who dials had none, and the node would have ended."""
+    failing = 1
+
+    async def greet_or_fail(*args: Any) -> Greeted:
+        nonlocal failing
+        if failing:
+            failing -= 1
+            raise ValueError("a certificate that no parser takes")
+        return await greet(*args)
+
+    monkeypatch.setattr("peer.dialler.greet", greet_or_fail)
+    async with open_world(12) as world:
+        origin = await world.add_peer("origin", up=mbit(1))
+        link = await origin.share("file", {(): DATA})
+        fetch = (await world.add_peer("getter")).fetch(link, peers=[origin.address])
+        with trio.fail_after(120):
+            await fetch.wait()
+        assert fetch.read() == DATA
+    assert "failed in a way that it should not" in caplog.text
 
 
 async def test_a_named_seed_that_comes_back_with_another_identity_is_welcome(
