@@ -236,6 +236,10 @@ TICK_S: Final = 0.5
 LINK_TICK_S: Final = 2.0
 """How often each of its links is looked at, for silence: what is waited for there takes half a minute."""
 
+LOST_AGAIN_S: Final = 60.0
+"""Who loses a piece for the second time, and says that it has it again, is believed after this long: others
+are asked first, and a link that does nothing else is asked once a minute."""
+
 LINKS_ENOUGH: Final = 8
 """A getter with fewer connected peers asks its trackers for more before the interval is over."""
 

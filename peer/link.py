@@ -16,7 +16,7 @@ from peer.buggify import Point, buggify
 from peer.connection import Connection, Ending, Outgoing
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError
 from peer.ids import Address, LinkId, NodeId, PieceIndex, RequestId
-from peer.limits import HAVES_PER_MESSAGE_MAX, PIECES_MAX, SNUB_S
+from peer.limits import HAVES_PER_MESSAGE_MAX, LOST_AGAIN_S, PIECES_MAX, SNUB_S
 from peer.swarm.rates import RateMeter
 from peer.swarm.talk import TalkBudget
 from peer.wire.messages import Choke, Have, Interested, KnownPeer, Pong
@@ -138,7 +138,9 @@ class Link:
         self._lost: set[PieceIndex] = set()
         """Pieces that it had no longer when we asked for them, and has not announced anew."""
         self._regained: set[PieceIndex] = set()
-        """Pieces that it had lost and announced anew: whoever loses them again is not believed again."""
+        """Pieces that it had lost and announced anew: whoever loses them again is not believed at once."""
+        self._doubted: dict[PieceIndex, float] = {}
+        """Those that it announced once more, and when they are believed."""
         self._open: dict[PieceIndex | None, RequestId] = {}
         self._data_at = self._moved_at = now
         self._talk = TalkBudget(now)
@@ -271,6 +273,18 @@ class Link:
         self._lost.add(piece)
         return self.pieces
 
+    def tick(self, now: float) -> None:
+        """Called every LINK_TICK_S."""
+        self.connection.tick(now)
+        if not self._doubted or self.pieces is None or self.connection.is_closing:
+            return
+        believed = [piece for piece, when in self._doubted.items() if when <= now]
+        if believed:
+            for piece in believed:
+                del self._doubted[piece]
+            self._lost.difference_update(believed)
+            self._owner.link_has(self, self.pieces.add_blocks(in_blocks(believed)))
+
     def _got_bits(self, bits: bytes) -> None:
         if len(bits) > PIECES_MAX // 8 + 1:
             raise RemoteProtocolError("bitfield is longer than any share's")
@@ -301,11 +315,14 @@ class Link:
 
     def _believed(self, pieces: tuple[PieceIndex, ...]) -> list[PieceIndex]:
         """Without those that it loses again and again: a few such links would pass the last pieces round
-        among them, and nobody else would ever be asked."""
+        among them, and nobody else would ever be asked. After LOST_AGAIN_S they are believed: its file may
+        have been touched twice, and it may be the only one that has them."""
         believed = [piece for piece in pieces if piece not in self._lost or piece not in self._regained]
         regained = self._lost.intersection(believed)
         self._lost -= regained
         self._regained |= regained
+        for piece in self._lost.intersection(pieces):
+            self._doubted.setdefault(piece, self.heard_at + LOST_AGAIN_S)
         return believed
 
     def _close_request(self, piece: PieceIndex | None, request: RequestId) -> None:

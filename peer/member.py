@@ -267,7 +267,7 @@ class Member:
 
     def _look_at_links(self, now: float) -> None:
         for link in list(self.links.values()):
-            link.connection.tick(now)
+            link.tick(now)
         for number in self.book.overdue(now):
             self.links[number].close(ByeCode.DUPLICATE)
 

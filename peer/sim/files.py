@@ -94,7 +94,9 @@ class SimFile:
         code = self._start(Operation.SYNC)
         if code is not None:
             self._node.fail_sync()
-        elif not self._disk.sync_lies:
+        elif self._disk.sync_lies:
+            self._node.claim_sync()
+        else:
             self._node.sync()
         self._finish(code)
 
@@ -259,7 +261,9 @@ class SimFolder:
         for node in self.disk.nodes.values():
             if isinstance(node, FileNode) and code is not None:
                 node.fail_sync()
-            elif isinstance(node, FileNode) and not self.disk.sync_lies:
+            elif isinstance(node, FileNode) and self.disk.sync_lies:
+                node.claim_sync()
+            elif isinstance(node, FileNode):
                 node.sync()
         if code is None:
             self.disk.sync_entries(None)

@@ -42,6 +42,8 @@ class FileNode:
     dirty: set[int] = field(default_factory=set)
     abandoned: set[int] = field(default_factory=set)
     """Seen, clean, not durable: what a failed sync leaves."""
+    claimed: set[int] = field(default_factory=set)
+    """The same, and the drive says that it has them: what a sync that lies leaves."""
     links: int = 0
     opens: int = 0
     freed: bool = False
@@ -82,6 +84,8 @@ class FileNode:
         self.dirty.update(written)
         if self.abandoned:
             self.abandoned.difference_update(written)
+        if self.claimed:
+            self.claimed.difference_update(written)
 
     def resize(self, size: int) -> None:
         """Cut or extend what is seen; the rest of a cut sector becomes zeros, as POSIX wants."""
@@ -103,10 +107,17 @@ class FileNode:
             self.sizes.append((size, self.mtime_ns))
 
     def sync(self) -> None:
-        for index in self.dirty:
+        for index in self.dirty | self.claimed:
             _set(self.durable, index, self.seen.get(index))
         self.dirty.clear()
+        self.claimed.clear()
         self._sync_size()
+
+    def claim_sync(self) -> None:
+        """The drive says that it has it all, and keeps it in its own cache: only a power loss tells, since to
+        the system these sectors are clean, and a sync that fails later is not about them."""
+        self.claimed |= self.dirty
+        self.dirty.clear()
 
     def fail_sync(self, sectors: set[int] | None = None) -> None:
         """Of these sectors, or of all. Not of a size: that lies in a journal, which is written again."""
@@ -122,7 +133,7 @@ class FileNode:
 
     def lose_power(self, rng: Random, loss: float) -> None:
         """Leave what the medium has. loss: how likely an unsynced sector does not arrive whole."""
-        for index in sorted(self.dirty | self.abandoned):
+        for index in sorted(self.dirty | self.abandoned | self.claimed):
             if rng.random() >= loss:
                 _set(self.durable, index, self.seen.get(index))
             elif index not in self.durable and rng.random() < 0.2:
@@ -147,6 +158,7 @@ class FileNode:
         self.size, self.mtime_ns = size, self.durable_mtime_ns
         self.reserved_sectors = min(self.reserved_sectors, sectors)
         self.dirty.clear()
+        self.claimed.clear()
         self.abandoned.clear()
         self.sizes.clear()
         self.let_go()
@@ -161,7 +173,7 @@ class FileNode:
         made.seen, made.durable = dict(self.seen), dict(self.durable)
         made.reserved_sectors = self.reserved_sectors
         made.durable_size, made.durable_mtime_ns = self.durable_size, self.durable_mtime_ns
-        made.dirty, made.abandoned = set(self.dirty), set(self.abandoned)
+        made.dirty, made.abandoned, made.claimed = set(self.dirty), set(self.abandoned), set(self.claimed)
         made.sizes = list(self.sizes)
         made.links, made.freed = self.links, self.freed
         return made

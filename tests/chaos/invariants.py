@@ -391,7 +391,8 @@ class Invariants:
                 late = [
                     piece
                     for piece in link.pieces.missing()
-                    if now - held_since.get((other.name, other.boots, piece), now) > patience
+                    if piece not in link._doubted  # lost for the second time: believed in a while
+                    and now - held_since.get((other.name, other.boots, piece), now) > patience
                 ]
                 demand(not late, "untold", f"{citizen.name} was never told that {other.name} has {late}")
 

@@ -12,7 +12,7 @@ from peer.buffers import BufferPool
 from peer.connection import Connection, Ending
 from peer.errors import ByeCode, RejectCode, RemoteProtocolError
 from peer.ids import Address, LinkId, PieceIndex, RequestId
-from peer.limits import HAVES_PER_MESSAGE_MAX, PIECES_MAX, SNUB_S, TALK_BURST
+from peer.limits import HAVES_PER_MESSAGE_MAX, LOST_AGAIN_S, PIECES_MAX, SNUB_S, TALK_BURST
 from peer.link import Link, LinkOwner
 from peer.wire.events import (
     Answered,
@@ -56,6 +56,9 @@ class Wire:
 
     def queue(self, frame: bytes) -> None:
         self.queued.append(frame)
+
+    def tick(self, now: float) -> None:
+        pass
 
 
 class Owner:
@@ -187,7 +190,7 @@ async def test_frames_of_unknown_kinds_are_charged_once_each(
         link.room(1)
 
 
-async def test_a_piece_that_is_lost_twice_is_not_believed_a_third_time(autojump_clock: MockClock) -> None:
+async def test_a_piece_that_is_lost_twice_is_not_believed_at_once(autojump_clock: MockClock) -> None:
     link, _, owner = knowing(3, 4)
     piece = PieceIndex(3)
     assert link.pieces is not None
@@ -200,8 +203,14 @@ async def test_a_piece_that_is_lost_twice_is_not_believed_a_third_time(autojump_
     assert owner.heard[-1] == "link_has"
     link.lost(piece)
     link.handle(haves(3, 5))
-    assert not link.pieces[3]
+    assert 3 not in link.pieces.indices()
     assert link.pieces[5], "of others its word is good"
+    told = len(owner.heard)
+    link.tick(trio.current_time() + LOST_AGAIN_S - 1)
+    assert len(owner.heard) == told
+    link.tick(trio.current_time() + LOST_AGAIN_S)
+    assert 3 in link.pieces.indices(), "it may be the only one that has it"
+    assert owner.heard[told:] == ["link_has"]
 
 
 async def test_to_lose_and_regain_is_charged(autojump_clock: MockClock) -> None:

@@ -133,6 +133,25 @@ def test_a_lying_disk_saves_nothing(disk: SimDisk, folder: SimFolder) -> None:
     assert {after.kind(("f",)) for after in after_crashes(disk)} == {None, Kind.FILE}
 
 
+def test_what_a_lying_sync_has_taken_is_no_matter_of_one_that_fails_later(
+    disk: SimDisk, folder: SimFolder
+) -> None:
+    """To the system it is clean: only a power loss takes it, and a later, true sync saves it."""
+    disk.sync_lies = True
+    file = folder.create(("f",))
+    file.write(NEW, 0)
+    file.sync()
+    disk.sync_lies = False
+    disk.fail(errno.EIO, Operation.SYNC)
+    with refused(errno.EIO):
+        file.sync()
+    disk.drop_caches()
+    assert read(folder, ("f",)) == NEW
+    folder.sync_folder(())
+    file.sync()
+    assert {read(after, ("f",)) for after in after_crashes(disk)} == {NEW}
+
+
 def test_a_full_disk_takes_what_fits(disk: SimDisk, folder: SimFolder) -> None:
     disk.capacity_bytes = 6 * SECTOR_BYTES
     file = folder.create(("f",))

@@ -514,3 +514,21 @@ def test_a_dead_address_does_not_come_to_life_when_somebody_else_leaves() -> Non
         known.failed(dead, now)
     known.parted(node, now, failed=False, again=False)
     assert not known.claim(now + 2 * BACKOFF_MAX_S, 1, nobody)
+
+
+async def test_a_file_that_is_touched_twice_at_its_only_seed_still_comes(autojump_clock: MockClock) -> None:
+    """Seed 6160: each time the seed lost its pieces until it had hashed them again; announced for the second
+    time they were not believed, and the getter waited for ever."""
+    async with open_world(1) as world:
+        origin = await world.add_peer("origin", up=10_000)
+        getter = await world.add_peer("getter")
+        link = await origin.share("file", {(): DATA})
+        fetch = getter.fetch(link, peers=[origin.address])
+        for _ in range(3):
+            await trio.sleep(1.5)
+            for node in origin.disk.tree().values():
+                if node is not None:
+                    origin.disk.touch(node)
+        with trio.fail_after(300):
+            await fetch.wait()
+        assert fetch.read() == DATA
