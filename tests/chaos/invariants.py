@@ -252,7 +252,8 @@ class Invariants:
 
     def _liars_are_banned(self, citizen: Citizen, member: Member) -> None:
         diary = self._diaries.get(citizen.name, Diary())
-        liars = {node for at, node in diary.bad if at >= member.started_at}
+        # What was found bad in the moment of its start is of the run before.
+        liars = {node for at, node in diary.bad if at > member.started_at}
         free = [node.hex()[:8] for node in liars if node not in member.book._banned_nodes]
         demand(not free, "not-banned", f"{citizen.name} has had bad pieces of {free}")
         kept = [
