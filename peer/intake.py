@@ -57,6 +57,10 @@ class PieceWriter(Protocol):
     def holds(self, piece: PieceIndex) -> bool:
         """Whether the piece is (still) believed to be there. Does not block."""
 
+    @property
+    def wanted(self) -> Bitfield:
+        """The pieces of the files that are asked for; others may be here from before."""
+
 
 @dataclass(frozen=True, slots=True)
 class IntakeStatistics:
@@ -121,7 +125,13 @@ class Intake:
         self.sources: dict[NodeId, int] = {}
         """Verified payload bytes by the id of the node that sent them."""
         self.lost_bytes = 0
-        """Of what was here or came, what a failed sync took; it is fetched again, and counted again."""
+        """Of what was wanted and here, what a failed sync took; it is fetched again, and counted again. And
+        what came of others: one that was here from before, and was lost, comes again as well."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Of what is wanted, what is here and verified."""
+        return self.resumed_bytes + sum(self.sources.values()) - self.lost_bytes
 
     # --- lifetime
 
@@ -172,7 +182,8 @@ class Intake:
             # A piece whose writer has not been back yet is not had: `_take` finds out by itself.
             if self.download.state(piece) is PieceState.HAVE:
                 self._have.discard(piece)
-                self.lost_bytes += self._layout.piece_length(piece)
+                if piece in self._store.wanted:
+                    self.lost_bytes += self._layout.piece_length(piece)
                 now = trio.current_time()
                 self.perform(self.download.lost(piece, now), now)
 
@@ -364,6 +375,8 @@ class Intake:
         self._have.add(piece)
         self._trace.event("got", piece=piece, bytes=size, node=link.node.hex())
         self.sources[link.node] = self.sources.get(link.node, 0) + size
+        if piece not in self._store.wanted:
+            self.lost_bytes += size
         self._unsaved_bytes += size
         if self._unsaved_bytes >= CHECKPOINT_BYTES or buggify(Point.EARLY_SAVE):
             self._due.set()

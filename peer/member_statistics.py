@@ -41,8 +41,7 @@ def member_statistics(member: Member) -> MemberStatistics:
     if holding is not None:
         wanted = held = holding.layout.total_bytes
         if intake is not None:
-            wanted, resumed = intake.wanted_bytes, intake.resumed_bytes
-            held = resumed + sum(intake.sources.values()) - intake.lost_bytes
+            wanted, resumed, held = intake.wanted_bytes, intake.resumed_bytes, intake.held_bytes
     return MemberStatistics(
         share=member.share,
         phase=member.phase,

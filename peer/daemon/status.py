@@ -47,7 +47,7 @@ def member_held(member: Member) -> int:
     """Bytes of what is wanted that are here and verified."""
     holding, intake = member.holding, member.intake
     if intake is not None:
-        return intake.resumed_bytes + sum(intake.sources.values())
+        return intake.held_bytes
     return holding.layout.total_bytes if holding is not None else 0
 
 

@@ -438,7 +438,7 @@ async def test_a_piece_that_comes_when_the_intake_has_failed_gives_its_memory_ba
     store = Mock(spec=IncomingStore)
     store.write_piece.side_effect = StorageError("cannot write: Input/output error")
     store.take_lost.return_value = ()
-    wanted = Bitfield(layout.piece_count, full=True)
+    wanted = store.wanted = Bitfield(layout.piece_count, full=True)
     buffers = BufferPool()
     link = Mock(spec=Link, id=LinkId(1), node=NodeId(bytes(32)), heard_at=0.0, wants_us=False)
     intake = Intake(
