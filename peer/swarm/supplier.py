@@ -227,12 +227,14 @@ class Supplier:
 
     def _fold(self, now: float) -> None:
         passed = now - self._fold_at
-        if passed <= 0:
-            return
+        if passed < 0:
+            return  # 0: what came in the moment of the last fold counts too
         decay = exp(-passed / LINK_RATE_MEMORY_S)
         self._weighted = self._weighted * decay + self._fresh
         self._seconds = self._seconds * decay + passed
         self._fold_at = now
         self._fresh = 0
+        if not self._seconds:
+            return
         self.rate = self._weighted / self._seconds
         self.target = self.rate * (PIPELINE_S + min(self.latency, PIPELINE_LATENCY_S_MAX))
