@@ -208,8 +208,7 @@ class Member:
         self._open(holding)
         await self.intake.run()
         self._enter(Phase.COMPLETING)
-        for piece in await target.complete():
-            holding.have.discard(piece)
+        await target.complete(holding.have.discard)
         if self.trackers is not None:
             self.trackers.completed()
 

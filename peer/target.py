@@ -1,6 +1,6 @@
 """Where a share is fetched to: what is there already, what is wanted, and the end when all of it is here."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from unicodedata import normalize
@@ -97,8 +97,11 @@ class Target:
         )
         return Holding(manifest, data, layout, store, have), wanted
 
-    async def complete(self) -> tuple[PieceIndex, ...]:
-        """Put the files in their place, durably. Returns pieces that can no longer be served.
+    async def complete(self, forget: Callable[[PieceIndex], object]) -> None:
+        """Put the files in their place, durably, and take NAME.part away.
+
+        forget: called for each piece that goes with NAME.part, while it is still there: from then on it must
+        not be offered.
 
         Raises ContentError if a file's bytes are what the pieces say but not what the manifest says of the
         file as a whole: then the share was made wrongly, or to deceive. Raises StorageError.
@@ -113,8 +116,9 @@ class Target:
                 f"{name}: its pieces are what the link names, but its checksum as a whole is another:"
                 " the share was made wrongly, ask who shared it"
             )
-        completed = await self._workers.run(Lane.DISK, self.store.complete)
-        return completed.dropped
+        for piece in await self._workers.run(Lane.DISK, self.store.complete):
+            forget(piece)
+        await self._workers.run(Lane.DISK, self.store.leave)
 
     def _check_size(self, manifest: Manifest) -> None:
         if self._expected_bytes is not None and self._expected_bytes != manifest.total_bytes:

@@ -141,6 +141,7 @@ def finish(store: IncomingStore, share: Share) -> None:
         if not missing(store):
             break
     store.complete()
+    store.leave()
     store.close()
 
 

@@ -18,7 +18,6 @@ Threads may share it. `complete` and `close` are for when no piece is being writ
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
@@ -42,15 +41,6 @@ from peer.store.wholes import Wholes
 
 _EXTRA_BYTES: Final = 64 * KIB
 """For journal, lock and folders when it is asked whether there is room."""
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """path: of the file or folder, below the target folder. dropped: pieces that are served no longer, since
-    they also held parts of unwanted files."""
-
-    path: PathParts
-    dropped: tuple[PieceIndex, ...]
 
 
 def open_incoming(
@@ -332,12 +322,14 @@ class IncomingStore:
 
     # --- the end
 
-    def complete(self) -> Completed:
-        """Move the wanted files to their place, durably, and take NAME.part away.
+    def complete(self) -> tuple[PieceIndex, ...]:
+        """Move the wanted files to their place, durably.
 
-        All wanted pieces must be held and proven (LocalProtocolError). NAME.part stays if it holds pieces of
-        files that were not wanted this time. Raises StorageError; nothing is lost then, it may be called
-        again.
+        Returns pieces that are to be served no longer, since they also have parts of unwanted files, which go
+        with NAME.part: `leave` is next, once nobody is offered them.
+
+        All wanted pieces must be held and proven (LocalProtocolError). Raises StorageError; nothing is lost
+        then, it may be called again.
         """
         with self._syncing:
             if self._ledger.proven.has_any_missing_from(self._wanted):
@@ -348,7 +340,7 @@ class IncomingStore:
             self._landing.prepare()
             self._checkpoint()
             self._landing.move()
-            return Completed(self._places.top, self._leave_partial())
+            return self._drop_partial()
 
     def _drop_file(self, file: FileIndex) -> None:
         pieces = tuple(map(PieceIndex, self.layout.pieces_of(file)))
@@ -358,22 +350,33 @@ class IncomingStore:
         shown = self._places.folder.describe(self._places.partial_path(file))
         raise StorageError(f"{shown} was cut off by another program: run the same command again")
 
-    def _leave_partial(self) -> tuple[PieceIndex, ...]:
-        """Remove NAME.part, unless an earlier run left pieces there that nobody asked for this time."""
+    def _drop_partial(self) -> tuple[PieceIndex, ...]:
+        """What goes with NAME.part: nothing if it has pieces of files that nobody asked for this time."""
         with self._state:
-            others = list(self._related.missing_from(self._ledger.held))
+            others = self._related.missing_from(self._ledger.held)
             if not self._ledger.doubtful.is_empty or any(map(self._in_partial, others)):
                 return ()
-        self._drop_journal()
-        with suppress(StorageError):  # all is in its place; what stays behind is cleared by the next run
-            self._partial.remove()
-        self._partial.release()
-        with self._state:
             dropped = tuple(filter(self._in_partial, map(PieceIndex, self._ledger.held.indices())))
             for piece in dropped:
                 self._ledger.dropped(piece)
                 self._wanted.discard(piece)
         return dropped
+
+    def leave(self) -> None:
+        """Take NAME.part away after `complete`, unless it has pieces of files nobody asked for this time."""
+        with self._syncing:
+            if not self._is_spent():
+                return
+            self._drop_journal()
+            with suppress(StorageError):  # all is in its place; what stays behind is cleared by the next run
+                self._partial.remove()
+            self._partial.release()
+
+    def _is_spent(self) -> bool:
+        """Whether NAME.part has nothing, and nothing that is still to be hashed."""
+        with self._state:
+            held = self._ledger.held.indices()
+            return self._ledger.doubtful.is_empty and not any(map(self._in_partial, held))
 
     def _in_partial(self, piece: int) -> bool:
         """Whether it has bytes in NAME.part."""
@@ -394,7 +397,7 @@ class IncomingStore:
                 self.abandon()
 
     def _end(self, journal: Journal) -> None:
-        if self._ledger.doubtful.is_empty and not any(map(self._in_partial, self._ledger.held.indices())):
+        if self._is_spent():
             self._drop_journal()
             self._partial.remove()
             return

@@ -93,6 +93,7 @@ class Invariants:
         self._landed_files: dict[str, set[FileIndex]] = {}
         self._dialling_since: dict[tuple[str, Address, int], float] = {}
         self._heard_lead: dict[tuple[str, int, int], float] = {}
+        self._early: dict[tuple[str, int, int], int] = {}
         self._lead: dict[tuple[str, int, int], float] = {}
         self._since: dict[tuple[str, int], float] = {}
         self._honest = frozenset(citizen.machine.node_id for citizen in citizens.values())
@@ -281,8 +282,15 @@ class Invariants:
             lead = self._heard.get(member, 0) - rate * now
             least = self._heard_lead[key] = min(lead, self._heard_lead.get(key, lead))
             reads = len(member.links) * max(LIMIT_QUANTUM_BYTES_MIN, rate * LIMIT_QUANTUM_S)
+            if key not in self._early:  # who waited to read when the limit changed takes what it waited for
+                waiting = [
+                    link.connection
+                    for link in member.links.values()
+                    if link.connection.received_at <= citizen.relimited_at
+                ]
+                self._early[key] = sum(connection.session._reader._lent for connection in waiting)
             demand(
-                lead - least <= rate * LIMIT_SLACK_S + LIMIT_SLACK_BYTES + reads,
+                lead - least <= rate * LIMIT_SLACK_S + LIMIT_SLACK_BYTES + reads + self._early[key],
                 "too-fast",
                 f"{citizen.name} has taken {lead - least:.0f} bytes more than {rate:.0f} a second",
             )
@@ -311,7 +319,8 @@ class Invariants:
         )
         statistics = member_statistics(member)
         held = statistics.wanted_bytes
-        if member.phase is not Phase.SEEDING:  # after that pieces that were wanted may be here no longer
+        at_the_end = member.phase is Phase.COMPLETING and download.finished
+        if member.phase is not Phase.SEEDING and not at_the_end:  # what was wanted may be gone
             store = intake._store
             assert isinstance(store, IncomingStore)
             wanted = store.wanted

@@ -313,9 +313,8 @@ def everybody_is_welcome() -> AbstractContextManager[Any]:
 def offer_what_is_gone() -> AbstractContextManager[Any]:
     """What the end of a download with `--only` takes away is offered all the same."""
 
-    async def complete(self: Target) -> tuple[PieceIndex, ...]:
-        await real(self)
-        return ()
+    async def complete(self: Target, forget: Callable[[PieceIndex], object]) -> None:
+        await real(self, lambda piece: None)
 
     real = Target.complete
     return patch.object(Target, "complete", complete)

@@ -41,9 +41,8 @@ def test_a_folder(disk: SimDisk, folder: SimFolder) -> None:
     assert store.wanted.is_full
     fetch(store, SHARE)
     assert set_of(store.held) == set(range(8))
-    completed = store.complete()
-    assert completed.path == (NAME,)
-    assert not completed.dropped
+    assert not store.complete()
+    store.leave()
     assert tree(folder) == expected_tree(SHARE)
     for path in SHARE.paths:
         assert folder.state((NAME, *path)).executable == (path in SHARE.executable)
@@ -360,10 +359,12 @@ def test_only_some_files(folder: SimFolder) -> None:
     store = open_incoming(folder, NAME, SHARE.manifest, wanted=wanted)
     assert set_of(store.wanted) == {5, 6}
     fetch(store, SHARE)
-    completed = store.complete()
-    assert completed.dropped == (5, 6), "their other bytes went with NAME.part"
+    assert store.complete() == (5, 6), "their other bytes go with NAME.part"
     assert not set_of(store.held)
     assert not set_of(store.wanted), "nobody is to fetch them again"
+    assert PART in names(folder), "whoever reads them meanwhile finds them"
+    store.leave()
+    assert names(folder) == [NAME]
     store.close()
     assert tree(folder) == expected_tree(SHARE, wanted)
 
@@ -395,7 +396,8 @@ def test_fewer_files_keep_what_was_fetched_of_the_others(folder: SimFolder) -> N
     fetch(store, SHARE)
     for piece in store.unproven:
         store.check(piece)
-    assert not store.complete().dropped
+    assert not store.complete()
+    store.leave()
     assert read(folder, (NAME, "f")) == SHARE.files[("f",)]
     assert_held_is_true(store, SHARE)
     store.close()

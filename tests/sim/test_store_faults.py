@@ -143,6 +143,7 @@ class Story:
                 store.checkpoint()
                 self._durable |= pending
         store.complete()
+        store.leave()
         store.close()
 
     def check(self, disk: SimDisk, durable: frozenset[int], context: str, *, to_the_end: bool) -> None:
@@ -276,6 +277,7 @@ def test_failing_sync(operation: Operation, nth: int) -> None:
                     store.checkpoint()
                     assert not said or check_durable(disk, store)
             store.complete()
+            store.leave()
             break
         except StorageError as error:
             said.append(str(error))
@@ -408,6 +410,7 @@ def test_no_space_at_the_nth_operation(nth: int) -> None:
                 if piece % 10 == 0:
                     store.checkpoint()
             store.complete()
+            store.leave()
             break
         except StorageFullError:
             continue
@@ -486,6 +489,7 @@ def test_the_share_of_one_file_survives_as_well() -> None:
         store.checkpoint()
         count += 1
     store.complete()
+    store.leave()
     store.close()
     for image, durable in images:
         for seed in range(6):
