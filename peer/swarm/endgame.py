@@ -22,7 +22,9 @@ of one that has not answered yet.
 
 Not done: asking everybody for everything, as BitTorrent's first endgame did; letting two answers run side by
 side to see which comes first; keeping the last pieces back until a link is idle (measured: slower); ties
-without a bound while they prove cheap (measured: no sooner in whole nodes).
+without a bound while they prove cheap (measured: no sooner in whole nodes); sparing duplicates while others
+still lack much, whose uplink they take, for the time when nobody does (measured in shaped namespaces, 10 and
+30 peers: no sooner).
 """
 
 from collections.abc import Collection, Iterable, Mapping
