@@ -39,6 +39,7 @@ from peer.wire.messages import Choke
 from peer.wire.requests import Answer, OpenRequests
 from tests.chaos.plan import draw
 from tests.chaos.play import play
+from tests.chaos.violation import Violation, first_of
 from tests.store_kit import NAME
 
 SEEDS = 1000
@@ -179,7 +180,7 @@ def names_never_synced() -> AbstractContextManager[Any]:
 
 def spare_the_liar() -> AbstractContextManager[Any]:
     """Who sent bad bytes may come back."""
-    return patch.object(PeerBook, "ban", lambda self, node, host: None)
+    return patch.object(PeerBook, "ban", lambda self, node, host, why: None)
 
 
 def no_limit() -> AbstractContextManager[Any]:
@@ -353,12 +354,18 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 
 def find(name: str, seeds: Iterable[int]) -> tuple[int, str] | None:
-    """The first of these seeds that fails with the bug in place, and how."""
+    """The first of these seeds in which an invariant does not hold with the bug in place, and how.
+
+    Any other error is raised: it is the bug as planted here that no longer fits the program. (One whose
+    arguments had changed counted as found, by its own TypeError.)
+    """
     with BUGS[name]():
         for seed in seeds:
             outcome = play(draw(seed))
+            if outcome.error is not None and not isinstance(first_of(outcome.error), Violation):
+                raise outcome.error
             if outcome.failure is not None:
-                return seed, f"{outcome.kind}: {outcome.failure}"
+                return seed, outcome.failure
     return None
 
 
