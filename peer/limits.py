@@ -897,6 +897,10 @@ SEARCH_LOOKS_MIN: Final = 200
 SEARCH_EXCHANGES_MAX: Final = 1200
 """Answers that a client takes for one question: more than a full catalogue has pages."""
 
+SEARCH_PATIENCE_S: Final = 60.0
+"""For all answers of one tracker to a question that a person asked: two conversations' worth. Each answer has
+its deadline, but who was always nearly late, and said that there is more, held `get NAME` for 19 minutes."""
+
 SERIAL_MAX: Final = 2**63 - 1
 """Of a publisher's entries: the largest integer that every language holds exactly."""
 

@@ -45,7 +45,7 @@ async def search(
         question = Question(words=tuple(words), node=publisher)
         try:
             client = CatalogueClient(transport, tracker)
-            answers[tracker] = await client.search(question, most=max(MATCHES_MAX, limit))
+            answers[tracker] = await client.answer(question, most=max(MATCHES_MAX, limit))
         except NoSourceError as error:
             if len(network.trackers) == 1:
                 raise

@@ -66,6 +66,17 @@ class CatalogueClient:
         self.pages = 0
         """Answers to searches, since the start."""
 
+    async def answer(self, question: Question, *, most: int) -> Answered:
+        """The same as `search`, from the beginning, for a person who waits for it."""
+        try:
+            with trio.fail_after(limits.SEARCH_PATIENCE_S):
+                return await self.search(question, most=most)
+        except trio.TooSlowError:
+            raise NoSourceError(
+                f"tracker {self.tracker}: its answers have not come to an end within"
+                f" {limits.SEARCH_PATIENCE_S:.0f} s"
+            ) from None
+
     async def search(
         self, question: Question, *, place: Place | None = None, most: int = limits.CATALOGUE_NAMES_MAX
     ) -> Answered:
@@ -93,7 +104,7 @@ class CatalogueClient:
 
     async def find(self, name: str, node: NodeId | None = None) -> Listing | None:
         """The entry of that name; None if there is none, or none of that publisher. Raises as `search`."""
-        answered = await self.search(Question(name=name, node=node), most=1)
+        answered = await self.answer(Question(name=name, node=node), most=1)
         return answered.listings[0] if answered.listings else None
 
     async def publish(self, entry: PublishedShare) -> Published:

@@ -1,6 +1,6 @@
 """Publishing, searching and being lied to: client and tracker over streams, in virtual time."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from random import Random
@@ -63,14 +63,17 @@ async def running(bounds: CatalogueLimits | None = None) -> AsyncIterator[House]
 
 @asynccontextmanager
 async def answering(
-    network: MemoryNetwork, answer: Callable[[Message], Message], address: Address = TRACKER
+    network: MemoryNetwork,
+    answer: Callable[[Message], Message | Awaitable[Message]],
+    address: Address = TRACKER,
 ) -> AsyncIterator[None]:
-    """A tracker that says what the test wants it to say."""
+    """A tracker that says what the test wants it to say, at once or when it wants."""
 
     async def attend(stream: Stream) -> None:
         channel = MessageChannel(stream)
         while True:
-            await channel.send(answer(await channel.receive()))
+            said = answer(await channel.receive())
+            await channel.send(await said if isinstance(said, Awaitable) else said)
 
     async def guarded(stream: Stream) -> None:
         with suppress(Exception):  # the client has what it wanted, and goes
@@ -266,6 +269,23 @@ async def test_a_tracker_that_never_comes_to_an_end_is_left(autojump_clock: Mock
     async with answering(network, endless):
         with pytest.raises(ContentError, match="more than a catalogue may hold"):
             await CatalogueClient(network.transport("10.0.0.1"), TRACKER).search(Question())
+
+
+async def test_a_tracker_that_is_always_nearly_late_holds_nobody_up_for_long(
+    autojump_clock: MockClock,
+) -> None:
+    """`get NAME` waited for it as long as for a full catalogue: 38 conversations of 29 s."""
+    network = MemoryNetwork()
+    pages = limits.TRACKER_EXCHANGES_MAX // 2
+
+    async def nearly_late(message: Message) -> Message:
+        await trio.sleep(0.9 * limits.TRACKER_EXCHANGE_S / pages)
+        return found(more=True, after=question_of(message).after + 1)
+
+    async with answering(network, nearly_late):
+        with pytest.raises(NoSourceError, match="have not come to an end within 60 s"):
+            await CatalogueClient(network.transport("10.0.0.1"), TRACKER).find("name")
+    assert trio.current_time() <= limits.SEARCH_PATIENCE_S + 1
 
 
 async def test_a_tracker_that_restarts_again_and_again_is_left(autojump_clock: MockClock) -> None:
