@@ -405,8 +405,8 @@ class Download:
         any_will_do = self._asks < self._newcomer_asks
         piece = picker.choose_any(supplier.link) if any_will_do else picker.choose(supplier.link)
         if piece in supplier.asks:  # given up there, but not closed by the remote side yet
-            piece = picker.choose_any(supplier.link)
-        return None if piece in supplier.asks else piece
+            piece = self._pieces.choose_but(supplier.asks, supplier.link)
+        return piece
 
     def _late_piece(self, supplier: Supplier, now: float) -> PieceIndex | None:
         flights = self._pieces.flights

@@ -12,12 +12,12 @@ NOT_WANTED becomes WANTED. This keeps the picker's sets and the requests under w
 and decides nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Final
 
 from peer.bitfield import Bitfield
 from peer.errors import LocalProtocolError
-from peer.ids import PieceIndex
+from peer.ids import LinkId, PieceIndex
 from peer.swarm.policies import PiecePolicy
 from peer.swarm.progress import PieceState
 from peer.swarm.supplier import Asked, Flight
@@ -61,6 +61,16 @@ class Pieces:
             self.flights[asked.piece] = [asked]
         else:
             flight.append(asked)
+
+    def choose_but(self, asks: Container[PieceIndex], link: LinkId) -> PieceIndex | None:
+        """The open piece to ask this link for that it has not been asked for already."""
+        passed: list[PieceIndex] = []
+        while (piece := self._picker.choose(link)) is not None and piece in asks:
+            self._picker.take(piece)
+            passed.append(piece)
+        for other in passed:
+            self._picker.reopen(other)
+        return piece
 
     def land(self, asked: Asked) -> None:
         """The request is no longer one from which its piece is expected; without any the piece is wanted."""

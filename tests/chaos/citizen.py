@@ -16,6 +16,8 @@ from tests.chaos.plan import PeerPlan
 from tests.chaos.violation import Violation
 from tests.store_kit import NAME, Share
 
+PART = NAME + ".part"
+
 PACED_SHARE = 0.8
 """Of its uplink, what a node that is paced may use."""
 
@@ -99,7 +101,7 @@ class Citizen:
     @property
     def has_leftovers(self) -> bool:
         """Whether it is complete, and something of NAME.part could not be removed: the next run does that."""
-        part = (*DOWNLOADS, NAME + ".part")
+        part = (*DOWNLOADS, PART)
         return self.must_complete and any(path[: len(part)] == part for path in self.machine.disk.tree())
 
     async def arrive(self) -> None:
@@ -199,11 +201,11 @@ class Citizen:
             with suppress(StorageError):
                 await fetch.target.close()
             if self.tainted and "move it away" in str(fetch.error):
-                self._move_away()
+                self._move_away(PART if PART in str(fetch.error) else NAME)
             await trio.sleep(AGAIN_S)
 
-    def _move_away(self) -> None:
-        """What a lying disk made of a finished share is in the way, and the message says what to do."""
+    def _move_away(self, name: str) -> None:
+        """What a lying disk made of a share is in the way, and the message says what to do."""
         folder = SimFolder(self.machine.disk, DOWNLOADS)
         with suppress(OSError):
-            remove_tree(folder, (NAME,))
+            remove_tree(folder, (name,))

@@ -6,7 +6,7 @@ import pytest
 
 from peer.errors import LocalProtocolError, RejectCode
 from peer.ids import LinkId, PieceIndex
-from peer.limits import ENDGAME_BEGUN_S, PIPELINE_PIECES_START, RANDOM_FIRST_PIECES
+from peer.limits import CHOKE_GRACE_S, ENDGAME_BEGUN_S, PIPELINE_PIECES_START, RANDOM_FIRST_PIECES
 from peer.swarm.download import Announce, Ask, Command, Expel, Express, Finished, PieceState
 from peer.swarm.endgame import expected_end
 from peer.swarm.supplier import Supplier
@@ -48,6 +48,21 @@ def test_a_link_that_chokes_gives_its_pieces_back() -> None:
     bench.said.clear()
     bench.do("choked", LinkId(1), False)
     assert sorted(bench.asked(1)) == [0, 1]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_link_that_owes_answers_is_asked_for_the_one_piece_that_it_does_not_owe(seed: int) -> None:
+    """One other piece was tried; if that was owed as well, the link was asked for late pieces instead, while
+    nobody was asked for this one (chaos seed 12226)."""
+    bench = Bench("x" * 3, seed=seed)
+    owed = bench.asked(1)
+    assert len(owed) == 2
+    bench.do("choked", LinkId(1), True)
+    bench.now += CHOKE_GRACE_S + 1
+    bench.do("tick")
+    assert all(bench.download.state(PieceIndex(piece)) is PieceState.WANTED for piece in owed)
+    bench.do("choked", LinkId(1), False)
+    assert sorted(bench.asked(1)) == [0, 1, 2]
 
 
 def test_a_bad_piece_expels_its_sender_and_is_asked_elsewhere() -> None:
