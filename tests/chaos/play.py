@@ -41,6 +41,9 @@ UNEVEN_STALLS_S: Final = (0.0, 0.1, 1.0, 20.0)
 STALL_S: Final = 4.0
 """The longest that a job takes, by the plans in which jobs take time."""
 
+NEVER_ASKED: Final = RequestId(1_000_000)
+"""The first requests are for the manifest, and who has it by then lets an answer pass, whatever it says."""
+
 TOLERANCE_S: Final = 15.0
 """A connection whose other side broke the protocol is closed by then, on the slowest link."""
 
@@ -181,7 +184,7 @@ class _Game:
         """Sends what nobody asked for; the connection must not survive that."""
         await hostile.claim_everything(greeted, self._share.layout.piece_count)
         begun = trio.current_time()
-        await greeted.stream.send_all(encode(Data(RequestId(0), 0, 10, 10)) + bytes(10))
+        await greeted.stream.send_all(encode(Data(NEVER_ASKED, 0, 10, 10)) + bytes(10))
         with trio.move_on_after(TOLERANCE_S):
             while await greeted.stream.receive_some(1000):
                 pass
