@@ -9,6 +9,12 @@ from typing import NoReturn
 
 import click
 
+_PLAINLY = {
+    " is not a valid integer range": " is not a whole number",
+    " is not a valid float range": " is not a number",
+}
+"""What click says of an argument that is no number where only some numbers may stand."""
+
 
 def enter(command: click.Command, name: str) -> NoReturn:
     """Run the command that the program of this name is, with the arguments of the process, and exit."""
@@ -41,4 +47,7 @@ def trouble_line(error: click.ClickException, name: str) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context is not None else name
     hint = f"; see {path} --help" if isinstance(error, click.UsageError) else ""
-    return f"{path}: {printable(' '.join(error.format_message().split())).rstrip('.')}{hint}"
+    text = printable(" ".join(error.format_message().split())).rstrip(".")
+    for jargon, words in _PLAINLY.items():
+        text = text.removesuffix(jargon) + words if text.endswith(jargon) else text
+    return f"{path}: {text}{hint}"

@@ -124,6 +124,7 @@ def test_a_link_that_cannot_be_read(link: str, what: str, tmp_path: Path) -> Non
         (["share"], "PATH"),
         (["fetch"], "No such command 'fetch'; see peer --help"),
         (["get", NOBODY, "--progress", "loud"], "see peer get --help"),
+        (["share", ".", "--port", "80x"], "'80x' is not a whole number; see peer share --help"),
         (["get", NOBODY, "\x1b[31mred"], "extra argument"),
         (["verify", NOBODY], "DIR"),
         (["share", ""], "empty"),
