@@ -262,6 +262,8 @@ def main(given: Sequence[str] | None = None) -> int:
                     live.update(live_view(getters, "the swarm"))
                     time.sleep(0.1)
                 live.update(live_view(getters, "the swarm"))
+            if not console.is_terminal:
+                console.line()  # there Live ends in the middle of one
             return conclude(console, getters, source, node_id(work / "origin"))
     except LabError as error:
         console.print(f"demo: {printable(str(error))}", style="red", markup=False)
@@ -291,7 +293,8 @@ def conclude(console: Console, getters: list[Getter], source: Path, origin: str)
             )
     if failed:
         return 1
-    console.print(f"All {len(getters)} copies are identical to the source, byte by byte.", style="green")
+    copies = f"All {len(getters)} copies are" if len(getters) > 1 else "The copy is"
+    console.print(f"{copies} identical to the source, byte by byte.", style="green")
     console.print(closing_table(getters, origin, getters[0].result["bytes"]))
     return 0
 

@@ -107,6 +107,16 @@ def test_a_demonstration_that_was_stopped_leaves_no_folder(tmp_path: Path) -> No
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_a_demonstration_into_a_pipe_begins_each_statement_on_a_line(tmp_path: Path) -> None:
+    """The verdict stood behind the last peer's, without as much as a blank."""
+    (tmp_path / "film.bin").write_bytes(bytes(range(256)) * 400)
+    command = [sys.executable, "-m", "lab.demo", str(tmp_path / "film.bin"), "--peers", "1", "--up", "80mbit"]
+    shown = subprocess.run(
+        command, capture_output=True, text=True, env=environment(), timeout=PATIENCE_S, check=True
+    )
+    assert "The copy is identical to the source, byte by byte." in shown.stdout.splitlines()
+
+
 @pytest.mark.usefixtures("stoppable")
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
