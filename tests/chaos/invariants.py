@@ -91,7 +91,7 @@ class Invariants:
         self._heard = heard
         self._sure_of = sure_of
         self._landed_files: dict[str, set[FileIndex]] = {}
-        self._dialling_since: dict[tuple[str, Address, int], float] = {}
+        self._dialling_since: dict[tuple[str, int, Address, int], float] = {}
         self._heard_lead: dict[tuple[str, int, int], float] = {}
         self._early: dict[tuple[str, int, int], int] = {}
         self._lead: dict[tuple[str, int, int], float] = {}
@@ -336,9 +336,9 @@ class Invariants:
     def _dials_end(self, citizen: Citizen, member: Member) -> None:
         """An address of which the book says that it is being dialled is dialled again at some time."""
         now = trio.current_time()
-        since: dict[tuple[str, Address, int], float] = {}
+        since: dict[tuple[str, int, Address, int], float] = {}
         for address, known in member.book._known._dialling.items():
-            key = (citizen.name, address, known.failures)
+            key = (citizen.name, citizen.boots, address, known.failures)
             since[key] = self._dialling_since.get(key, now)
             demand(
                 now - since[key] <= DIAL_S + OPENING_S + LOOK_S,
