@@ -8,11 +8,12 @@ peers itself: the policies do, and this hands them to each other.
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from functools import partial
 from itertools import count
 
 import trio
 
-from peer.bitfield import Block
+from peer.bitfield import Bitfield, Block
 from peer.choking import Choking
 from peer.connection import Connection, Ending, Outgoing
 from peer.dialler import Dialler
@@ -128,6 +129,7 @@ class Member:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part until cancelled. Raises StorageError, ContentError when the share cannot be had."""
         services = self.services
+        watch = partial(watch_sources, services.workers, self.unreadable.setdefault, self._news.held)
         async with trio.open_nursery() as nursery:
             self.trackers = TrackerClient(
                 services.transport,
@@ -141,9 +143,7 @@ class Member:
             )
             if self._given is not None:
                 self._open(self._given)
-                nursery.start_soon(
-                    watch_sources, self._given, services.workers, self.unreadable.setdefault, self._news.held
-                )
+                nursery.start_soon(watch, self._given.reader, self._given.have)
             nursery.start_soon(self.trackers.run)
             nursery.start_soon(self.dialler.run)
             nursery.start_soon(services.lan.take_part, self.share, services.port, self._found_nearby)
@@ -152,7 +152,7 @@ class Member:
             try:
                 task_status.started()
                 if self._given is None:
-                    await self._fetch()
+                    nursery.start_soon(watch, *await self._fetch())
                 self._enter(Phase.SEEDING)
                 self.complete.set()
                 await trio.sleep_forever()
@@ -175,7 +175,7 @@ class Member:
         self._nursery.start_soon(self.serve, greeted, None)
         return True
 
-    async def _fetch(self) -> None:
+    async def _fetch(self) -> tuple[object, Bitfield]:
         target = self._target
         if target is not None and (known := await target.recall(self.share)):
             self._finding.know(*known)
@@ -211,6 +211,7 @@ class Member:
         await target.complete(holding.have.discard)
         if self.trackers is not None:
             self.trackers.completed()
+        return target.as_source(), holding.have
 
     def _open(self, holding: Holding) -> None:
         """From now on the manifest is known and pieces can be served."""

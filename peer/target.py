@@ -18,6 +18,7 @@ from peer.store.check import Verdict, check
 from peer.store.filesystem import FileState, Folder, PathParts
 from peer.store.incoming import IncomingStore, open_incoming
 from peer.store.layout import Layout
+from peer.store.outgoing import SourceStore
 from peer.store.partial import stored_manifest
 from peer.store.trouble import trouble
 from peer.workers import Lane, Workers
@@ -66,7 +67,16 @@ class Target:
     @property
     def landed(self) -> dict[FileIndex, tuple[PathParts, FileState]]:
         """The files that are good at their place: where, and in which state."""
-        return self.store.landed
+        return self.store.served.known()
+
+    def as_source(self) -> SourceStore | None:
+        """A whole download in its place as a share of its own, which knows of the files what the download
+        knows; None where files are missing."""
+        manifest, store = self._manifest, self._store
+        if manifest is None or store is None or not store.held.is_full:
+            return None
+        paths = [(self._name, *file.path) for file in manifest.files]
+        return SourceStore(self._folder, manifest, paths, (), store.served)
 
     async def recall(self, share: ShareId) -> tuple[Manifest, bytes] | None:
         """The manifest that an earlier run left here: then nobody need be asked for it."""

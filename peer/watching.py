@@ -1,5 +1,7 @@
 """Looks after shared files that their owner goes on using, also while nobody asks for them.
 
+A download that is whole and in its place is no different.
+
 Serving notices a change at the next request (store/outgoing.py); this notices it within seconds without one,
 withdraws the pieces, and tells the sharer once, by name. A file that was only touched (its bytes are what
 they were) is hashed again and shared on without a word. What a disk could not read is withdrawn as well, and
@@ -12,7 +14,6 @@ import trio
 
 from peer.bitfield import Bitfield
 from peer.errors import StorageError
-from peer.holding import Holding
 from peer.ids import PieceIndex
 from peer.limits import SOURCE_LOOK_FILES, SOURCE_LOOK_S, SOURCE_RETRY_PIECES, SOURCE_RETRY_S
 from peer.store.outgoing import Change, SourceStore
@@ -104,8 +105,12 @@ class SourceWatch:
 
 
 async def watch_sources(
-    holding: Holding, workers: Workers, told: Callable[[str], object], held: Callable[[PieceIndex], None]
+    workers: Workers,
+    told: Callable[[str], object],
+    held: Callable[[PieceIndex], None],
+    reader: object,
+    have: Bitfield,
 ) -> None:
-    """Watch what is shared, if it is files of the user's: until cancelled."""
-    if isinstance(holding.reader, SourceStore):
-        await SourceWatch(holding.reader, holding.have, workers, told=told, held=held).run()
+    """Watch what is served, if it is whole files of the user's: until cancelled."""
+    if isinstance(reader, SourceStore):
+        await SourceWatch(reader, have, workers, told=told, held=held).run()

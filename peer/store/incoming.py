@@ -27,12 +27,12 @@ from peer.ids import FileIndex, PieceIndex
 from peer.limits import KIB, UNCACHED_SHARE_BYTES_MIN
 from peer.manifest import Manifest
 from peer.paths import printable
-from peer.store.filesystem import FileSlice, FileState, Folder, PathParts
+from peer.store.filesystem import FileSlice, FileState, Folder
 from peer.store.journal import Journal
 from peer.store.landing import Landing, check_space, check_strangers, check_target
 from peer.store.layout import Layout
 from peer.store.ledger import Ledger, Standing
-from peer.store.outgoing import Change, read_piece
+from peer.store.outgoing import Change, SourceFiles, read_piece
 from peer.store.places import Place, Places
 from peer.store.records import Clean, Contents, Durable, Header, Lost, Record, Written
 from peer.store.resume import claimed, corrections, judge
@@ -281,9 +281,9 @@ class IncomingStore:
         return self._wanted_files
 
     @property
-    def landed(self) -> dict[FileIndex, tuple[PathParts, FileState]]:
-        """The files that are good at the target: where, and in which state."""
-        return self._places.target.known()
+    def served(self) -> SourceFiles:
+        """The files that are good at their place."""
+        return self._places.target
 
     def wrong_files(self, files: Iterable[FileIndex]) -> list[FileIndex]:
         """Of these files, all fetched, the ones whose hash as a whole is not the manifest's.

@@ -209,19 +209,25 @@ class SourceStore:
     """A shared file or folder, to serve pieces from.
 
     paths, states: of each file of the manifest, below the folder; the states as of when it was hashed.
+    files: who knows the states already, instead of them.
     """
 
     def __init__(
-        self, folder: Folder, manifest: Manifest, paths: Sequence[PathParts], states: Sequence[FileState]
+        self,
+        folder: Folder,
+        manifest: Manifest,
+        paths: Sequence[PathParts],
+        states: Sequence[FileState],
+        files: SourceFiles | None = None,
     ) -> None:
-        if not len(paths) == len(states) == len(manifest.files):
+        if len(paths) != len(manifest.files) or (files is None and len(states) != len(paths)):
             raise ValueError("a path and a state for each file of the manifest")
         self._folder = folder
         self._manifest = manifest
         self._paths = paths
         self.layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
-        self.files = SourceFiles(folder, self.layout)
-        for number, (path, state) in enumerate(zip(paths, states, strict=True)):
+        self.files = files or SourceFiles(folder, self.layout)
+        for number, (path, state) in enumerate(zip(paths, states, strict=False)):
             self.files.know(FileIndex(number), path, state)
 
     def slices(self, piece: PieceIndex, offset: int, length: int) -> list[FileSlice]:

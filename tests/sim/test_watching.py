@@ -13,7 +13,7 @@ from peer.limits import SOURCE_LOOK_FILES, SOURCE_LOOK_S
 from peer.member import Member
 from peer.sim.files import SimFolder
 from peer.sim.network import mbit
-from peer.sim.world import SHARES, SimPeer, open_world
+from peer.sim.world import DOWNLOADS, SHARES, SimPeer, open_world
 
 KIB = 1024
 LARGE = Random(1).randbytes(512 * KIB)
@@ -98,6 +98,35 @@ async def test_a_touched_file_is_shared_on(autojump_clock: MockClock) -> None:
             await fetch.wait()
         for path, data in FILES.items():
             assert fetch.read(*path) == data
+
+
+async def test_what_was_fetched_is_looked_after_like_what_is_shared(autojump_clock: MockClock) -> None:
+    """A touched file of a finished download was served no more until the next start: where the origin had
+    gone, the swarm had lost it (chaos seed 19153)."""
+    async with open_world(2) as world:
+        origin = await world.add_peer("origin")
+        magnet = await origin.share(NAME, FILES)
+        keeper = await world.add_peer("keeper")
+        with trio.fail_after(60):
+            await keeper.fetch(magnet, peers=[origin.address]).wait()
+        await origin.crash()
+        kept = SimFolder(keeper.disk, DOWNLOADS)
+        for path in FILES:
+            touch(kept, (NAME, *path))
+        await trio.sleep(2 * SOURCE_LOOK_S)
+        member, have = sharing(keeper, magnet.share)
+        assert have.is_full
+        assert not member.unreadable
+        getter = await world.add_peer("getter")
+        fetch = getter.fetch(magnet, peers=[keeper.address])
+        with trio.fail_after(60):
+            await fetch.wait()
+        assert fetch.read("large") == LARGE
+        flip(kept, (NAME, "large"))
+        await trio.sleep(2 * SOURCE_LOOK_S)
+        assert 0 < have.count < len(have)
+        (line,) = member.unreadable
+        assert f"{NAME}/large " in line
 
 
 async def test_what_is_withdrawn_comes_from_others(autojump_clock: MockClock) -> None:
