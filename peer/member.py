@@ -25,7 +25,7 @@ from peer.greeting import Greeted, window
 from peer.holding import Holding
 from peer.ids import Address, LinkId, PieceIndex, RequestId, ShareId
 from peer.intake import Intake
-from peer.limits import GOODBYE_GRACE_S, LINK_TICK_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
+from peer.limits import GOODBYE_GRACE_S, LANDED_LOOK_S, LINK_TICK_S, LINKS_ENOUGH, PROTOCOL_VERSION, TICK_S
 from peer.link import LOST, Link
 from peer.manifest import Manifest
 from peer.news import News
@@ -175,7 +175,7 @@ class Member:
         self._nursery.start_soon(self.serve, greeted, None)
         return True
 
-    async def _fetch(self) -> tuple[object, Bitfield]:
+    async def _fetch(self) -> tuple[object, Bitfield, float]:
         target = self._target
         if target is not None and (known := await target.recall(self.share)):
             self._finding.know(*known)
@@ -211,7 +211,7 @@ class Member:
         await target.complete(holding.have.discard)
         if self.trackers is not None:
             self.trackers.completed()
-        return target.as_source(), holding.have
+        return target.as_source(), holding.have, LANDED_LOOK_S
 
     def _open(self, holding: Holding) -> None:
         """From now on the manifest is known and pieces can be served."""

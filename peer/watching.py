@@ -22,7 +22,7 @@ from peer.workers import Lane, Workers
 
 class SourceWatch:
     """The files of one share. ``have``: the pieces that we say we hold. ``told``: a line for the sharer.
-    ``held``: a piece can be had again."""
+    ``held``: a piece can be had again. ``every``: seconds between two looks."""
 
     def __init__(
         self,
@@ -32,7 +32,9 @@ class SourceWatch:
         *,
         told: Callable[[str], object],
         held: Callable[[PieceIndex], None],
+        every: float = SOURCE_LOOK_S,
     ) -> None:
+        self._every = every
         self._store = store
         self._have = have
         self._workers = workers
@@ -47,7 +49,7 @@ class SourceWatch:
         """Until cancelled. Looks at some files at a time, so that a share of any size costs little."""
         retry_at = trio.current_time() + SOURCE_RETRY_S
         while True:
-            await trio.sleep(SOURCE_LOOK_S)
+            await trio.sleep(self._every)
             await self.look()
             if trio.current_time() >= retry_at:
                 await self.retry()
@@ -110,7 +112,8 @@ async def watch_sources(
     held: Callable[[PieceIndex], None],
     reader: object,
     have: Bitfield,
+    every: float = SOURCE_LOOK_S,
 ) -> None:
     """Watch what is served, if it is whole files of the user's: until cancelled."""
     if isinstance(reader, SourceStore):
-        await SourceWatch(reader, have, workers, told=told, held=held).run()
+        await SourceWatch(reader, have, workers, told=told, held=held, every=every).run()

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from peer.bitfield import Bitfield
 from peer.ids import ShareId
-from peer.limits import SOURCE_LOOK_FILES, SOURCE_LOOK_S
+from peer.limits import LANDED_LOOK_S, SOURCE_LOOK_FILES, SOURCE_LOOK_S
 from peer.member import Member
 from peer.sim.files import SimFolder
 from peer.sim.network import mbit
@@ -113,7 +113,7 @@ async def test_what_was_fetched_is_looked_after_like_what_is_shared(autojump_clo
         kept = SimFolder(keeper.disk, DOWNLOADS)
         for path in FILES:
             touch(kept, (NAME, *path))
-        await trio.sleep(2 * SOURCE_LOOK_S)
+        await trio.sleep(2 * LANDED_LOOK_S)
         member, have = sharing(keeper, magnet.share)
         assert have.is_full
         assert not member.unreadable
@@ -123,7 +123,7 @@ async def test_what_was_fetched_is_looked_after_like_what_is_shared(autojump_clo
             await fetch.wait()
         assert fetch.read("large") == LARGE
         flip(kept, (NAME, "large"))
-        await trio.sleep(2 * SOURCE_LOOK_S)
+        await trio.sleep(2 * LANDED_LOOK_S)
         assert 0 < have.count < len(have)
         (line,) = member.unreadable
         assert f"{NAME}/large " in line
