@@ -339,7 +339,8 @@ LANDED_LOOK_S: Final = 30.0
 looks a second, a thread's job each). A change is noticed at once where a piece is asked for."""
 
 SOURCE_LOOK_FILES: Final = 1000
-"""So many at a time, about 10 ms of a disk thread; the largest share is looked through in three minutes."""
+"""So many at a time, about 10 ms of a disk thread; the largest share is looked through in three minutes, the
+largest download in fifty."""
 
 SOURCE_RETRY_S: Final = 30.0
 """How often what could not be read is read again: a cable is back before its owner restarts the share."""

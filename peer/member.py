@@ -29,7 +29,7 @@ from peer.limits import GOODBYE_GRACE_S, LANDED_LOOK_S, LINK_TICK_S, LINKS_ENOUG
 from peer.link import LOST, Link
 from peer.manifest import Manifest
 from peer.news import News
-from peer.outflow import Outflow
+from peer.outflow import Outflow, PieceReader
 from peer.partings import Partings
 from peer.services import AGENT, Services
 from peer.swarm.availability import Availability
@@ -175,7 +175,7 @@ class Member:
         self._nursery.start_soon(self.serve, greeted, None)
         return True
 
-    async def _fetch(self) -> tuple[object, Bitfield, float]:
+    async def _fetch(self) -> tuple[PieceReader | None, Bitfield, float]:
         target = self._target
         if target is not None and (known := await target.recall(self.share)):
             self._finding.know(*known)

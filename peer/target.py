@@ -76,7 +76,7 @@ class Target:
         if manifest is None or store is None or not store.held.is_full:
             return None
         paths = [(self._name, *file.path) for file in manifest.files]
-        return SourceStore(self._folder, manifest, paths, (), store.served)
+        return SourceStore(self._folder, manifest, paths, store.served)
 
     async def recall(self, share: ShareId) -> tuple[Manifest, bytes] | None:
         """The manifest that an earlier run left here: then nobody need be asked for it."""

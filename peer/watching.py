@@ -1,8 +1,7 @@
 """Looks after shared files that their owner goes on using, also while nobody asks for them.
 
-A download that is whole and in its place is no different.
-
-Serving notices a change at the next request (store/outgoing.py); this notices it within seconds without one,
+Serving notices a change at the next request (store/outgoing.py); this notices it within seconds without one
+(within half a minute in a download that is whole and in its place, which is looked after in the same way),
 withdraws the pieces, and tells the sharer once, by name. A file that was only touched (its bytes are what
 they were) is hashed again and shared on without a word. What a disk could not read is withdrawn as well, and
 tried again now and then: a read error may pass, and nobody restarts a share for it.
@@ -16,6 +15,7 @@ from peer.bitfield import Bitfield
 from peer.errors import StorageError
 from peer.ids import PieceIndex
 from peer.limits import SOURCE_LOOK_FILES, SOURCE_LOOK_S, SOURCE_RETRY_PIECES, SOURCE_RETRY_S
+from peer.outflow import PieceReader
 from peer.store.outgoing import Change, SourceStore
 from peer.workers import Lane, Workers
 
@@ -110,10 +110,10 @@ async def watch_sources(
     workers: Workers,
     told: Callable[[str], object],
     held: Callable[[PieceIndex], None],
-    reader: object,
+    reader: PieceReader | None,
     have: Bitfield,
     every: float = SOURCE_LOOK_S,
 ) -> None:
-    """Watch what is served, if it is whole files of the user's: until cancelled."""
+    """Watch what is served, if it is whole files, in their place: until cancelled."""
     if isinstance(reader, SourceStore):
         await SourceWatch(reader, have, workers, told=told, held=held, every=every).run()

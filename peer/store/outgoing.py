@@ -208,8 +208,8 @@ class SourceFiles:
 class SourceStore:
     """A shared file or folder, to serve pieces from.
 
-    paths, states: of each file of the manifest, below the folder; the states as of when it was hashed.
-    files: who knows the states already, instead of them.
+    paths, states: of each file of the manifest, below the folder; the states as of when it was hashed, or the
+    files of another store that knows them, which is then told of what is found here.
     """
 
     def __init__(
@@ -217,17 +217,19 @@ class SourceStore:
         folder: Folder,
         manifest: Manifest,
         paths: Sequence[PathParts],
-        states: Sequence[FileState],
-        files: SourceFiles | None = None,
+        states: Sequence[FileState] | SourceFiles,
     ) -> None:
-        if len(paths) != len(manifest.files) or (files is None and len(states) != len(paths)):
-            raise ValueError("a path and a state for each file of the manifest")
+        if len(paths) != len(manifest.files):
+            raise ValueError("a path for each file of the manifest")
         self._folder = folder
         self._manifest = manifest
         self._paths = paths
         self.layout = Layout(manifest.piece_bytes, [file.size for file in manifest.files])
-        self.files = files or SourceFiles(folder, self.layout)
-        for number, (path, state) in enumerate(zip(paths, states, strict=False)):
+        if isinstance(states, SourceFiles):
+            self.files = states
+            return
+        self.files = SourceFiles(folder, self.layout)
+        for number, (path, state) in enumerate(zip(paths, states, strict=True)):
             self.files.know(FileIndex(number), path, state)
 
     def slices(self, piece: PieceIndex, offset: int, length: int) -> list[FileSlice]:

@@ -10,10 +10,11 @@ from trio.testing import MockClock
 from peer.bitfield import Bitfield
 from peer.ids import ShareId
 from peer.limits import LANDED_LOOK_S, SOURCE_LOOK_FILES, SOURCE_LOOK_S
+from peer.magnet import MagnetLink
 from peer.member import Member
 from peer.sim.files import SimFolder
 from peer.sim.network import mbit
-from peer.sim.world import DOWNLOADS, SHARES, SimPeer, open_world
+from peer.sim.world import DOWNLOADS, SHARES, SimPeer, World, open_world
 
 KIB = 1024
 LARGE = Random(1).randbytes(512 * KIB)
@@ -56,6 +57,17 @@ def sharing(peer: SimPeer, share: ShareId) -> tuple[Member, Bitfield]:
     return member, member.holding.have
 
 
+async def fetched_whole(world: World, name: str, magnet: MagnetLink, source: SimPeer) -> SimPeer:
+    """A new peer, once it has everything from this one; it goes on."""
+    getter = await world.add_peer(name)
+    fetch = getter.fetch(magnet, peers=[source.address])
+    with trio.fail_after(60):
+        await fetch.wait()
+    for path, data in FILES.items():
+        assert fetch.read(*path) == data
+    return getter
+
+
 def files_of(peer: SimPeer) -> SimFolder:
     return SimFolder(peer.disk, SHARES)
 
@@ -92,12 +104,7 @@ async def test_a_touched_file_is_shared_on(autojump_clock: MockClock) -> None:
         member, have = sharing(origin, magnet.share)
         assert have.is_full
         assert not member.unreadable
-        getter = await world.add_peer("getter")
-        fetch = getter.fetch(magnet, peers=[origin.address])
-        with trio.fail_after(60):
-            await fetch.wait()
-        for path, data in FILES.items():
-            assert fetch.read(*path) == data
+        await fetched_whole(world, "getter", magnet, origin)
 
 
 async def test_what_was_fetched_is_looked_after_like_what_is_shared(autojump_clock: MockClock) -> None:
@@ -106,9 +113,7 @@ async def test_what_was_fetched_is_looked_after_like_what_is_shared(autojump_clo
     async with open_world(2) as world:
         origin = await world.add_peer("origin")
         magnet = await origin.share(NAME, FILES)
-        keeper = await world.add_peer("keeper")
-        with trio.fail_after(60):
-            await keeper.fetch(magnet, peers=[origin.address]).wait()
+        keeper = await fetched_whole(world, "keeper", magnet, origin)
         await origin.crash()
         kept = SimFolder(keeper.disk, DOWNLOADS)
         for path in FILES:
@@ -117,11 +122,7 @@ async def test_what_was_fetched_is_looked_after_like_what_is_shared(autojump_clo
         member, have = sharing(keeper, magnet.share)
         assert have.is_full
         assert not member.unreadable
-        getter = await world.add_peer("getter")
-        fetch = getter.fetch(magnet, peers=[keeper.address])
-        with trio.fail_after(60):
-            await fetch.wait()
-        assert fetch.read("large") == LARGE
+        await fetched_whole(world, "getter", magnet, keeper)
         flip(kept, (NAME, "large"))
         await trio.sleep(2 * LANDED_LOOK_S)
         assert 0 < have.count < len(have)
