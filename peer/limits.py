@@ -335,8 +335,8 @@ SOURCE_LOOK_S: Final = 2.0
 """How often some of the shared files are looked at for changes: told while the sharer still remembers."""
 
 LANDED_LOOK_S: Final = 30.0
-"""The same for downloads that are whole: nobody works on them, and a mirror has MIRROR_SHARES_MAX of them (1.2 %
-of a core, where SOURCE_LOOK_S costs 7: measured). A change is noticed at once where a piece is asked for."""
+"""The same for downloads that are whole: nobody works on them, and a mirror has MIRROR_SHARES_MAX of them. It
+costs 1.2 % of a core (SOURCE_LOOK_S would: 7). A change is noticed at once where a piece is asked for."""
 
 SOURCE_LOOK_FILES: Final = 1000
 """So many at a time, about 10 ms of a disk thread; the largest share is looked through in three minutes, the
