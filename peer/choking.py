@@ -37,6 +37,8 @@ class Choking:
     def tick(self, now: float) -> None:
         """Called often; a round begins when it is due."""
         if now < self._next_round:
+            if self._has_dry_slot(now):
+                self.changed()
             return
         self._next_round = self.choker.next_round(now)
         sent = self._outflow.statistics()
@@ -60,6 +62,17 @@ class Choking:
         if self.choker.serves(link.id):
             self.changed()
 
+    def _has_dry_slot(self, now: float) -> bool:
+        """Whether somebody who is served asks for nothing, while others wait to be served."""
+        links = self._links.values()
+        return any(link.choked and link.wants_us for link in links) and any(
+            link.wants_us and self._is_dry(link, now) for link in links
+        )
+
+    def _is_dry(self, link: Link, now: float) -> bool:
+        # Under a limit few links share it in turns, and it is busy if any of them asks.
+        return not link.choked and self._limit() is None and self._outflow.upload.is_dry(link.id, now)
+
     def _views(self, now: float) -> list[PeerView]:
         return [self._view(link, now) for link in self._links.values() if link.pieces is not None]
 
@@ -75,6 +88,7 @@ class Choking:
             link.since,
             link.snubs(now),
             before.received_bytes + link.received_bytes,
+            self._is_dry(link, now),
         )
 
     def _apply(self, served: tuple[LinkId, ...]) -> None:

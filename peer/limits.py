@@ -412,6 +412,9 @@ LATE_TICK_S: Final = 2.0
 """A look that comes so much too late (this process stood still) finds nobody silent: what came meanwhile is
 read before the next one. An event loop that is merely busy is late by less."""
 
+ENDING_PIECES: Final = 16
+"""A download nears its end when it lacks at most so many pieces a link: more than pipelines that matter."""
+
 ENDGAME_TICK_S: Final = 0.1
 """How often links without work look for pieces that are late elsewhere."""
 
@@ -521,6 +524,19 @@ CHOICE_MAX: Final = 32
 DEFER_S: Final = 0.05
 """When to look again at a link whose second copies wait for another link's first copies."""
 
+BEGINNING_S: Final = 1.0
+"""A swarm begins for so long after somebody has asked for a piece: first pieces go before second ones."""
+
+NEWCOMER_S: Final = 0.2
+"""So long others wait at most for a newcomer's first piece: 1 MB at 40 Mbit/s. With 0.5 s a fast origin's
+uplink stood idle for a third of that."""
+
+NEWCOMER_LOOK_S: Final = 0.01
+"""When to look again whether they still have to."""
+
+NEWCOMER_PIECES_MIN: Final = 128
+"""Shares of fewer pieces, less than 8 MiB, know no beginning: who wants two pieces does not ask again."""
+
 HINTS_VAIN_MAX: Final = 4
 """So often in a row a link is told that what it asks for is coming from elsewhere. Who then has not asked for
 a first copy does not want any, and each hint more would cost it a round trip."""
@@ -550,6 +566,10 @@ SLOTS_MIN_LIMITED: Final = 3
 spreads what is sent. Where origin and peers are equally fast, 16 whole simulated nodes end at 1.039 of the
 bound instead of 1.048 (means of three seeds), 31 in the model at 1.067 instead of 1.095; behind a fast origin
 it makes no difference. Two slots are worse in large swarms."""
+
+DRY_SLOT_S: Final = 0.3
+"""Who has a slot and asks for nothing for so long does not fill it: another link is served beside it. More
+than a round trip through a full uplink's queue."""
 
 SLOTS_FIRST: Final = 40
 """Before the uplink's rate is known. Generous: an origin that serves few at first sets them seconds ahead of

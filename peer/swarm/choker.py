@@ -7,13 +7,17 @@ others are *optimistic*: they rotate through the rest, newcomers first, to find 
 the newly come their first pieces. While seeding there is nothing to reciprocate: slots rotate so that
 everybody is served evenly, least served first.
 
-How many slots there are is `Slots`' to say.
+How many slots there are is `Slots`' to say. They are meant to be busy: a link that has one and asks for
+nothing (what it lacks is coming from elsewhere) keeps it, and another is served beside it, up to as many
+again. Near the end of a swarm most have little to ask for, those who lack more could have the uplink, and
+without this it stood idle for an eighth of the last three seconds (30 peers of 4 Mbit/s behind an origin of
+40, shaped namespaces).
 
 `round` is called every CHOKE_ROUND_S and gives all slots anew. Between rounds `refill` gives free slots
-away as soon as somebody is interested, lost interest or left; it never takes one.
+away as soon as somebody is interested, lost interest or left, or a slot runs dry; it never takes one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from random import Random
@@ -23,6 +27,7 @@ from peer.limits import (
     CHOKE_ROUND_EARLY_S,
     CHOKE_ROUND_S,
     CHOKE_ROUNDS_EARLY,
+    DRY_SLOT_S,
     OPTIMISTIC_S,
     SLOTS_MAX,
 )
@@ -38,7 +43,7 @@ class PeerView:
 
     interested: it wants something that we have. received_rate: bytes a second from it to us, and
     received_bytes: all that it gave us. sent_bytes: what it got from us. snubs: we wait for data and nothing
-    comes.
+    comes. dry: we serve it, and it has asked for nothing of late.
     """
 
     link: LinkId
@@ -48,6 +53,7 @@ class PeerView:
     joined_at: float = 0.0
     snubs: bool = False
     received_bytes: int = 0
+    dry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +110,16 @@ class Choker:
         if uplink is not None:
             self._slots.resize(uplink, len(self._unchoked), len(wanting))
         chosen = self._spread(now, wanting) if seeding else self._reciprocate(now, wanting)
-        self._unchoked = {link: self._unchoked.get(link, now) for link in chosen}
+        before = self._unchoked
+        self._unchoked = {link: before.get(link, now) for link in chosen}
+        self._give_free_slots(now, wanting, seeding, before)
         return tuple(self._unchoked)
 
     def refill(self, now: float, peers: Sequence[PeerView], seeding: bool) -> tuple[LinkId, ...]:
         """Give free slots away now; nobody that is interested loses one. The links to serve from now on."""
         present = {peer.link for peer in peers}
         self._forget({peer.link for peer in peers if peer.interested}, present)
-        waiting = [peer for peer in peers if peer.interested and peer.link not in self._unchoked]
-        waiting.sort(key=self._newest_claim if not seeding else self._least_served)
-        for peer in waiting[: max(0, self.slots - len(self._unchoked))]:
-            self._unchoked[peer.link] = now
-            if not seeding and not peer.received_rate:
-                self._optimistic[peer.link] = self._tried[peer.link] = now
+        self._give_free_slots(now, [peer for peer in peers if peer.interested], seeding, {})
         return tuple(self._unchoked)
 
     on_interested = refill
@@ -130,11 +133,29 @@ class Choker:
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the books do not agree."""
-        assert len(self._unchoked) <= self.slots
+        assert len(self._unchoked) <= 2 * self.slots
         assert set(self._optimistic) <= set(self._unchoked)
         assert self.slots >= 1
 
     # --- whom
+
+    def _give_free_slots(
+        self, now: float, wanting: list[PeerView], seeding: bool, before: Mapping[LinkId, float]
+    ) -> None:
+        """To those who wait longest or got least, but first to those who were served ``before``: they may be
+        in the middle of something."""
+        dry = sum(peer.dry and now - self._unchoked.get(peer.link, now) >= DRY_SLOT_S for peer in wanting)
+        free = self.slots - len(self._unchoked) + min(dry, self.slots)
+        if free <= 0:
+            return
+        waiting = [peer for peer in wanting if peer.link not in self._unchoked]
+        waiting.sort(key=self._newest_claim if not seeding else self._least_served)
+        if before:
+            waiting.sort(key=lambda peer: peer.link not in before)
+        for peer in waiting[:free]:
+            self._unchoked[peer.link] = before.get(peer.link, now)
+            if not seeding and not peer.received_rate:
+                self._optimistic[peer.link] = self._tried[peer.link] = now
 
     def _reciprocate(self, now: float, wanting: list[PeerView]) -> list[LinkId]:
         """Most slots to the fastest givers, one in OPTIMISTIC_SHARE to those whose turn it is. What is left,

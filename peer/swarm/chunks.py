@@ -1,4 +1,4 @@
-"""What `Upload` says when it is asked what to send on a link."""
+"""What `Upload` says when it is asked what to send on a link, or to send it no more."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -39,3 +39,14 @@ class Idle(Enum):
 IDLE = Idle.IDLE
 
 NextChunk: TypeAlias = Chunk | Deferred | Idle
+
+
+class Cancelled(Enum):
+    """What a cancel met. The first two are to be answered with ``Reject(CANCELLED)``."""
+
+    WAITING = "waiting"
+    """Nothing of the answer was sent."""
+    BEGUN = "begun"
+    """A part of the answer was sent; no more of it comes."""
+    UNKNOWN = "unknown"
+    """The answer is finished or was never asked for: say nothing."""

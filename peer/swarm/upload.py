@@ -39,7 +39,6 @@ happens meanwhile: a reject for a cancelled answer follows the chunk that was ha
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
-from enum import Enum
 from itertools import islice
 
 from peer.errors import LocalProtocolError, RejectCode
@@ -51,13 +50,17 @@ from peer.limits import (
     CHUNK_S,
     DEFER_S,
     DEFER_STALL_S,
+    DRY_SLOT_S,
     HINTS_VAIN_MAX,
     IN_SOCKET_S_MAX,
+    NEWCOMER_LOOK_S,
+    NEWCOMER_PIECES_MIN,
     PATIENCE_S,
     WINDOW_MAX,
 )
-from peer.swarm.chunks import IDLE, Chunk, Deferred, Idle, NextChunk
+from peer.swarm.chunks import IDLE, Cancelled, Chunk, Deferred, Idle, NextChunk
 from peer.swarm.copies import Copies
+from peer.swarm.newcomers import Newcomers
 from peer.swarm.rates import RateMeter
 from peer.swarm.served import Served
 from peer.swarm.uplink import UplinkGauge
@@ -67,17 +70,6 @@ __all__ = [
     "IDLE", "Cancelled", "Chunk", "Deferred", "Idle", "LinkStatistics", "NextChunk", "Upload",
     "UploadStatistics", "nobody",
 ]  # fmt: skip
-
-
-class Cancelled(Enum):
-    """What a cancel met. The first two are to be answered with ``Reject(CANCELLED)``."""
-
-    WAITING = "waiting"
-    """Nothing of the answer was sent."""
-    BEGUN = "begun"
-    """A part of the answer was sent; no more of it comes."""
-    UNKNOWN = "unknown"
-    """The answer is finished or was never asked for: say nothing."""
 
 
 @dataclass(slots=True)
@@ -104,6 +96,7 @@ class _Link:
     work_ends: bool = False  # nothing was waiting behind it, so nobody looks whether the socket is ready
     sent_bytes: int = 0
     vain_hints: int = 0  # since it last asked for a first copy
+    given: bool = False  # a whole piece
 
 
 def nobody(piece: PieceIndex) -> int:
@@ -141,6 +134,7 @@ class Upload:
         self._gauge = gauge or UplinkGauge()
         self._chunk_bytes_min = chunk_bytes_min
         self._first_copy_asked = False  # false: certainly none waits
+        self._newcomers = Newcomers() if piece_count >= NEWCOMER_PIECES_MIN else None
         self._sent_bytes = 0
         self._cut_bytes = 0
         self._deferrals = 0
@@ -162,6 +156,8 @@ class Upload:
         state = self._links.pop(link, None)
         if state is not None:
             self._cut(state)
+            if self._newcomers is not None:
+                self._newcomers.left(link)
 
     def choke(self, link: LinkId) -> tuple[RequestId, ...]:
         """Serve the link no more pieces: what it waits for, to be answered with ``Reject(CHOKED)``.
@@ -201,6 +197,8 @@ class Upload:
         code = self._refusal(state, piece, now)
         if code is None:
             state.queue[request] = _Request(request, piece, self._piece_length(piece), now)
+            if self._newcomers is not None:
+                self._newcomers.asked(link, now, given=state.given)
             if self._would_be_first(piece):
                 self._first_copy_asked = True
                 state.vain_hints = 0
@@ -239,6 +237,10 @@ class Upload:
         """Whether anything waits to be sent on this link; false for unknown links."""
         state = self._links.get(link)
         return state is not None and (state.begun is not None or bool(state.queue))
+
+    def is_dry(self, link: LinkId, now: float) -> bool:
+        """Whether nothing waits for this link, and it was handed nothing in the last DRY_SLOT_S."""
+        return not self.has_work(link) and now - self._state(link).handed_at >= DRY_SLOT_S
 
     def is_idle(self, now: float, *, limited: bool) -> bool:
         """Whether the uplink has nothing to do: nobody waits, and the last chunks have probably left.
@@ -285,6 +287,8 @@ class Upload:
         self._drained(state, now)
         request = state.begun
         if request is None:
+            if bytes_max is None and self._gives_way(link, state, now):
+                return Deferred(now + NEWCOMER_LOOK_S)
             chosen = self._choose(link, state, now)
             if not isinstance(chosen, _Request):
                 return chosen
@@ -429,6 +433,10 @@ class Upload:
             return Deferred(now + DEFER_S)
         return oldest if now - oldest.asked_at > PATIENCE_S else best
 
+    def _gives_way(self, link: LinkId, state: _Link, now: float) -> bool:
+        """Whether this would be a second piece, while somebody waits for a first one."""
+        return state.given and self._newcomers is not None and self._newcomers.others_wait(link, now)
+
     def _would_be_first(self, piece: PieceIndex | None) -> bool:
         """Whether nobody was sent this piece by us, nor is known to hold it."""
         return piece is not None and self._copies.is_first(piece)
@@ -470,6 +478,7 @@ class Upload:
         self._answers += 1
         self._ran_dry += not state.queue
         if request.piece is not None:
+            state.given = True
             self._copies.finish(request.piece)
 
     def _uncount(self, state: _Link, piece: PieceIndex) -> None:

@@ -1,6 +1,7 @@
 """Who is served, in words."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -13,6 +14,7 @@ from peer.limits import (
     CHOKE_ROUND_EARLY_S,
     CHOKE_ROUND_S,
     CHOKE_ROUNDS_EARLY,
+    DRY_SLOT_S,
     OPTIMISTIC_S,
     SLOTS_FIRST,
     SLOTS_MAX,
@@ -293,6 +295,51 @@ def test_equal_seeds_decide_equally(seed: int, rates: str, seeding: bool) -> Non
     assert outcomes[0] == outcomes[1]
 
 
+def run_dry(views: list[PeerView], *links: int) -> list[PeerView]:
+    return [replace(view, dry=view.link in links) for view in views]
+
+
+@pytest.mark.parametrize("seeding", [False, True])
+def test_beside_a_slot_that_asks_for_nothing_another_is_served(seeding: bool) -> None:
+    """Most have little to ask for near the end; who lacks more waited for a round, the uplink idle."""
+    choker, views = four_slots(), peers("98765432")
+    served = choker.round(0.0, views, seeding, SLOW)
+    dry = run_dry(views, *served[:2])
+    assert choker.refill(DRY_SLOT_S / 2, dry, seeding) == served  # they have hardly been told
+    more = choker.refill(DRY_SLOT_S, dry, seeding)
+    assert more[:4] == served
+    assert len(more) == 6
+    assert choker.refill(2 * DRY_SLOT_S, dry, seeding) == more
+
+
+def test_who_was_served_beside_a_dry_slot_keeps_that_over_the_round() -> None:
+    choker, views = four_slots(), peers("0" * 20, sent=range(20))
+    served = choker.round(0.0, views, True, SLOW)
+    dry = run_dry(views, *served)
+    more = choker.refill(1.0, dry, True)
+    assert len(more) == 8
+    sent = [replace(view, sent_bytes=view.sent_bytes + 100 * (view.link in more)) for view in dry]
+    again = [replace(view, sent_bytes=0) if view.link in served else view for view in sent]
+    assert set(choker.round(CHOKE_ROUND_S, again, True, SLOW)) == set(more)
+
+
+def test_slots_that_all_run_dry_are_doubled_at_most() -> None:
+    choker, views = four_slots(), peers("0" * 20)
+    served = choker.round(0.0, views, True, SLOW)
+    for second in range(1, 5):
+        served = choker.refill(float(second), run_dry(views, *served), True)
+    assert len(served) == 8
+
+
+def test_who_asks_again_brings_no_others_in() -> None:
+    choker, views = four_slots(), peers("0" * 20)
+    served = choker.round(0.0, views, True, SLOW)
+    more = choker.refill(1.0, run_dry(views, *served[:1]), True)
+    assert len(more) == 5
+    assert choker.refill(2.0, views, True) == more  # nobody loses a slot between rounds
+    assert len(choker.round(CHOKE_ROUND_S, views, True, SLOW)) == 4
+
+
 class ChokerMachine(RuleBasedStateMachine):
     """Peers that come, go, flap and change their pace: bounded slots, only for who wants, none left idle."""
 
@@ -308,17 +355,28 @@ class ChokerMachine(RuleBasedStateMachine):
         wanting = {peer.link for peer in self.peers.values() if peer.interested}
         assert len(set(served)) == len(served)
         assert set(served) <= wanting
-        assert len(served) == min(self.choker.slots, len(wanting))
+        dry = sum(peer.dry and peer.interested for peer in self.peers.values())
+        least = min(self.choker.slots, len(wanting))
+        assert least <= len(served) <= least + min(dry, self.choker.slots)
         self.served = served
 
-    @rule(link=st.integers(0, 120), on=st.booleans(), rate=st.integers(0, 5), sent=st.integers(0, 5))
-    def change(self, link: int, on: bool, rate: int, sent: int) -> None:
-        self.peers[link] = PeerView(LinkId(link), on, float(rate), sent, self.now, snubs=rate == 1)
+    @rule(
+        link=st.integers(0, 120),
+        on=st.booleans(),
+        rate=st.integers(0, 5),
+        sent=st.integers(0, 5),
+        dry=st.booleans(),
+    )
+    def change(self, link: int, on: bool, rate: int, sent: int, dry: bool) -> None:
+        served = LinkId(link) in self.served
+        self.peers[link] = PeerView(
+            LinkId(link), on, float(rate), sent, self.now, snubs=rate == 1, dry=dry and served
+        )
 
     @rule(links=st.sets(st.integers(0, 120), min_size=20))
     def crowd(self, links: set[int]) -> None:
         for link in sorted(links):
-            self.change(link, True, link % 3, link % 5)
+            self.change(link, True, link % 3, link % 5, link % 4 == 0)
 
     @rule(link=st.integers(0, 120))
     def leave(self, link: int) -> None:
