@@ -382,7 +382,8 @@ class Download:
             for other in [self._suppliers[number] for number in self._hungry]:
                 if not other.silent:
                     self._fill(other, now, out)
-        while supplier.has_room(now) and not self._held_back:
+        ends_in = self._outlook.ends_in(self._picker.needed_count, now)
+        while supplier.has_room(now, ends_in) and not self._held_back:
             piece = self._open_piece(supplier)
             if piece is None and self._hints.drop(supplier):
                 piece = self._open_piece(supplier)
@@ -391,7 +392,8 @@ class Download:
             if piece is None:
                 if supplier.interested:
                     self._hungry[link] = None
-                    self._watch(now)
+                    if not self._picker.open_count:  # what is missing is all in flight: look again soon
+                        self._tick_at = min(self._tick_at, now + ENDGAME_TICK_S)
                 return
             self._pieces.ask(supplier.ask(piece, self._length(piece), now))
             self._asks += 1
@@ -417,11 +419,6 @@ class Download:
         return self._endgame.late_piece(
             supplier, self._picker, flights.values(), now, guess=guess, doubled=doubled, received_bytes=total
         )
-
-    def _watch(self, now: float) -> None:
-        """Somebody is hungry: look again soon, if what is missing is all in flight."""
-        if not self._picker.open_count:
-            self._tick_at = min(self._tick_at, now + ENDGAME_TICK_S)
 
     def _feed(self, piece: PieceIndex, now: float, out: list[Command]) -> None:
         """A piece has opened: perhaps a hungry link takes it."""
