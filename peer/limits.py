@@ -415,6 +415,21 @@ read before the next one. An event loop that is merely busy is late by less."""
 ENDING_PIECES: Final = 16
 """A download nears its end when it lacks at most so many pieces a link: more than pipelines that matter."""
 
+ENDING_SHARE: Final = 0.7
+"""Near the end a link is asked for a piece only if it should bring it within this share of the time in which
+faster links would be done with everything without it. Below 1, since what they were asked for is counted in
+whole pieces, and half of them are on average here already."""
+
+ENDING_FASTER: Final = 1.5
+"""Faster are links of so many times the rate: among equals nobody waits for anybody."""
+
+ENDING_LINKS: Final = 16
+"""So many of the fastest links are looked at, for what they would do is worked out for every request. Where
+more are faster the others do their part sooner still."""
+
+ENDING_TRUST_S: Final = 0.5
+"""Who was asked for something and has sent nothing for so long is not counted on for more."""
+
 ENDGAME_TICK_S: Final = 0.1
 """How often links without work look for pieces that are late elsewhere."""
 

@@ -5,8 +5,9 @@ Each piece is in exactly one `PieceState`. A request stays open on its link unti
 `left`, also after a `Withdraw` or a choke: until then the same piece is not asked there again.
 
 What asks: an event that gives a link room, or something new, *fills* that link's pipeline. `supplier` says
-how long that is, `picker` what goes in. A link with room for which there is nothing open is *hungry*: it is
-tried again when a piece that it holds opens, and on ticks it looks for late pieces (`endgame`). Silent links
+how long that is, `picker` what goes in. A link with room for which there is nothing open, or only what is
+left to faster ones, is *hungry*: it is tried again when a piece that it holds opens, and on ticks, when it
+looks for late pieces as well (`endgame`). Silent links
 lose their pieces on ticks.
 
 An answer that begins after all, when we had given it up because its link choked us, is taken while its piece
@@ -103,9 +104,9 @@ class Download:
         """The link is gone: whatever was asked of it goes back."""
         out: list[Command] = []
         supplier = self._supplier(link)
+        supplier.gone = True
         if not supplier.expelled:
             self._drop(supplier, now, out)
-        supplier.gone = True
         del self._suppliers[link]
         return out
 
@@ -242,8 +243,8 @@ class Download:
         supplier = self._suppliers.get(link)
         if supplier is not None and not supplier.expelled:
             out.append(Expel(link, f"piece {piece} did not verify"))
-            self._drop(supplier, now, out)
             supplier.expelled = True
+            self._drop(supplier, now, out)
         self._feed(piece, now, out)
         return out
 
@@ -295,10 +296,9 @@ class Download:
                 self._look_at(supplier, now, out)
             if not supplier.choked and (not supplier.live_count or link in self._hungry):
                 idle.append(supplier)
+        self._tick_at = now + DOWNLOAD_TICK_S  # or sooner, if any of those finds nothing
         for supplier in sorted(idle, key=lambda supplier: supplier.silent):
             self._fill(supplier, now, out)
-        at_the_end = self._hungry and not self._picker.open_count
-        self._tick_at = now + (ENDGAME_TICK_S if at_the_end else DOWNLOAD_TICK_S)
         return out
 
     def alive(self, link: LinkId, now: float, *, held_up: bool = False) -> list[Command]:
@@ -382,9 +382,12 @@ class Download:
             for other in [self._suppliers[number] for number in self._hungry]:
                 if not other.silent:
                     self._fill(other, now, out)
-        ends_in = self._outlook.ends_in(self._picker.needed_count, now)
-        while supplier.has_room(now, ends_in) and not self._held_back:
+        while supplier.has_room(now) and not self._held_back:
             piece = self._open_piece(supplier)
+            if piece is not None and self._outlook.left_to_faster(supplier, piece, self._picker, now):
+                self._hungry[link] = None
+                self._tick_at = min(self._tick_at, now + ENDGAME_TICK_S)
+                return
             if piece is None and self._hints.drop(supplier):
                 piece = self._open_piece(supplier)
             if piece is None:

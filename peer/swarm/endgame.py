@@ -4,6 +4,11 @@ elsewhere.
 The last pieces decide when the last peer is done. Which link will be free first cannot be known when they are
 asked for, so they are bound late:
 
+* A slow link is not given a piece that faster ones would have brought before it, together with all that is
+  still open and all that they were asked for (`Outlook.left_to_faster`): to each task the machine that ends
+  it soonest, as in list scheduling. (Ibarra and Kim, "Heuristic Algorithms for Scheduling Independent Tasks
+  on Nonidentical Processors", 1977.) Else slow links sit on the last pieces while fast ones have nothing
+  left to do, and taking these back costs.
 * A piece that has *not begun* to arrive may be asked of a second link that is expected to end it sooner. The
   requests are tied: when one begins to be answered the others are withdrawn, and next to nothing is sent
   twice as long as the links choose late what they send. (Dean and Barroso, "The Tail at Scale", 2013.)
@@ -29,6 +34,7 @@ last few pieces without a bound (measured there: no sooner).
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from heapq import nlargest
 from itertools import islice
 from math import inf
 
@@ -44,7 +50,10 @@ from peer.limits import (
     ENDGAME_TIE_GAIN,
     ENDGAME_TIE_S,
     ENDGAME_WASTE_PERMILLE,
+    ENDING_FASTER,
+    ENDING_LINKS,
     ENDING_PIECES,
+    ENDING_SHARE,
     RESCUE_GAIN,
     RESCUE_S,
 )
@@ -88,18 +97,32 @@ class Outlook:
         self._piece_bytes = piece_bytes
         self._seen_at = (-1.0, 0)
         self._seen = (0.0, 0)
-        self._rate = 0.0
-        self._rate_at = -inf
+        self._fastest: list[Supplier] = []
+        self._fastest_at = -inf
 
-    def ends_in(self, needed: int, now: float) -> float:
-        """Seconds in which ``needed`` pieces should be here at the rates that links have shown; inf while far
-        from the end. As of a moment ago: it is asked for with every piece."""
-        if needed > ENDING_PIECES * len(self._suppliers):
-            return inf
-        if now - self._rate_at >= ENDGAME_TICK_S / 2:
-            serving = [s.rate for s in self._suppliers.values() if not (s.choked or s.silent)]
-            self._rate, self._rate_at = sum(serving), now
-        return needed * self._piece_bytes / self._rate if self._rate else inf
+    def left_to_faster(self, supplier: Supplier, piece: PieceIndex, picker: PiecePolicy, now: float) -> bool:
+        """Whether faster links should bring this open piece, and all others, before this link would.
+
+        False while far from the end, for a piece that no faster link could be asked for, and for the fastest.
+        Which links are fastest is as of a moment ago: it is asked for with every piece.
+        """
+        if not supplier.rate or picker.needed_count > ENDING_PIECES * len(self._suppliers):
+            return False
+        if now - self._fastest_at >= ENDGAME_TICK_S / 2:
+            self._fastest = nlargest(ENDING_LINKS, self._suppliers.values(), key=_rate)
+            self._fastest_at = now
+        rate = 0.0
+        outstanding = 0
+        takes = False
+        for other in self._fastest:
+            if other.rate >= ENDING_FASTER * supplier.rate and other.is_counted_on(now):
+                rate += other.rate
+                outstanding += other.outstanding
+                takes = takes or (picker.holds(other.link, piece) and piece not in other.asks)
+        if not takes:
+            return False
+        left = (outstanding + picker.open_count * self._piece_bytes) / rate
+        return (supplier.outstanding + self._piece_bytes) / supplier.rate > ENDING_SHARE * left
 
     def guess(self) -> float:
         """The rate of a link that has shown none: the others' average, or else a piece a second."""
@@ -208,6 +231,10 @@ class Endgame:
             del ranked[ENDGAME_LATEST_MAX:]
             self._ranked, self._ranked_at = ranked, now
         return self._ranked
+
+
+def _rate(supplier: Supplier) -> float:
+    return supplier.rate
 
 
 def _end(entry: tuple[float, Flight]) -> float:

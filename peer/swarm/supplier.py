@@ -7,16 +7,14 @@ while something was asked of it. Two brakes at the start: nothing is known of a 
 `PIPELINE_PIECES_START` pieces; and a first burst (a shaper's bucket, a socket buffer) looks like an enormous
 rate, so the pipeline grows by at most one piece for each that arrives, which doubles it each round trip.
 
-And one at the end: a pipeline is not longer than the whole download should still take at the rates of all
-links (`Outlook.ends_in`). Else slow links sit on their half second of last pieces, while fast ones have
-nothing left to do. (Guided self-scheduling: Polychronopoulos and Kuck, 1987.) Ten peers of 4 Mbit/s behind an
-origin of 40, shaped namespaces: the last is done at 1.079 of the bound instead of 1.081.
+Near the end of the download that is too much for a slow link: `swarm/endgame.py`, `Outlook.left_to_faster`.
 """
 
 from math import exp, inf
 
 from peer.ids import LinkId, PieceIndex
 from peer.limits import (
+    ENDING_TRUST_S,
     LINK_RATE_FOLD_S,
     LINK_RATE_MEMORY_S,
     PIPELINE_LATENCY_S_MAX,
@@ -124,9 +122,8 @@ class Supplier:
         self._weighted = 0.0
         self._seconds = 0.0
 
-    def has_room(self, now: float, ends_in: float = inf) -> bool:
-        """Whether one more piece should be asked of this link, if there is one. ends_in: seconds until the
-        download should be over; but for one piece, nothing is asked that would come later."""
+    def has_room(self, now: float) -> bool:
+        """Whether one more piece should be asked of this link, if there is one."""
         if self.choked or self.expelled or len(self.asks) >= self.window or now < self.rests_until:
             return False
         if self.silent or self.laggard:
@@ -135,8 +132,13 @@ class Supplier:
             return True
         if self.live_count >= self.depth:
             return False
-        due = min(self.target, self.rate * ends_in)
-        return self.outstanding < due if self.rate else self.live_count < PIPELINE_PIECES_START
+        return self.outstanding < self.target if self.rate else self.live_count < PIPELINE_PIECES_START
+
+    def is_counted_on(self, now: float) -> bool:
+        """Whether it brings something now, or would be asked at once if there were anything."""
+        if self.gone or self.expelled or self.choked or self.silent or self.laggard:
+            return False
+        return now - self.heard_at < ENDING_TRUST_S if self.live_count else self.has_room(now)
 
     def ask(self, piece: PieceIndex, length: int, now: float) -> Asked:
         """Open a request."""
