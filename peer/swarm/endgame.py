@@ -19,6 +19,9 @@ What arrives twice is bounded: `ENDGAME_WASTE_PERMILLE` of what has arrived may 
 request counts, from the moment it is made until it is closed, with what duplicates have cost so far (much,
 where sockets hold much that no cancel can call back), and the nearer the bound, the more a duplicate must
 gain. Only the latest pieces are worth it: one that will be here before them does not end the download sooner.
+While a link holds a piece that is still open, no piece in flight decides the end: then a duplicate only keeps
+a link from idling, and may cost `ENDGAME_EARLY_SHARE` of the bound. (Not where pieces are wanted in an order:
+there each is waited for.)
 
 The bound does not hold for the *rescue* of a piece from a link that would need very long for it: only what
 that link sent is lost, which is little, and whether a download ends must not hang on a budget that hostile
@@ -42,6 +45,8 @@ from peer.ids import LinkId, PieceIndex
 from peer.limits import (
     ENDGAME_ASKS_MAX,
     ENDGAME_BEGUN_S,
+    ENDGAME_EARLY_SHARE,
+    ENDGAME_FRESH_S,
     ENDGAME_LATE_SHARE,
     ENDGAME_LATEST_MAX,
     ENDGAME_LOOKS_MAX,
@@ -132,8 +137,14 @@ class Outlook:
     def at(self, now: float, asks: int, in_flight: int) -> tuple[float, int]:
         """The guess, and the requests beyond the first for a piece. asks: how many were ever made."""
         if self._seen_at != (now, asks):
-            # Withdrawn ones too may still be answered; none is where none ever was.
-            due = sum([len(s.asks) for s in self._suppliers.values() if s.rate and not s.silent])
+            # Withdrawn ones too may still be answered; none is where none ever was for a while.
+            due = sum(
+                [
+                    len(s.asks)
+                    for s in self._suppliers.values()
+                    if not s.silent and (s.rate or now - s.heard_at < ENDGAME_FRESH_S)
+                ]
+            )
             self._seen_at, self._seen = (now, asks), (self.guess(), max(0, due - in_flight))
         return self._seen
 
@@ -172,6 +183,8 @@ class Endgame:
         if not flights or not self.may_help(supplier):
             return None
         spent = self._spent(doubled, received_bytes)
+        if picker.takes_hints and picker.has_open_held():
+            spent /= ENDGAME_EARLY_SHARE
         latest = 0.0
         for _, flight in self._rank(flights, now, guess):
             if not flight:

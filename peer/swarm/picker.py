@@ -273,6 +273,18 @@ class Picker:
             self._count_noted()
         return self._seeds + count_in(self._planes[piece >> BLOCK_SHIFT], BIT[piece & BLOCK_MASK])
 
+    def has_open_held(self) -> bool:
+        """Whether any link holds an open piece."""
+        if not self.open_count or self._seeds:
+            return self.open_count > 0
+        if self._noted:
+            self._count_noted()
+        return any(
+            candidates & plane
+            for candidates, planes in zip(self._open, self._planes, strict=True)
+            for plane in planes
+        )
+
     def witness(self, link: LinkId) -> PieceIndex | None:
         """Some piece that the link holds and we need, asked for or not; None if there is none."""
         for at, (held, needed) in enumerate(zip(self._holdings(link).blocks, self._needed, strict=True)):

@@ -1,4 +1,5 @@
-"""Near the end, slow links leave to faster ones what these bring sooner."""
+"""The end of a download: slow links leave to faster ones what these bring sooner, and hardly anything is asked
+for twice before it comes."""
 
 from random import Random
 
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 
 from peer.bitfield import Bitfield
 from peer.ids import LinkId, PieceIndex
-from peer.limits import ENDGAME_TICK_S, ENDING_PIECES, ENDING_SHARE, ENDING_TRUST_S
-from peer.swarm.endgame import Outlook
+from peer.limits import ENDGAME_FRESH_S, ENDGAME_TICK_S, ENDING_PIECES, ENDING_SHARE, ENDING_TRUST_S, RESCUE_S
+from peer.swarm.endgame import Endgame, Outlook
+from peer.swarm.orders import InOrderPicker
 from peer.swarm.picker import Picker
+from peer.swarm.policies import MakePicker
 from peer.swarm.supplier import Supplier
 from tests.pure.download_bench import SIZE, Bench
 
@@ -21,10 +24,10 @@ FIRST = PieceIndex(0)
 class Scene:
     """Links that serve at rates in pieces a second, all of which hold every needed piece."""
 
-    def __init__(self, *rates: float, needed: int = 8) -> None:
+    def __init__(self, *rates: float, needed: int = 8, make_picker: MakePicker = Picker) -> None:
         wanted = Bitfield(needed)
         wanted.fill()
-        self.picker = Picker(needed, wanted, Random(1))
+        self.picker = make_picker(needed, wanted, Random(1))
         self.links: dict[LinkId, Supplier] = {}
         for number, rate in enumerate(rates, 1):
             link = self.links[LinkId(number)] = Supplier(LinkId(number), 8, 0.0)
@@ -156,3 +159,58 @@ def test_nothing_is_left_to_a_faster_link_in_the_moment_it_goes(how: str) -> Non
         bench.do("arrived", LinkId(1), piece)
         bench.do("failed", LinkId(1), piece)
     assert bench.waiting(2)
+
+
+def test_what_links_are_asked_for_that_have_answered_nothing_yet_counts_for_a_while() -> None:
+    """In a swarm's first second none has answered: of thirty peers some fetched five pieces twice then, which
+    was all they might, and had to wait for their last ones."""
+    scene = Scene(0.0, 0.0)
+    for number in (1, 2):
+        scene[number].ask(FIRST, PIECE, 0.0)
+    assert Outlook(scene.links, PIECE).at(0.9 * ENDGAME_FRESH_S, 2, 1) == (PIECE, 1)
+    assert Outlook(scene.links, PIECE).at(ENDGAME_FRESH_S, 2, 1) == (PIECE, 0), (
+        "who says nothing is no hindrance"
+    )
+
+
+LATE = 1.0
+"""Seconds after which what was asked for is late by all that is known."""
+
+
+def late_piece(scene: Scene, *, doubled: int, lost: int = 0) -> PieceIndex | None:
+    """Which piece a fast second link is asked for as well, when a slow first one was asked for four."""
+    flights = []
+    for piece in map(PieceIndex, range(4)):
+        scene.picker.take(piece)
+        flights.append([scene[1].ask(piece, PIECE, 0.0)])
+    endgame = Endgame(PIECE)
+    endgame.duplicate_bytes = lost
+    return endgame.late_piece(
+        scene[2], scene.picker, flights, LATE, guess=PIECE, doubled=doubled, received_bytes=8 * PIECE
+    )
+
+
+def test_while_pieces_are_open_one_at_a_time_is_asked_for_twice() -> None:
+    """What thirty peers fetched twice they fetched in the first second, and were done no sooner for it."""
+    assert late_piece(Scene(0.5, 100.0, needed=8), doubled=0) is not None
+    assert late_piece(Scene(0.5, 100.0, needed=8), doubled=1) is None
+    assert late_piece(Scene(0.5, 100.0, needed=8), doubled=0, lost=PIECE // 3) is None
+    assert late_piece(Scene(0.5, 100.0, needed=4), doubled=1) is not None
+    assert late_piece(Scene(0.5, 100.0, needed=4), doubled=0, lost=PIECE // 3) is not None
+
+
+def test_open_pieces_that_nobody_holds_do_not_put_the_end_off() -> None:
+    scene = Scene(0.5, 100.0, needed=8)
+    for link in scene.links:
+        for piece in map(PieceIndex, range(4, 8)):
+            scene.picker.remove(link, piece)
+    assert late_piece(scene, doubled=0, lost=PIECE // 3) is not None
+
+
+def test_in_order_each_piece_is_waited_for() -> None:
+    scene = Scene(0.5, 100.0, needed=8, make_picker=InOrderPicker)
+    assert late_piece(scene, doubled=0, lost=PIECE // 3) is not None
+
+
+def test_what_comes_hardly_at_all_is_asked_of_another_link_whatever_is_open() -> None:
+    assert late_piece(Scene(0.5 / RESCUE_S, 100.0, needed=8), doubled=0, lost=PIECE) is not None

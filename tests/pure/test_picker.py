@@ -134,6 +134,23 @@ def test_a_reopened_piece_is_chosen_again() -> None:
     assert chosen(made) == [1]
 
 
+def test_whether_an_open_piece_can_be_had() -> None:
+    made = picker("010", ".x.")
+    assert made.has_open_held()
+    made.take(PieceIndex(1))
+    assert made.open_count
+    assert not made.has_open_held(), "nobody holds the others"
+    made.note(LinkId(1), in_blocks([PieceIndex(2)]))
+    assert made.has_open_held(), "news counts before it is worked in"
+    made.join(LinkId(8))
+    made.set_bits(LinkId(8), Bitfield(3, full=True))
+    made.leave(LinkId(1))
+    assert made.has_open_held()
+    made.take(PieceIndex(0))
+    made.take(PieceIndex(2))
+    assert not made.has_open_held()
+
+
 def test_witness() -> None:
     made = picker("111", "x.x", "xx.")
     assert made.witness(ME) == 0
