@@ -1,5 +1,5 @@
-"""The end of a download: slow links leave to faster ones what these bring sooner, and hardly anything is asked
-for twice before it comes."""
+"""The end of a download: slow links leave to faster ones what these bring sooner, and hardly anything is
+asked for twice before it comes."""
 
 from random import Random
 
