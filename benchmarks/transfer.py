@@ -1,9 +1,10 @@
-"""One sharer, one getter, loopback, into a new file: ours against libtorrent (plaintext) and nginx with curl.
+"""One sharer, one getter, loopback, a new file: ours beside libtorrent, nginx with curl, and our plaintext.
 
 usage: python -m benchmarks.transfer [--mib 1024] [--rounds 5] [--work DIR] [--sparse-gib 0]
 
 The sides take turns. Ours is timed as `get --json` reports it (from the start of the transfer to complete,
-verified, synced and renamed) and as a process; libtorrent from connecting to seeding; curl as a process.
+verified, synced and renamed) and as a process; libtorrent, in plaintext, from connecting to seeding; curl as
+a process. Ours is encrypted, and our own plaintext another side; with ``--plain`` only that.
 """
 
 import argparse
@@ -13,8 +14,9 @@ import signal
 import statistics
 import sys
 import tempfile
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.machine import describe, ratio_line
@@ -35,24 +37,41 @@ from peer.manifest import piece_bytes_for
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """At most these ratios of ours to theirs, who are plaintext in any case. None: only shown."""
+    """At most these ratios of our time to theirs, who are plaintext in any case. None: only shown."""
 
     libtorrent: float
     nginx: float | None = None
+    plain: float | None = None
+    """Beside our own plaintext."""
     cpu: float | None = None
     """Of the two getters' processor seconds, beside libtorrent."""
 
 
-ENCRYPTED = Bars(libtorrent=0.7)
+ENCRYPTED = Bars(libtorrent=0.7, plain=1.6)
 PLAIN = Bars(libtorrent=0.6, nginx=1.3, cpu=0.8)
 PEAK_BAR_MIB = 120
 """Resident memory of either end, however large the file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Somebody who fetches the file into a folder."""
+
+    name: str
+    fetch: Callable[[Path], Run]
+    clock: str | None
+    """Where the run reports its seconds; None: the whole process counts."""
+    bar: float | None = None
+    """Our time is held against this share of theirs."""
+    seconds: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+    """One a round, without the warm-up."""
+
+
 def show(name: str, run: Run, size: int, seconds: float) -> None:
     """One line a run."""
     print(
-        f"  {name:<12} {size / seconds / 1e6:6.0f} MB/s  {seconds:6.2f} s  (process {run.wall_s:.2f} s, "
+        f"  {name:<13} {size / seconds / 1e6:6.0f} MB/s  {seconds:6.2f} s  (process {run.wall_s:.2f} s, "
         f"cpu {run.cpu_s:.2f} s, peak {run.rss_mib:.0f} MiB)",
         flush=True,
     )
@@ -67,59 +86,75 @@ def write_source(path: Path, size: int) -> None:
         os.fsync(file.fileno())  # or its write-back would slow down whoever syncs
 
 
-def compare(work: Path, size: int, rounds: int, options: list[str]) -> None:
-    """All three in turn."""
+def one_round(sides: Sequence[Side], size: int, out: Path) -> dict[str, tuple[Run, float]]:
+    """Everybody once; what each ran, and its seconds, by name."""
+    runs = {}
+    for side in sides:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        run = side.fetch(out)
+        fetched = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+        if fetched != size:
+            raise SystemExit(f"{side.name} fetched {fetched} bytes of {size}")
+        runs[side.name] = run, run.reported[side.clock] if side.clock else run.wall_s
+    return runs
+
+
+def compare(work: Path, size: int, rounds: int, is_plain: bool) -> None:
+    """All of them in turn."""
     source = work / "source" / "file.bin"
     source.parent.mkdir()
     write_source(source, size)
     piece = piece_bytes_for(size)
+    bars = PLAIN if is_plain else ENCRYPTED
+    options = ["--plain"] if is_plain else []
     has_nginx = bool(shutil.which("nginx") and shutil.which("curl"))
     if not has_nginx:
         print("nginx or curl is not installed: left out", file=sys.stderr)
-    ours: list[float] = []
-    theirs: list[float] = []
-    curls: list[float] = []
-    cpu: list[tuple[float, float]] = []
-    with (
-        our_sharer(source, work / "home-share", *options) as (sharer, link),
-        libtorrent_seeder(source, piece) as port,
-        nginx(source.parent, work / "nginx") if has_nginx else nullcontext() as web,
-    ):
+    with ExitStack() as servers:
+        sharer, link = servers.enter_context(our_sharer(source, work / "home-share", *options))
+        ours = Side("manyhands", lambda out: our_getter(link, out, work / "home-get", *options), "seconds")
+        others = []
+        port = servers.enter_context(libtorrent_seeder(source, piece))
+        libtorrent = Side(
+            "libtorrent", lambda out: libtorrent_getter(source, out, port, piece), "wall_s", bars.libtorrent
+        )
+        others.append(libtorrent)
+        if has_nginx:
+            web = servers.enter_context(nginx(source.parent, work / "nginx"))
+            others.append(
+                Side("nginx, curl", lambda out: curl(web, source.name, out / "curl"), None, bars.nginx)
+            )
+        if not is_plain:
+            _, open_link = servers.enter_context(our_sharer(source, work / "home-plain", "--plain"))
+            others.append(
+                Side(
+                    "our plaintext",
+                    lambda out: our_getter(open_link, out, work / "home-get", "--plain"),
+                    "seconds",
+                    bars.plain,
+                )
+            )
+        sides = [ours, *others]
+        peak = 0.0
         for number in range(rounds + 1):
-            out = work / "out"
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir()
-            if number % 2:  # who comes first meets another state of the machine's memory: take turns
-                other = libtorrent_getter(source, out / "lt", port, piece)
-                shutil.rmtree(out / "lt")
-            mine = our_getter(link, out / "ours", work / "home-get", *options)
-            same = (out / "ours" / "file.bin").stat().st_size == size
-            shutil.rmtree(out / "ours")
-            if not number % 2:
-                other = libtorrent_getter(source, out / "lt", port, piece)
-                shutil.rmtree(out / "lt")
-            web_run = curl(web, "file.bin", out / "curl") if web is not None else None
-            label = "warm-up" if number == 0 else f"round {number}"
-            print(f"{label}{'' if same else '  OUR FILE HAS ANOTHER SIZE'}")
-            show("manyhands", mine, size, mine.reported["seconds"])
-            show("libtorrent", other, size, other.reported["wall_s"])
-            if web_run:
-                show("nginx, curl", web_run, size, web_run.wall_s)
-            if number:
-                ours.append(mine.reported["seconds"])
-                theirs.append(other.reported["wall_s"])
-                cpu.append((mine.cpu_s, other.cpu_s))
-                if web_run:
-                    curls.append(web_run.wall_s)
-        bars = PLAIN if "--plain" in options else ENCRYPTED
-        print(ratio_line("wall, manyhands / libtorrent", ours, theirs, bars.libtorrent))
-        if curls:
-            print(ratio_line("wall, manyhands / nginx and curl", ours, curls, bars.nginx))
-        mine_cpu, other_cpu = [a for a, _ in cpu], [b for _, b in cpu]
-        print(ratio_line("getter's CPU, manyhands / libtorrent", mine_cpu, other_cpu, bars.cpu))
-        peaks = f"getter {mine.rss_mib:.0f} MiB, sharer {peak_mib(sharer):.0f} MiB"
+            # Who comes first meets another state of the machine's memory: take turns.
+            first = number % len(sides)
+            runs = one_round([*sides[first:], *sides[:first]], size, work / "out")
+            print("warm-up" if number == 0 else f"round {number}")
+            for side in sides:
+                run, seconds = runs[side.name]
+                show(side.name, run, size, seconds)
+                if number:
+                    side.seconds.append(seconds)
+                    side.cpu_s.append(run.cpu_s)
+            peak = max(peak, runs[ours.name][0].rss_mib)
+        for side in others:
+            print(ratio_line(f"wall, manyhands / {side.name}", ours.seconds, side.seconds, side.bar))
+        print(ratio_line("getter's CPU, manyhands / libtorrent", ours.cpu_s, libtorrent.cpu_s, bars.cpu))
+        peaks = f"getter {peak:.0f} MiB, sharer {peak_mib(sharer):.0f} MiB"
         print(f"peak memory: {peaks}  bar {PEAK_BAR_MIB}")
-        print(f"our rate: median {size / statistics.median(ours) / 1e6:.0f} MB/s")
+        print(f"our rate: median {size / statistics.median(ours.seconds) / 1e6:.0f} MB/s")
 
 
 def alone(work: Path, size: int, rounds: int, options: list[str]) -> None:
@@ -157,16 +192,15 @@ def main() -> None:
         "--sparse-gib", type=int, default=0, help="then fetch a sparse file of this size, for the memory"
     )
     parser.add_argument("--ours-only", action="store_true", help="a smoke run without anybody beside us")
-    parser.add_argument("--plain", action="store_true", help="measure our plaintext transport")
+    parser.add_argument("--plain", action="store_true", help="ours is plaintext, and has other bars")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="manyhands-bench-", dir=arguments.work))
     print(describe("trio", "libtorrent", "blake3"))
     try:
-        options = ["--plain"] if arguments.plain else []
         if arguments.ours_only:
-            alone(work, arguments.mib * MIB, arguments.rounds, options)
+            alone(work, arguments.mib * MIB, arguments.rounds, ["--plain"] if arguments.plain else [])
         else:
-            compare(work, arguments.mib * MIB, arguments.rounds, options)
+            compare(work, arguments.mib * MIB, arguments.rounds, arguments.plain)
         if arguments.sparse_gib:
             memory(work, arguments.sparse_gib)
     finally:
