@@ -18,7 +18,7 @@ from tests.soak.processes import fetching, heard_sharing, progress
 MIB = 1 << 20
 SIZE = 16 * MIB
 RATE = 4 * MIB
-"""Of each sharer, in bytes a second. Both together: two seconds, of which the getter tells four times each."""
+"""Of each sharer, in bytes a second. Both together: two seconds, and eight words of the getter."""
 
 
 def flip(path: Path, rng: random.Random) -> None:
