@@ -979,6 +979,13 @@ MIRROR_STALL_S: Final = 60.0
 MIRROR_RETRY_S: Final = 60.0
 """Pause before a share whose place on the disk failed is tried again."""
 
+MIRROR_REMARKS_PER_S: Final = 1 / 60
+"""Lines that a mirror prints of listings that it leaves out, after so many at once as below: lies without end
+must fill neither a screen nor a log (under 0.5 MiB a day)."""
+
+MIRROR_REMARKS_BURST: Final = 200
+"""More than anybody reads; of the rest the number is told."""
+
 MIRROR_LEDGER_BYTES_MAX: Final = 16 * MIB
 """Of the file in which a mirror remembers what is where: as many as above, with the longest names."""
 

@@ -31,6 +31,7 @@ from peer.node import Node
 from peer.paths import printable, shortened
 from peer.placement import Kept, Ledger, Verdict
 from peer.published import Listing, PublishedShare
+from peer.remarks import Remarks
 from peer.store.filesystem import Folder
 from peer.store.mirrored import MirrorState
 from peer.target import Target
@@ -41,9 +42,6 @@ LOOK_EVERY_S = 1.0
 
 SIZES_MAX = 8
 """Sizes of one share that are remembered: all but one are lies."""
-
-TOLD_MAX = 10_000
-"""Listings that are remembered as left out, so that each is said once: 2 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +139,7 @@ class Mirror:
         self._places = trio.CapacityLimiter(limits.MIRROR_FETCHES_MAX)
         self._disk = trio.Lock()
         self._said_full = False
-        self._told: dict[bytes, None] = {}
-        """Signatures of listings that were left out and said to be, the latest last."""
+        self._remarks = Remarks(trio.current_time())
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
@@ -228,7 +225,7 @@ class Mirror:
                 try:
                     new.append(self._ledger.place(entry, there))
                 except ValueError as error:
-                    self._say_once(entry, str(error))
+                    self._remark(entry, str(error))
             elif verdict is Verdict.KEPT:
                 self._ledger.renewed(entry)
                 self._hear_of_size(entry)
@@ -237,10 +234,10 @@ class Mirror:
                     new.append(kept)  # the ledger could not be saved when it was new
             elif verdict is Verdict.OLD:
                 why = f"left out, {verdict.value} ({entry.node.hex()})"
-                self._say_once(entry, f"{shortened(entry.name)}: {why}")
+                self._remark(entry, f"{shortened(entry.name)}: {why}")
             elif verdict is Verdict.TOO_LARGE:
                 why = f"left out, {format_bytes(entry.size)} do not fit --max-size"
-                self._say_once(entry, f"{shortened(entry.name)}: {why}")
+                self._remark(entry, f"{shortened(entry.name)}: {why}")
             elif not self._said_full:
                 self._said_full = True
                 self._say(f"this mirror keeps {limits.MIRROR_SHARES_MAX} shares; others are left out")
@@ -255,14 +252,11 @@ class Mirror:
                 self._start(kept)
         return bool(new)
 
-    def _say_once(self, entry: PublishedShare, line: str) -> None:
-        """Say why a listing is left out, however often trackers show it."""
-        if entry.signature in self._told:
-            return
-        self._told[entry.signature] = None
-        if len(self._told) > TOLD_MAX:
-            del self._told[next(iter(self._told))]
-        self._say(line)
+    def _remark(self, entry: PublishedShare, line: str) -> None:
+        """Say why a listing is left out."""
+        said = self._remarks.on(entry.signature, line, trio.current_time())
+        if said is not None:
+            self._say(said)
 
     def _hear_of_size(self, entry: PublishedShare) -> None:
         keeper = self._keepers.get(entry.share)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS: tuple[tuple[float, str], ...] = (
     # First match wins. A module may import from lower floors and from its own.
     (0, r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|config|published|placement)"),
-    (0, r"peer\.bucket"),
+    (0, r"peer\.(bucket|remarks)"),
     (1, r"peer\.wire(\..*)?"),
     (2, r"peer\.swarm(\..*)?"),
     (2, r"peer\.store\.(layout|verify|filesystem|records|ledger|resume)"),
@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[float, str], ...] = (
 )
 
 PURE = re.compile(
-    r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|bucket|config|published|placement)"
+    r"peer\.(ids|errors|limits|bitfield|manifest|magnet|paths|units|buffers|bucket|config|published|placement|remarks)"
     r"|peer\.control\.protocol|peer\.daemon\.(records|registry)"
     r"|peer\.wire(\..*)?|peer\.swarm(\..*)?|peer\.store\.(layout|verify|filesystem|records|ledger|resume)|peer\.net\.networks|tracker\.(registry|swarm|wheel|observed|catalogue|counting|words)"
     r"|lab\.large\.(agenda|fluid|rounds|transfer)"
