@@ -41,6 +41,14 @@ def test_a_newcomer_keeps_others_waiting_for_a_moment_only() -> None:
     assert bench.send(0) == 2
 
 
+def test_the_moment_is_the_same_whatever_the_clock_says() -> None:
+    """The machine's clock does not begin with the swarm."""
+    newcomers, hour = Newcomers(), 3600.0
+    newcomers.asked(LinkId(1), hour, given=False)
+    assert newcomers.others_wait(LinkId(2), hour + NEWCOMER_S / 2)
+    assert not newcomers.others_wait(LinkId(2), hour + 2 * NEWCOMER_S)
+
+
 def test_who_leaves_keeps_nobody_waiting() -> None:
     bench = begun()
     bench.upload.left(LinkId(1))
