@@ -1,12 +1,14 @@
 """`python -m tests.soak`: see the package."""
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from lab.cli import stop
 from tests import soak
 from tests.soak import fulldisk, hostile, kills, memory, mutations, symlinks
 
@@ -43,6 +45,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # through every `with`: no sharer stays behind
     try:
         sys.exit(main())
     except subprocess.TimeoutExpired as error:

@@ -80,21 +80,20 @@ def heard(stderr: IO[str], enough: Callable[[str, int], bool], done: int = 0) ->
 
 def one_time(work: Path, disk: Path, link: str, rng: random.Random) -> str:
     """Fetch, fill, wait for the word, free, wait for the end; what went wrong."""
-    process = fetching(link, disk, work / "home")
-    at = rng.randrange(MIB, FILES * FILE_SIZE // 2)
-    assert process.stderr is not None
-    held = heard(process.stderr, lambda _, done: done >= at)
-    fill(disk / "filler", 0)
-    paused = heard(process.stderr, lambda line, _: "disk is full" in line, held or 0)
-    (disk / "filler").unlink()
-    since = time.monotonic()
-    heard(process.stderr, lambda _, done: done > (paused or 0))
-    took = time.monotonic() - since
-    try:
-        _, err = process.communicate(timeout=PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return "did not go on when there was room"
+    with fetching(link, disk, work / "home") as process:
+        at = rng.randrange(MIB, FILES * FILE_SIZE // 2)
+        assert process.stderr is not None
+        held = heard(process.stderr, lambda _, done: done >= at)
+        fill(disk / "filler", 0)
+        paused = heard(process.stderr, lambda line, _: "disk is full" in line, held or 0)
+        (disk / "filler").unlink()
+        since = time.monotonic()
+        heard(process.stderr, lambda _, done: done > (paused or 0))
+        took = time.monotonic() - since
+        try:
+            _, err = process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            return "did not go on when there was room"
     if process.returncode or paused is None:
         silent = "said nothing, " if paused is None else ""
         return f"exit code {process.returncode}, {silent}{err.splitlines()[-1:]}"

@@ -31,12 +31,12 @@ SPARE_DESCRIPTORS = 2
 def fetch(sharer: Sharer, work: Path) -> tuple[float, float]:
     """One honest transfer: bytes a second once it runs, and seconds until then."""
     began = time.monotonic()
-    process = fetching(sharer.link, work / "out", work / "home")
-    points: list[tuple[float, int]] = []
-    for done in progress(process):
-        if done and (not points or done > points[-1][1]):
-            points.append((time.monotonic(), done))
-    process.communicate(timeout=PATIENCE_S)
+    with fetching(sharer.link, work / "out", work / "home") as process:
+        points: list[tuple[float, int]] = []
+        for done in progress(process):
+            if done and (not points or done > points[-1][1]):
+                points.append((time.monotonic(), done))
+        process.communicate(timeout=PATIENCE_S)
     if process.returncode or len(points) < 2:
         raise SystemExit(f"soak: an honest transfer failed with exit code {process.returncode}")
     (work / "out" / "file.bin").unlink()

@@ -22,11 +22,10 @@ RATE = "12MiB"
 
 def one_kill(link: str, work: Path, after_s: float) -> tuple[int, int]:
     """Kill a getter when it has run for so long; what it had said to hold, and what the next run found."""
-    process = fetching(link, work / "out", work / "home")
-    time.sleep(after_s)
-    process.kill()
-    held = max(progress(process), default=0)
-    process.communicate()
+    with fetching(link, work / "out", work / "home") as process:
+        time.sleep(after_s)
+        process.kill()
+        held = max(progress(process), default=0)
     again = get(link, work / "out", work / "home", "--json")
     if again.code:
         raise SystemExit(f"soak: after a kill at {held} bytes: exit code {again.code}: {again.err}")

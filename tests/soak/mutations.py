@@ -113,12 +113,12 @@ def one_change(
     """Fetch, and change the file at some point of it; what was wrong with the result, and whether the change
     came before the end."""
     link, other = sources
-    process = fetching(link, work / "out", work / "home", "--peer", f"127.0.0.1:{other}")
-    next(progress(process), None)  # it has begun
-    time.sleep(rng.uniform(0, SIZE / (2 * RATE)))
-    early = not (work / "out" / "file.bin").exists()
-    change(victim, rng)
-    _, err = process.communicate(timeout=PATIENCE_S)
+    with fetching(link, work / "out", work / "home", "--peer", f"127.0.0.1:{other}") as process:
+        next(progress(process), None)  # it has begun
+        time.sleep(rng.uniform(0, SIZE / (2 * RATE)))
+        early = not (work / "out" / "file.bin").exists()
+        change(victim, rng)
+        _, err = process.communicate(timeout=PATIENCE_S)
     if process.returncode:
         return f"exit code {process.returncode}: {err.splitlines()[-1:]}", early
     same = filecmp.cmp(work / "good" / "file.bin", work / "out" / "file.bin", shallow=False)

@@ -57,12 +57,18 @@ def heard_sharing(path: Path, home: Path, *options: str | Path) -> Iterator[Shar
         assert not any("Traceback" in line for line in sharer.lines), "\n".join(sharer.lines)
 
 
-def fetching(link: str, folder: Path, home: Path, *options: str | Path) -> "subprocess.Popen[str]":
-    """A getting peer on loopback that tells its `progress`."""
-    return begin(
+@contextmanager
+def fetching(link: str, folder: Path, home: Path, *options: str | Path) -> Iterator["subprocess.Popen[str]"]:
+    """A getting peer on loopback that tells its `progress`; killed at the end of the block."""
+    process = begin(
         "peer", "get", link, "-o", folder, "--host", "127.0.0.1", "--home", home,
         "--progress", "json", *options,
     )  # fmt: skip
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def progress(process: "subprocess.Popen[str]") -> Iterator[int]:
