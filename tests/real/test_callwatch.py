@@ -263,3 +263,16 @@ def test_without_a_descriptor_it_is_tried_again(monkeypatch: pytest.MonkeyPatch)
         assert not watch.has_cut(one)
         watch._look()
         assert watch.has_cut(one)
+
+
+@pytest.mark.parametrize(
+    ("before", "taken", "fed"),
+    [
+        (7 * TLS_CALL_BYTES, 8 * TLS_CALL_BYTES, True),
+        (7 * TLS_CALL_BYTES, 8 * TLS_CALL_BYTES - 1, False),  # what earlier calls took is not its own
+        (None, TLS_CALL_BYTES, True),  # nobody tells: time must do
+        (TLS_CALL_BYTES, None, True),
+    ],
+)
+def test_only_what_one_call_has_taken_counts(before: int | None, taken: int | None, fed: bool) -> None:
+    assert callwatch._is_fed(before, taken) is fed

@@ -18,7 +18,16 @@ import trio
 from peer.ids import Address
 from peer.limits import FRAME_READ_BYTES, NAP_STEP_S
 from peer.net.naps import Naps
-from peer.net.recordgate import NAP_BYTES, NAP_S_MAX, QUICK_RECORDS, RECORD_BYTES_MIN, RecordGate
+from peer.net.recordgate import (
+    LARGE_BYTES,
+    NAP_BYTES,
+    NAP_S_MAX,
+    QUICK_RECORDS,
+    RECORD_BYTES_MIN,
+    SLOW_WAITS,
+    SURE_BYTES_MAX,
+    RecordGate,
+)
 from peer.net.tls import TlsStream
 from tests.real.tls_ends import ACCEPTING, DIALLING
 
@@ -354,6 +363,89 @@ def test_a_small_message_is_not_slept_for(wire: Wire) -> None:
     wire.send(b"\x17\x03\x03\x00\x30" + bytes(0x30))
     wire.gate.waited()
     assert wire.gate.is_open(0, now + 1)
+
+
+def test_bytes_of_the_same_moment_and_looks_without_any_change_no_rate(wire: Wire) -> None:
+    now = wire.teach(bytes_per_s=200e3, now=1.0)
+    wire.send(HEADER + bytes(100))
+    assert not wire.gate.is_open(0, now)
+    nap = wire.gate.nap
+    assert not wire.gate.is_open(0, now + NAP_STEP_S / 4), "sooner than the nap was for"
+    assert wire.gate.nap == nap
+    wire.send(bytes(2000))
+    assert not wire.gate.is_open(0, now)
+    assert wire.gate.nap == pytest.approx(nap - 2000 / 200e3)
+
+
+# --- when the gate is in use
+
+
+def whole_records(wire: Wire, count: int, payload: int) -> None:
+    for number in range(count):
+        wire.send(HEADER[:3] + payload.to_bytes(2, "big") + bytes(payload))
+        assert wire.gate.is_open(0, float(number))
+        wire.read(len(HEADER) + payload)
+
+
+def test_a_record_that_wakes_its_reader_so_often_comes_over_a_slow_link(wire: Wire) -> None:
+    gate = RecordGate(wire.near)
+    for waits, slow in ((SLOW_WAITS - 1, False), (SLOW_WAITS, True)):
+        for _ in range(waits):
+            gate.waited()
+        gate.took(lambda: 0)
+        assert gate.slow is slow
+
+
+def test_a_link_that_is_slow_again_is_not_taken_for_quick_by_one_record(wire: Wire) -> None:
+    whole_records(wire, QUICK_RECORDS, RECORD)
+    assert not wire.gate.slow
+    for _ in range(SLOW_WAITS):
+        wire.gate.waited()
+    wire.gate.took(lambda: 0)
+    whole_records(wire, QUICK_RECORDS - 1, RECORD)
+    assert wire.gate.slow
+
+
+def test_small_records_say_nothing_of_the_link(wire: Wire) -> None:
+    whole_records(wire, 2 * QUICK_RECORDS, LARGE_BYTES - len(HEADER) - 1)
+    assert wire.gate.slow
+    whole_records(wire, QUICK_RECORDS, LARGE_BYTES - len(HEADER))
+    assert not wire.gate.slow
+
+
+def test_a_record_in_parts_shows_that_the_link_is_still_slow(wire: Wire) -> None:
+    whole_records(wire, QUICK_RECORDS - 1, RECORD)
+    wire.teach(bytes_per_s=1e6, now=100.0)
+    whole_records(wire, QUICK_RECORDS - 1, RECORD)
+    assert wire.gate.slow
+
+
+def test_what_openssl_has_in_part_it_must_be_asked_for(wire: Wire) -> None:
+    """The rest of that record has no header that could be looked at."""
+    wire.gate.left_open()
+    wire.send(HEADER + bytes(100))  # what only looks like one
+    assert wire.gate.is_open(0, 1.0)
+    assert wanted(wire.near) == 1
+
+
+def test_what_openssl_has_decrypted_is_not_waited_for(wire: Wire) -> None:
+    wire.gate.took(lambda: 100)
+    assert wire.gate.is_open(100, 1.0)
+    assert not wire.gate.is_open(101, 1.0), "the rest can come with it"
+
+
+@pytest.mark.parametrize("rest", [8000, SURE_BYTES_MAX])
+def test_of_a_payload_all_is_waited_for_that_is_known_to_come(wire: Wire, rest: int) -> None:
+    """Its records cost more than it: 22 bytes each, of which a header, a type and a seal."""
+    wire.send(HEADER[:3] + (1000).to_bytes(2, "big"))
+    assert not wire.gate.is_open(rest, 1.0)
+    assert wanted(wire.near) == rest + RECORD_BYTES_MIN * (1 if rest <= RECORD else 2)
+
+
+def test_of_a_longer_payload_the_next_record_is_waited_for(wire: Wire) -> None:
+    wire.send(HEADER)
+    assert not wire.gate.is_open(SURE_BYTES_MAX + 1, 1.0)
+    assert wanted(wire.near) == len(HEADER) + RECORD
 
 
 class Wakeful(Naps):
