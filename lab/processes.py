@@ -12,7 +12,8 @@ from typing import Any, Final
 
 STOP_S: Final = 5.0
 """A child that was asked to stop gets so long; then it is killed."""
-HELD: Final = (signal.SIGINT, signal.SIGTERM)
+HELD: Final = (signal.SIGTERM, signal.SIGINT)
+"""In this order, and let go in the other: `lab.cli.stop`, called for SIGTERM, looks at who handles SIGINT."""
 
 
 def program(name: str) -> list[str]:
@@ -42,7 +43,7 @@ def undisturbed() -> Iterator[None]:
                 signal.signal(number, note)
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in reversed(before.items()):
             if callable(handler):
                 signal.signal(number, handler)
         for caught in came[:1]:

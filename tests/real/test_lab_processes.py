@@ -81,6 +81,32 @@ def test_signals_wait_until_the_end_of_the_block_and_come_once() -> None:
     assert signal.getsignal(signal.SIGTERM) is stop
 
 
+@pytest.mark.usefixtures("stoppable")
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_stop_is_no_ctrl_c_while_signals_begin_and_cease_to_be_held(
+    after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a suite that failed once: a demonstration that was stopped ended as if by Ctrl-C."""
+    real, count = signal.signal, 0
+
+    def disturbed(number: signal.Signals, handler: Any) -> Any:
+        nonlocal count
+        before = real(number, handler)
+        count += 1
+        if count == after:
+            signal.raise_signal(signal.SIGTERM)
+        return before
+
+    def together() -> None:
+        with undisturbed():
+            pass
+
+    monkeypatch.setattr(signal, "signal", disturbed)
+    with pytest.raises(SystemExit) as stopped:
+        together()
+    assert stopped.value.code == STOPPED
+
+
 def test_what_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
